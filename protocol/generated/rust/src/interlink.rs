@@ -1943,7 +1943,7 @@ impl ::core::fmt::Debug for SubscribeChannel<'_> {
 pub enum SubscribeOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Subscribes to channels. Answered by `Subscribed`.
+/// Subscribes to channels, at most 32 in one frame. Answered by `Subscribed`.
 pub struct Subscribe<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -2060,7 +2060,7 @@ impl ::core::fmt::Debug for Subscribe<'_> {
 pub enum UnsubscribeOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Ends subscriptions. Answered by `Subscribed` with state `Ended`.
+/// Ends subscriptions, at most 32 in one frame. Answered by `Subscribed` with state `Ended`.
 pub struct Unsubscribe<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -2177,7 +2177,8 @@ impl ::core::fmt::Debug for Unsubscribe<'_> {
 pub enum AckOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Acknowledges delivery, cumulatively: all events up to each position.
+/// Acknowledges delivery, cumulatively: all events up to each position. At most 32
+/// channels in one frame.
 pub struct Ack<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -2564,7 +2565,8 @@ impl ::core::fmt::Debug for Presence<'_> {
 pub enum RefreshOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Replaces the user token of the open connection.
+/// Replaces the user token of the open connection; the user must be the same.
+/// Answered by `Subscribed` or `Error`.
 pub struct Refresh<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -2986,6 +2988,8 @@ impl<'a> RestoredSubscription<'a> {
   pub const VT_RECOVERED: ::flatbuffers::VOffsetT = 8;
   pub const VT_REASON: ::flatbuffers::VOffsetT = 10;
   pub const VT_FOLLOWING: ::flatbuffers::VOffsetT = 12;
+  pub const VT_HISTORY_FROM: ::flatbuffers::VOffsetT = 14;
+  pub const VT_RETRY_AFTER_MS: ::flatbuffers::VOffsetT = 16;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -2997,6 +3001,8 @@ impl<'a> RestoredSubscription<'a> {
     args: &'args RestoredSubscriptionArgs<'args>
   ) -> ::flatbuffers::WIPOffset<RestoredSubscription<'bldr>> {
     let mut builder = RestoredSubscriptionBuilder::new(_fbb);
+    builder.add_retry_after_ms(args.retry_after_ms);
+    if let Some(x) = args.history_from { builder.add_history_from(x); }
     builder.add_following(args.following);
     if let Some(x) = args.position { builder.add_position(x); }
     if let Some(x) = args.channel { builder.add_channel(x); }
@@ -3046,6 +3052,23 @@ impl<'a> RestoredSubscription<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(RestoredSubscription::VT_FOLLOWING, Some(0)).unwrap()}
   }
+  /// When `recovered` is false: `History` after this position returns the oldest
+  /// event that is retained; absent when the channel keeps no history.
+  #[inline]
+  pub fn history_from(&self) -> Option<&'a StreamPosition> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<StreamPosition>(RestoredSubscription::VT_HISTORY_FROM, None)}
+  }
+  /// Earliest useful retry of the recovery in milliseconds, when `reason` is temporary.
+  #[inline]
+  pub fn retry_after_ms(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(RestoredSubscription::VT_RETRY_AFTER_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for RestoredSubscription<'_> {
@@ -3059,6 +3082,8 @@ impl ::flatbuffers::Verifiable for RestoredSubscription<'_> {
      .visit_field::<bool>("recovered", Self::VT_RECOVERED, false)?
      .visit_field::<PositionReason>("reason", Self::VT_REASON, false)?
      .visit_field::<u32>("following", Self::VT_FOLLOWING, false)?
+     .visit_field::<StreamPosition>("history_from", Self::VT_HISTORY_FROM, false)?
+     .visit_field::<u32>("retry_after_ms", Self::VT_RETRY_AFTER_MS, false)?
      .finish();
     Ok(())
   }
@@ -3069,6 +3094,8 @@ pub struct RestoredSubscriptionArgs<'a> {
     pub recovered: bool,
     pub reason: PositionReason,
     pub following: u32,
+    pub history_from: Option<&'a StreamPosition>,
+    pub retry_after_ms: u32,
 }
 impl<'a> Default for RestoredSubscriptionArgs<'a> {
   #[inline]
@@ -3079,6 +3106,8 @@ impl<'a> Default for RestoredSubscriptionArgs<'a> {
       recovered: false,
       reason: PositionReason::None,
       following: 0,
+      history_from: None,
+      retry_after_ms: 0,
     }
   }
 }
@@ -3109,6 +3138,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RestoredSubscriptionBuilder<'
     self.fbb_.push_slot::<u32>(RestoredSubscription::VT_FOLLOWING, following, 0);
   }
   #[inline]
+  pub fn add_history_from(&mut self, history_from: &StreamPosition) {
+    self.fbb_.push_slot_always::<&StreamPosition>(RestoredSubscription::VT_HISTORY_FROM, history_from);
+  }
+  #[inline]
+  pub fn add_retry_after_ms(&mut self, retry_after_ms: u32) {
+    self.fbb_.push_slot::<u32>(RestoredSubscription::VT_RETRY_AFTER_MS, retry_after_ms, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RestoredSubscriptionBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     RestoredSubscriptionBuilder {
@@ -3133,6 +3170,8 @@ impl ::core::fmt::Debug for RestoredSubscription<'_> {
       ds.field("recovered", &self.recovered());
       ds.field("reason", &self.reason());
       ds.field("following", &self.following());
+      ds.field("history_from", &self.history_from());
+      ds.field("retry_after_ms", &self.retry_after_ms());
       ds.finish()
   }
 }
@@ -3888,6 +3927,8 @@ impl<'a> SubscribedChannel<'a> {
   pub const VT_REASON: ::flatbuffers::VOffsetT = 12;
   pub const VT_FOLLOWING: ::flatbuffers::VOffsetT = 14;
   pub const VT_CODE: ::flatbuffers::VOffsetT = 16;
+  pub const VT_HISTORY_FROM: ::flatbuffers::VOffsetT = 18;
+  pub const VT_RETRY_AFTER_MS: ::flatbuffers::VOffsetT = 20;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -3899,6 +3940,8 @@ impl<'a> SubscribedChannel<'a> {
     args: &'args SubscribedChannelArgs<'args>
   ) -> ::flatbuffers::WIPOffset<SubscribedChannel<'bldr>> {
     let mut builder = SubscribedChannelBuilder::new(_fbb);
+    builder.add_retry_after_ms(args.retry_after_ms);
+    if let Some(x) = args.history_from { builder.add_history_from(x); }
     builder.add_following(args.following);
     if let Some(x) = args.position { builder.add_position(x); }
     if let Some(x) = args.channel { builder.add_channel(x); }
@@ -3966,6 +4009,23 @@ impl<'a> SubscribedChannel<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u16>(SubscribedChannel::VT_CODE, Some(0)).unwrap()}
   }
+  /// When `recovered` is false: `History` after this position returns the oldest
+  /// event that is retained; absent when the channel keeps no history.
+  #[inline]
+  pub fn history_from(&self) -> Option<&'a StreamPosition> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<StreamPosition>(SubscribedChannel::VT_HISTORY_FROM, None)}
+  }
+  /// Earliest useful retry in milliseconds, when the refusal or `reason` is temporary.
+  #[inline]
+  pub fn retry_after_ms(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(SubscribedChannel::VT_RETRY_AFTER_MS, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for SubscribedChannel<'_> {
@@ -3981,6 +4041,8 @@ impl ::flatbuffers::Verifiable for SubscribedChannel<'_> {
      .visit_field::<PositionReason>("reason", Self::VT_REASON, false)?
      .visit_field::<u32>("following", Self::VT_FOLLOWING, false)?
      .visit_field::<u16>("code", Self::VT_CODE, false)?
+     .visit_field::<StreamPosition>("history_from", Self::VT_HISTORY_FROM, false)?
+     .visit_field::<u32>("retry_after_ms", Self::VT_RETRY_AFTER_MS, false)?
      .finish();
     Ok(())
   }
@@ -3993,6 +4055,8 @@ pub struct SubscribedChannelArgs<'a> {
     pub reason: PositionReason,
     pub following: u32,
     pub code: u16,
+    pub history_from: Option<&'a StreamPosition>,
+    pub retry_after_ms: u32,
 }
 impl<'a> Default for SubscribedChannelArgs<'a> {
   #[inline]
@@ -4005,6 +4069,8 @@ impl<'a> Default for SubscribedChannelArgs<'a> {
       reason: PositionReason::None,
       following: 0,
       code: 0,
+      history_from: None,
+      retry_after_ms: 0,
     }
   }
 }
@@ -4043,6 +4109,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> SubscribedChannelBuilder<'a, 
     self.fbb_.push_slot::<u16>(SubscribedChannel::VT_CODE, code, 0);
   }
   #[inline]
+  pub fn add_history_from(&mut self, history_from: &StreamPosition) {
+    self.fbb_.push_slot_always::<&StreamPosition>(SubscribedChannel::VT_HISTORY_FROM, history_from);
+  }
+  #[inline]
+  pub fn add_retry_after_ms(&mut self, retry_after_ms: u32) {
+    self.fbb_.push_slot::<u32>(SubscribedChannel::VT_RETRY_AFTER_MS, retry_after_ms, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> SubscribedChannelBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     SubscribedChannelBuilder {
@@ -4068,13 +4142,15 @@ impl ::core::fmt::Debug for SubscribedChannel<'_> {
       ds.field("reason", &self.reason());
       ds.field("following", &self.following());
       ds.field("code", &self.code());
+      ds.field("history_from", &self.history_from());
+      ds.field("retry_after_ms", &self.retry_after_ms());
       ds.finish()
   }
 }
 pub enum SubscribedOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Answers `Subscribe` and `Unsubscribe`.
+/// Answers `Subscribe` and `Unsubscribe`, and `Refresh` on success.
 pub struct Subscribed<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -4115,7 +4191,8 @@ impl<'a> Subscribed<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(Subscribed::VT_REQUEST_ID, Some(0)).unwrap()}
   }
-  /// One entry for each channel of the request, in its order.
+  /// One entry for each channel of the request, in its order. In answer to a `Refresh`:
+  /// the subscriptions that the new token no longer permits, in state `Ended`.
   #[inline]
   pub fn channels(&self) -> ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<SubscribedChannel<'a>>> {
     // Safety:
