@@ -1,0 +1,237 @@
+//! Checks between properties: what is right alone and wrong together, or unsafe.
+//!
+//! Runs on: the main thread, after every single value was accepted.
+
+use super::error::ConfigError;
+use super::sections::Tls;
+use super::setting::{duration_text, ByteSize};
+use super::{limits, Config};
+
+/// Runs every check and gathers what is wrong.
+pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
+    let checks: [fn(&Config) -> Option<ConfigError>; 11] = [
+        names_are_present,
+        plaintext_stays_on_loopback,
+        control_stays_on_loopback,
+        addresses_differ,
+        path_is_absolute,
+        origins_are_origins,
+        rings_fit,
+        sessions_fit,
+        journal_fits,
+        heartbeat_is_answerable,
+        sync_order,
+    ];
+    errors.extend(checks.iter().filter_map(|check| check(config)));
+    errors.extend(histories_are_kept(config));
+}
+
+fn conflict(path: &'static str, problem: String, cure: impl Into<String>) -> Option<ConfigError> {
+    Some(ConfigError::Conflict {
+        path,
+        problem,
+        cure: cure.into(),
+    })
+}
+
+fn names_are_present(config: &Config) -> Option<ConfigError> {
+    let named = [
+        ("node.name", &config.node.name),
+        ("node.region", &config.node.region),
+        ("auth.issuer", &config.auth.issuer),
+        ("auth.audience", &config.auth.audience),
+    ];
+    let (path, _) = named.into_iter().find(|(_, value)| {
+        value.is_empty() || value.len() > 255 || value.chars().any(char::is_control)
+    })?;
+    conflict(
+        path,
+        "a name needs 1 to 255 bytes and no control characters".to_owned(),
+        "give it a name or remove the line to use the default",
+    )
+}
+
+fn plaintext_stays_on_loopback(config: &Config) -> Option<ConfigError> {
+    let address = config.listen.client_address;
+    if address.ip().is_loopback() || config.listen.tls == Tls::TerminatedUpstream {
+        return None;
+    }
+    conflict(
+        "listen.client_address",
+        format!("{address} is not a loopback address and tokens would cross the network in clear"),
+        "set listen.tls = \"terminated-upstream\" when a proxy in front of the node speaks TLS, \
+         or listen on 127.0.0.1",
+    )
+}
+
+fn control_stays_on_loopback(config: &Config) -> Option<ConfigError> {
+    let address = config.listen.control_address;
+    if address.ip().is_loopback() {
+        return None;
+    }
+    conflict(
+        "listen.control_address",
+        format!(
+            "{address} is not a loopback address and the control endpoint has no authentication"
+        ),
+        "use 127.0.0.1 and let an agent on this host, or a proxy that authenticates, reach it",
+    )
+}
+
+fn addresses_differ(config: &Config) -> Option<ConfigError> {
+    let (client, control) = (config.listen.client_address, config.listen.control_address);
+    if client.port() != control.port() || client.port() == 0 {
+        return None;
+    }
+    conflict(
+        "listen.control_address",
+        format!(
+            "port {} is also the port of listen.client_address",
+            client.port()
+        ),
+        "choose another port for one of them",
+    )
+}
+
+fn path_is_absolute(config: &Config) -> Option<ConfigError> {
+    let path = &config.listen.path;
+    let fits = path.starts_with('/')
+        && path.len() <= 256
+        && path
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+    if fits {
+        return None;
+    }
+    conflict(
+        "listen.path",
+        format!("\"{path}\" is not the path of a URL"),
+        "begin it with / and leave query, fragment and spaces out, such as \"/v1/connect\"",
+    )
+}
+
+fn origins_are_origins(config: &Config) -> Option<ConfigError> {
+    let is_origin = |origin: &String| {
+        origin == "*"
+            || origin.split_once("://").is_some_and(|(scheme, host)| {
+                !scheme.is_empty() && !host.is_empty() && !host.contains('/')
+            })
+    };
+    let wrong = config
+        .listen
+        .allowed_origins
+        .iter()
+        .find(|origin| !is_origin(origin))?;
+    conflict(
+        "listen.allowed_origins",
+        format!("\"{wrong}\" is not an origin"),
+        "write scheme and host without a path, such as \"https://school.example\", or \"*\"",
+    )
+}
+
+fn rings_fit(config: &Config) -> Option<ConfigError> {
+    let rings = &config.rings;
+    if rings.rings_at_start <= rings.rings_max {
+        return None;
+    }
+    conflict(
+        "rings.rings_at_start",
+        format!(
+            "{} rings at the start are more than rings.rings_max = {}",
+            rings.rings_at_start, rings.rings_max
+        ),
+        "raise rings.rings_max or lower rings.rings_at_start",
+    )
+}
+
+fn sessions_fit(config: &Config) -> Option<ConfigError> {
+    let slots = u64::from(config.rings.rings_max) * u64::from(config.rings.slots_per_ring);
+    let room = slots * config.shard_count() as u64;
+    let sessions = u64::from(config.limits.max_sessions);
+    if sessions <= room {
+        return None;
+    }
+    conflict(
+        "limits.max_sessions",
+        format!("{sessions} sessions do not fit into the {room} slots of all rings"),
+        "raise rings.rings_max or rings.slots_per_ring, or lower limits.max_sessions",
+    )
+}
+
+fn journal_fits(config: &Config) -> Option<ConfigError> {
+    let journal = &config.journal;
+    let shards = config.shard_count() as u64;
+    let least = ByteSize(journal.segment_bytes.0 * limits::SEGMENTS_PER_SHARD_MIN * shards);
+    if journal.quota < least {
+        return conflict(
+            "journal.quota",
+            format!(
+                "{} hold fewer than {} segments for each of {shards} shards",
+                journal.quota.text(),
+                limits::SEGMENTS_PER_SHARD_MIN
+            ),
+            format!(
+                "raise it to {} or lower journal.segment_bytes",
+                least.text()
+            ),
+        );
+    }
+    if journal.retention_bytes > journal.quota {
+        return conflict(
+            "journal.retention_bytes",
+            format!(
+                "{} are more than journal.quota = {}",
+                journal.retention_bytes.text(),
+                journal.quota.text()
+            ),
+            "raise journal.quota or lower journal.retention_bytes",
+        );
+    }
+    None
+}
+
+fn heartbeat_is_answerable(config: &Config) -> Option<ConfigError> {
+    let heartbeat = &config.heartbeat;
+    if heartbeat.timeout < heartbeat.interval {
+        return None;
+    }
+    conflict(
+        "heartbeat.timeout",
+        format!(
+            "{} is not shorter than heartbeat.interval = {}",
+            duration_text(heartbeat.timeout),
+            duration_text(heartbeat.interval)
+        ),
+        "lower the timeout or raise the interval",
+    )
+}
+
+fn sync_order(config: &Config) -> Option<ConfigError> {
+    let journal = &config.journal;
+    if journal.sync_interval <= journal.background_sync_interval {
+        return None;
+    }
+    conflict(
+        "journal.sync_interval",
+        "urgent records would wait longer than background records".to_owned(),
+        "make it at most journal.background_sync_interval",
+    )
+}
+
+/// History of a namespace beyond what the journal retains would be an empty promise.
+fn histories_are_kept(config: &Config) -> Vec<ConfigError> {
+    let retained = config.journal.retention_age;
+    let too_old = |(name, settings): (&String, &super::NamespaceSettings)| {
+        let age = settings.history_age.filter(|age| *age > retained)?;
+        conflict(
+            "journal.retention_age",
+            format!(
+                "namespaces.{name}.history_age = {} is longer than the {} that are retained",
+                duration_text(age),
+                duration_text(retained)
+            ),
+            "raise journal.retention_age or lower the history age",
+        )
+    };
+    config.namespaces.iter().filter_map(too_old).collect()
+}

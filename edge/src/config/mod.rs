@@ -1,0 +1,131 @@
+//! Configuration: defaults, then one TOML file, then the environment, then arguments.
+//!
+//! Every property is declared once, in `sections.rs` and `namespaces.rs`; parser,
+//! checks, `config print` and `config reference` work from the declarations.
+//!
+//! Invariants: an unknown key is refused; a [`Config`] that [`Sources::load`] returned
+//! has passed all checks; each value knows where it came from.
+//! Runs on: the main thread; afterwards a configuration is read only.
+
+mod check;
+mod error;
+mod file;
+pub mod limits;
+mod namespaces;
+mod nearest;
+mod overlay;
+pub mod plan;
+pub mod print;
+mod property;
+pub mod reference;
+mod sections;
+mod setting;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use namespaces::{AckLevel, NamespaceSettings};
+pub use plan::MemoryPlan;
+pub use property::{Property, Section, SetError};
+pub use sections::{
+    Auth, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls,
+};
+pub use setting::{duration_from_text, ByteSize, Raw, Setting};
+pub use source::Sources;
+
+/// Where a value came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The declaration's default.
+    #[default]
+    Default,
+    /// A line of the configuration file.
+    File {
+        /// Path as it was given.
+        path: String,
+        /// Line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Environment(String),
+    /// A command line argument.
+    Argument(String),
+}
+
+/// The effective configuration of a node.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// Which node this is.
+    pub node: Node,
+    /// Addresses.
+    pub listen: Listen,
+    /// What node and clients may use at most.
+    pub limits: Limits,
+    /// The rings of each shard.
+    pub rings: Rings,
+    /// The journal.
+    pub journal: Journal,
+    /// Keys and names for tokens.
+    pub auth: Auth,
+    /// Heartbeats.
+    pub heartbeat: Heartbeat,
+    /// Logging.
+    pub log: Log,
+    /// Overrides of single namespaces by their name.
+    pub namespaces: BTreeMap<String, NamespaceSettings>,
+    /// Origins of the values that are not defaults, by path such as `limits.max_sessions`.
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Config {
+    /// All fixed sections, in the order of the reference.
+    pub fn sections(&self) -> [&dyn Section; 8] {
+        [
+            &self.node,
+            &self.listen,
+            &self.limits,
+            &self.rings,
+            &self.journal,
+            &self.auth,
+            &self.heartbeat,
+            &self.log,
+        ]
+    }
+
+    /// The fixed section of that name.
+    pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
+        let sections: [&mut dyn Section; 8] = [
+            &mut self.node,
+            &mut self.listen,
+            &mut self.limits,
+            &mut self.rings,
+            &mut self.journal,
+            &mut self.auth,
+            &mut self.heartbeat,
+            &mut self.log,
+        ];
+        sections.into_iter().find(|section| section.name() == name)
+    }
+
+    /// Where the value at a path such as `limits.max_sessions` came from.
+    pub fn origin(&self, path: &str) -> &Origin {
+        self.origins.get(path).unwrap_or(&Origin::Default)
+    }
+
+    /// Remembers where the value at a path came from.
+    fn set_origin(&mut self, path: String, origin: Origin) {
+        self.origins.insert(path, origin);
+    }
+
+    /// Number of shards: the configured one, or one for each usable core.
+    pub fn shard_count(&self) -> usize {
+        if self.node.shards > 0 {
+            return self.node.shards as usize;
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        cores.min(limits::SHARDS_MAX as usize)
+    }
+}

@@ -1,0 +1,290 @@
+//! The declarations: every property of the configuration, once.
+//!
+//! A declaration's doc comment is its text in `interlink-edge config reference`.
+//! Limits of the values, with their reasons, are in `limits.rs`.
+//!
+//! Runs on: the main thread; afterwards the values are read only, from any thread.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::limits;
+use super::property::section;
+use super::setting::{words, ByteSize};
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Loopback address with a port.
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+words! {
+    /// Who encrypts the traffic of clients.
+    pub enum Tls {
+        /// Nobody: only loopback addresses are allowed.
+        Off = "off",
+        /// A proxy in front of this node.
+        TerminatedUpstream = "terminated-upstream",
+    }
+}
+
+words! {
+    /// Least urgent level that is logged.
+    pub enum LogLevel {
+        /// Something is broken and an operator has to act.
+        Error = "error",
+        /// Something is wrong and the node copes with it.
+        Warn = "warn",
+        /// Starts, stops and changes of state.
+        Info = "info",
+        /// Decisions about single connections.
+        Debug = "debug",
+    }
+}
+
+words! {
+    /// How log lines are written.
+    pub enum LogFormat {
+        /// One line of text each, with colours on a terminal.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+section! {
+    /// Which node this is, where it keeps its data and how many cores it uses.
+    pub struct Node = "node" {
+        /// Name of the node. Clients see it in `Welcome`; it is in every log line of JSON logs.
+        name: String = "interlink".to_owned(),
+        unit "", example "\"eu-edge-1\"";
+
+        /// Region of the node, as clients see it in `Welcome`.
+        region: String = "local".to_owned(),
+        unit "", example "\"eu\"";
+
+        /// Directory of journal, keys and lock. It is created with mode 0700 when it does
+        /// not exist. A relative path starts at the working directory.
+        data_directory: PathBuf = PathBuf::from("interlink-data"),
+        unit "", example "\"/var/lib/interlink\"";
+
+        /// Number of shard threads, each pinned to its own core. 0 means one for each core
+        /// that the process may use.
+        shards: u32 = 0,
+        unit "threads", bounds 0..=limits::SHARDS_MAX, example "2";
+    }
+}
+
+section! {
+    /// Addresses on which the node listens and who may connect.
+    pub struct Listen = "listen" {
+        /// Address for clients. Port 0 takes a free port, which the ready line names.
+        client_address: SocketAddr = loopback(8080),
+        unit "", example "\"0.0.0.0:8080\"";
+
+        /// Address for /metrics, /livez and /readyz. It has no authentication, so only a
+        /// loopback address is accepted. Port 0 takes a free port.
+        control_address: SocketAddr = loopback(8081),
+        unit "", example "\"127.0.0.1:9081\"";
+
+        /// Who encrypts the traffic of clients. With "off" the client address has to be a
+        /// loopback address; with "terminated-upstream" a proxy in front of the node does it.
+        tls: Tls = Tls::Off,
+        unit "", example "\"terminated-upstream\"";
+
+        /// Path of the WebSocket endpoint.
+        path: String = "/v1/connect".to_owned(),
+        unit "", example "\"/v1/connect\"";
+
+        /// Origins from which browsers may connect, written as browsers send them. "*" is
+        /// every origin. Clients that send no Origin header are not browsers and pass.
+        allowed_origins: Vec<String> = vec!["*".to_owned()],
+        unit "", example "[\"https://school.example\"]";
+
+        /// Connections that the kernel holds until a shard accepts them.
+        backlog: u32 = 4_096,
+        unit "connections", bounds 1..=65_535, example "4096";
+    }
+}
+
+section! {
+    /// What the node and each client may use at most.
+    pub struct Limits = "limits" {
+        /// Most sessions on this node. Address space for them is reserved at the start;
+        /// memory is used only as sessions come.
+        max_sessions: u32 = 100_000,
+        unit "sessions", bounds 1..=limits::SESSIONS_MAX, example "250000";
+
+        /// Largest message that a client may send.
+        frame_bytes: ByteSize = ByteSize::kib(64),
+        unit "bytes",
+        bounds ByteSize(limits::FRAME_BYTES_MIN)..=ByteSize(limits::FRAME_BYTES_MAX),
+        example "\"32KiB\"";
+
+        /// Most subscriptions of one session.
+        subscriptions_per_session: u32 = 128,
+        unit "subscriptions", bounds 1..=limits::SUBSCRIPTIONS_MAX, example "64";
+
+        /// Unacknowledged publishes of P1, P2 and P3 together that one connection may have.
+        publish_credit: u32 = 64,
+        unit "publishes", bounds 1..=limits::PUBLISH_CREDIT_MAX, example "128";
+
+        /// The same for P0, which has its own credit.
+        publish_credit_critical: u32 = 8,
+        unit "publishes", bounds 1..=limits::PUBLISH_CREDIT_MAX, example "8";
+
+        /// Longest HTTP upgrade request.
+        handshake_bytes: ByteSize = ByteSize::kib(8),
+        unit "bytes", bounds ByteSize::kib(1)..=ByteSize::kib(64), example "\"8KiB\"";
+
+        /// Most header lines of the HTTP upgrade request.
+        handshake_headers: u32 = 64,
+        unit "headers", bounds 8..=256, example "64";
+
+        /// Time from the accepted connection to the complete upgrade request.
+        handshake_timeout: Duration = 5 * SECOND,
+        unit "time", bounds 100 * MILLISECOND..=MINUTE, example "\"5s\"";
+
+        /// Time from the upgrade to the complete `Hello`.
+        hello_timeout: Duration = 5 * SECOND,
+        unit "time", bounds 100 * MILLISECOND..=MINUTE, example "\"5s\"";
+
+        /// Connections that have not finished `Hello`. At the limit nothing is accepted
+        /// until one ends; new clients wait in the backlog.
+        unfinished_handshakes: u32 = 4_096,
+        unit "connections", bounds 16..=65_536, example "4096";
+
+        /// Connections that one address may open in a burst before it is authenticated. A
+        /// whole school can sit behind one address.
+        address_burst: u32 = 5_000,
+        unit "connections", bounds 1..=1_000_000, example "5000";
+
+        /// A client that takes no byte for this long is closed and may resume.
+        write_timeout: Duration = 30 * SECOND,
+        unit "time", bounds SECOND..=10 * MINUTE, example "\"30s\"";
+
+        /// Time within which a begun message has to be complete.
+        message_timeout: Duration = 10 * SECOND,
+        unit "time", bounds SECOND..=5 * MINUTE, example "\"10s\"";
+
+        /// Memory of one shard for messages that have not arrived completely.
+        partial_bytes_per_shard: ByteSize = ByteSize::mib(64),
+        unit "bytes", bounds ByteSize::mib(1)..=ByteSize::gib(4), example "\"64MiB\"";
+
+        /// Memory of one shard for the frames of channels with subscribers.
+        channel_log_bytes_per_shard: ByteSize = ByteSize::mib(256),
+        unit "bytes", bounds ByteSize::mib(8)..=ByteSize::gib(64), example "\"256MiB\"";
+
+        /// Time after the loss of a connection in which its session can be resumed.
+        resume_window: Duration = 2 * MINUTE,
+        unit "time", bounds SECOND..=HOUR, example "\"2m\"";
+    }
+}
+
+section! {
+    /// The io_uring instances of each shard.
+    pub struct Rings = "rings" {
+        /// Rings that each shard opens at the start; more are opened as connections come.
+        rings_at_start: u32 = 1,
+        unit "rings", bounds 1..=limits::RINGS_MAX, example "6";
+
+        /// Most rings of one shard.
+        rings_max: u32 = limits::RINGS_MAX,
+        unit "rings", bounds 1..=limits::RINGS_MAX, example "16";
+
+        /// Connections of one ring. The process's limit of open files bounds it further.
+        slots_per_ring: u32 = limits::SLOTS_PER_RING_MAX,
+        unit "connections", bounds 64..=limits::SLOTS_PER_RING_MAX, example "20000";
+
+        /// Receive buffers of 2 KiB of one ring. At least 80 are needed so that a full
+        /// turn of receives never waits for a buffer.
+        buffers: u32 = 128,
+        unit "buffers", bounds 80..=4_096, example "128";
+
+        /// Receive buffers of a shard's first ring, which carries the most traffic.
+        first_ring_buffers: u32 = 256,
+        unit "buffers", bounds 80..=4_096, example "512";
+    }
+}
+
+section! {
+    /// The journal: every durable event is on disk before it is acknowledged.
+    pub struct Journal = "journal" {
+        /// Disk space of the journal. P3 is refused at 70 percent of it, P2 at 80, P1 at 90.
+        quota: ByteSize = ByteSize::gib(16),
+        unit "bytes", bounds ByteSize::mib(64)..=ByteSize::gib(16_384), example "\"64GiB\"";
+
+        /// Events are retained up to this size.
+        retention_bytes: ByteSize = ByteSize::gib(8),
+        unit "bytes", bounds ByteSize::mib(32)..=ByteSize::gib(16_384), example "\"32GiB\"";
+
+        /// Events are retained up to this age.
+        retention_age: Duration = 24 * HOUR,
+        unit "time", bounds MINUTE..=365 * DAY, example "\"7d\"";
+
+        /// Size of one file of the journal.
+        segment_bytes: ByteSize = ByteSize::mib(64),
+        unit "bytes",
+        bounds ByteSize(limits::SEGMENT_BYTES_MIN)..=ByteSize(limits::SEGMENT_BYTES_MAX),
+        example "\"64MiB\"";
+
+        /// Longest wait of an urgent record (P0 to P2) before a sync starts.
+        sync_interval: Duration = 2 * MILLISECOND,
+        unit "time", bounds Duration::from_micros(100)..=100 * MILLISECOND, example "\"2ms\"";
+
+        /// Longest wait of a background record (P3) before a sync starts.
+        background_sync_interval: Duration = 100 * MILLISECOND,
+        unit "time", bounds MILLISECOND..=5 * SECOND, example "\"100ms\"";
+    }
+}
+
+section! {
+    /// Who may connect: the keys and names with which tokens are checked.
+    pub struct Auth = "auth" {
+        /// Files with HS256 keys, each one line of base64 that decodes to 32 bytes or more.
+        /// The first signs tokens of the `token` command, all are accepted. Without a file
+        /// the node makes a development key in its data directory.
+        key_files: Vec<PathBuf> = Vec::new(),
+        unit "", example "[\"/etc/interlink/token.key\"]";
+
+        /// Value that the `iss` claim of a user token must have.
+        issuer: String = "interlink".to_owned(),
+        unit "", example "\"https://login.school.example\"";
+
+        /// Value that the `aud` claim of a user token must have or contain.
+        audience: String = "interlink".to_owned(),
+        unit "", example "\"interlink\"";
+    }
+}
+
+section! {
+    /// How lost clients are noticed.
+    pub struct Heartbeat = "heartbeat" {
+        /// Time between two heartbeats to a client.
+        interval: Duration = 30 * SECOND,
+        unit "time", bounds SECOND..=40 * SECOND, example "\"30s\"";
+
+        /// Time within which a client has to answer one.
+        timeout: Duration = 5 * SECOND,
+        unit "time", bounds 100 * MILLISECOND..=30 * SECOND, example "\"5s\"";
+    }
+}
+
+section! {
+    /// What the node logs, on standard error.
+    pub struct Log = "log" {
+        /// Least urgent level that is logged.
+        level: LogLevel = LogLevel::Info,
+        unit "", example "\"debug\"";
+
+        /// How log lines are written.
+        format: LogFormat = LogFormat::Text,
+        unit "", example "\"json\"";
+    }
+}

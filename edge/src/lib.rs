@@ -1,0 +1,7 @@
+//! The Interlink edge server: a node that accepts clients, journals and delivers.
+//!
+//! The binary `interlink-edge` is a thin shell around this library. Threads: the main
+//! thread reads the configuration, starts the others and waits for signals; each shard
+//! has a thread of its own; control (metrics and health) has one.
+
+pub mod config;
