@@ -1,0 +1,23 @@
+//! The memory of one shard: everything is reserved at start and touched only when used.
+//!
+//! - `reserved`: an array of fixed capacity in its own anonymous mapping.
+//! - `slab`: records by `u32` index on such an array.
+//!
+//! Invariants: nothing here grows beyond the capacity given at construction, running out is
+//! a value and never a panic, and resident memory follows use because a page that nobody
+//! touched costs nothing.
+//!
+//! Runs on: one shard thread for each structure.
+
+mod error;
+pub mod limits;
+mod mapping;
+pub mod reserved;
+pub mod slab;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::MemoryError;
+pub use reserved::{Reserved, Zeroed};
+pub use slab::Slab;

@@ -1,0 +1,4 @@
+//! Tests of the memory structures through their public interface.
+
+mod reserved;
+mod slab;
