@@ -14,3 +14,20 @@ const _: () = assert!(
     size_of::<usize>() == 8,
     "the reservations need a 64-bit address space"
 );
+
+/// The unit of blocks, in bytes: the smallest class.
+pub const BLOCK_UNIT_BYTES: usize = 256;
+
+/// The largest block, in bytes, and the unit in which classes take memory from a pool: a frame
+/// of 64 KiB, the default cap for a client, with 4 KiB of room for what the server adds to it
+/// (channel, publisher, positions, headers). A multiple of the page size.
+pub const CHUNK_BYTES: usize = 68 << 10;
+
+/// Largest byte cap of one block pool: block names are 32-bit counts of units.
+pub const BLOCK_POOL_BYTES_MAX: usize = RESERVED_BYTES_MAX;
+
+const _: () = assert!(
+    CHUNK_BYTES.is_multiple_of(4096),
+    "whole pages can be given back"
+);
+const _: () = assert!(BLOCK_POOL_BYTES_MAX / BLOCK_UNIT_BYTES < u32::MAX as usize);

@@ -2,6 +2,7 @@
 //!
 //! - `reserved`: an array of fixed capacity in its own anonymous mapping.
 //! - `slab`: records by `u32` index on such an array.
+//! - `blocks`: byte blocks of five classes under one cap.
 //!
 //! Invariants: nothing here grows beyond the capacity given at construction, running out is
 //! a value and never a panic, and resident memory follows use because a page that nobody
@@ -9,6 +10,7 @@
 //!
 //! Runs on: one shard thread for each structure.
 
+pub mod blocks;
 mod error;
 pub mod limits;
 mod mapping;
@@ -18,6 +20,7 @@ pub mod slab;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::{BlockClass, BlockId, BlockPool, BlockStats};
 pub use error::MemoryError;
 pub use reserved::{Reserved, Zeroed};
 pub use slab::Slab;
