@@ -5,3 +5,4 @@
 //! has a thread of its own; control (metrics and health) has one.
 
 pub mod config;
+pub mod memory;
