@@ -13,6 +13,8 @@ export enum ErrorCode {
   TooManyItems = 5,
   /** A field of the request has a value that is not allowed. */
   InvalidRequest = 6,
+  /** This server does not offer the request. */
+  NotSupported = 7,
   /** The token could not be accepted. */
   TokenInvalid = 100,
   /** The token is past its expiry. */
@@ -149,6 +151,14 @@ export const errorCodes: ReadonlyMap<number, ErrorCodeRow> = new Map([
     meaning: "A field of the request has a value that is not allowed.",
     cause: "A zero or repeated request id, an empty or overlong string, or a number out of its bounds.",
     cure: "Correct the field that the message names.",
+    temporary: false,
+  }],
+  [7, {
+    code: ErrorCode.NotSupported,
+    name: "not_supported",
+    meaning: "This server does not offer the request.",
+    cause: "The client is newer than the server, or the feature is not part of this release.",
+    cure: "Do without the feature on this server, or update the server.",
     temporary: false,
   }],
   [100, {

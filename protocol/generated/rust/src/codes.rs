@@ -18,6 +18,8 @@ pub enum ErrorCode {
     TooManyItems = 5,
     /// A field of the request has a value that is not allowed.
     InvalidRequest = 6,
+    /// This server does not offer the request.
+    NotSupported = 7,
     /// The token could not be accepted.
     TokenInvalid = 100,
     /// The token is past its expiry.
@@ -100,13 +102,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in order of its number.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::MalformedFrame,
         Self::UnexpectedFrame,
         Self::UnsupportedVersion,
         Self::FrameTooLarge,
         Self::TooManyItems,
         Self::InvalidRequest,
+        Self::NotSupported,
         Self::TokenInvalid,
         Self::TokenExpired,
         Self::TokenNotYetValid,
@@ -162,6 +165,7 @@ impl ErrorCode {
             4 => Self::FrameTooLarge,
             5 => Self::TooManyItems,
             6 => Self::InvalidRequest,
+            7 => Self::NotSupported,
             100 => Self::TokenInvalid,
             101 => Self::TokenExpired,
             102 => Self::TokenNotYetValid,
@@ -214,6 +218,7 @@ impl ErrorCode {
             Self::FrameTooLarge => "frame_too_large",
             Self::TooManyItems => "too_many_items",
             Self::InvalidRequest => "invalid_request",
+            Self::NotSupported => "not_supported",
             Self::TokenInvalid => "token_invalid",
             Self::TokenExpired => "token_expired",
             Self::TokenNotYetValid => "token_not_yet_valid",
@@ -265,6 +270,7 @@ impl ErrorCode {
             Self::FrameTooLarge => "The frame is longer than the connection allows.",
             Self::TooManyItems => "A list in the request is longer than allowed.",
             Self::InvalidRequest => "A field of the request has a value that is not allowed.",
+            Self::NotSupported => "This server does not offer the request.",
             Self::TokenInvalid => "The token could not be accepted.",
             Self::TokenExpired => "The token is past its expiry.",
             Self::TokenNotYetValid => "The token becomes valid only later.",
@@ -316,6 +322,7 @@ impl ErrorCode {
             Self::FrameTooLarge => "A payload or a list that does not fit Limits.frame_bytes.",
             Self::TooManyItems => "More channels or positions in one frame than the protocol permits.",
             Self::InvalidRequest => "A zero or repeated request id, an empty or overlong string, or a number out of its bounds.",
+            Self::NotSupported => "The client is newer than the server, or the feature is not part of this release.",
             Self::TokenInvalid => "Its signature, algorithm or form is wrong, or a required claim is missing.",
             Self::TokenExpired => "The client kept the token longer than its lifetime, or clocks differ.",
             Self::TokenNotYetValid => "The issuer's clock is ahead of the server's.",
@@ -367,6 +374,7 @@ impl ErrorCode {
             Self::FrameTooLarge => "Split the request, or store large content elsewhere and send a reference.",
             Self::TooManyItems => "Send several frames of at most 32 entries.",
             Self::InvalidRequest => "Correct the field that the message names.",
+            Self::NotSupported => "Do without the feature on this server, or update the server.",
             Self::TokenInvalid => "Obtain a new token from the issuer that the server is configured for.",
             Self::TokenExpired => "Obtain a fresh token and send Hello or Refresh with it.",
             Self::TokenNotYetValid => "Synchronise the clocks, or wait and try again.",
