@@ -1,5 +1,6 @@
 //! Limits of the memory structures, each with its reason.
 
+use super::BlockClass;
 use std::mem::size_of;
 
 /// Largest single reservation, in bytes: 64 GiB is beyond any sensible setting and far below
@@ -31,3 +32,10 @@ const _: () = assert!(
     "whole pages can be given back"
 );
 const _: () = assert!(BLOCK_POOL_BYTES_MAX / BLOCK_UNIT_BYTES < u32::MAX as usize);
+
+/// Largest frame of a channel log, in bytes: a chunk without the block's header and entry.
+pub const LOG_FRAME_BYTES_MAX: usize = CHUNK_BYTES - 64;
+
+/// Blocks of a log grow to this class only: one contiguous send of 16 KiB is all that the
+/// socket's low-water mark lets out at once.
+pub const LOG_BLOCK_CLASS_MAX: BlockClass = BlockClass::K16;

@@ -3,6 +3,7 @@
 //! - `reserved`: an array of fixed capacity in its own anonymous mapping.
 //! - `slab`: records by `u32` index on such an array.
 //! - `blocks`: byte blocks of five classes under one cap.
+//! - `channel_log`: the encoded frames of an active channel, in such blocks.
 //!
 //! Invariants: nothing here grows beyond the capacity given at construction, running out is
 //! a value and never a panic, and resident memory follows use because a page that nobody
@@ -11,6 +12,7 @@
 //! Runs on: one shard thread for each structure.
 
 pub mod blocks;
+pub mod channel_log;
 mod error;
 pub mod limits;
 mod mapping;
@@ -21,6 +23,7 @@ pub mod slab;
 mod tests;
 
 pub use blocks::{BlockClass, BlockId, BlockPool, BlockStats};
+pub use channel_log::{AppendError, ChannelLog, EventMeta, TrimRule, Unrecoverable};
 pub use error::MemoryError;
 pub use reserved::{Reserved, Zeroed};
 pub use slab::Slab;

@@ -1,5 +1,7 @@
 //! Tests of the memory structures through their public interface.
 
 mod blocks;
+mod channel_log;
+mod channel_log_model;
 mod reserved;
 mod slab;
