@@ -1,1 +1,14 @@
-//! Placeholder until the crate's first module lands.
+//! The Interlink client for Rust.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod event;
+pub mod limits;
+pub mod session;
+
+pub use error::{ClosedBy, Code, Error, Loss};
+pub use event::{
+    AckLevel, Delivery, Event, Gap, GapReason, HistoryPage, PresenceChange, PresenceMember,
+    PublishReceipt, Recovery, ServerInfo, State,
+};
