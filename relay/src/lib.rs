@@ -1,1 +1,14 @@
-//! Placeholder until the crate's first module lands.
+//! Journal, positions and history of an Interlink node, and the ports to brokers.
+//!
+//! Purpose: keep what was accepted. A record enters the [`journal`] before it is
+//! acknowledged, gets its position from the backplane, and is found again after a
+//! crash.
+//!
+//! Invariant: the parts that run on a shard do no I/O and read no clock; bytes, times and
+//! results go in, actions come out. What blocks lives in its own modules and says so.
+
+#![forbid(unsafe_code)]
+
+pub mod journal;
+pub mod limits;
+pub mod record;

@@ -1,0 +1,78 @@
+//! Every bound of this crate, each with its reason.
+//!
+//! Sizes are bytes, times are what the name's last word says. Derived relations are
+//! const assertions at the end, so that changing one bound cannot silently break another.
+
+/// Blocks start and end on this boundary. A sector that is durable is then never written
+/// again, so that a torn write can hurt only what it carries itself.
+pub const BLOCK_ALIGN: usize = 512;
+
+/// A block is closed once it holds this much; with a group commit of this size the
+/// fixed cost of a sync (about 50 us of CPU) is below 1 ns a byte.
+pub const BLOCK_BYTES_TARGET: usize = 64 * 1024;
+
+/// Largest encoded event frame. The protocol caps frames at 64 KiB by default; four times
+/// that leaves room for configured caps without letting one record fill a segment.
+pub const FRAME_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest channel name in bytes; a name's length is stored in 16 bits and the protocol
+/// allows less.
+pub const CHANNEL_BYTES_MAX: usize = 1024;
+
+/// Largest block: a full one plus the record that closed it, rounded up.
+pub const BLOCK_BYTES_MAX: usize = 512 * 1024;
+
+/// Default segment: at 60 MB/s one lasts a quarter of a second, ten times as long as
+/// writing a fresh one takes, and a start reads at most one unsealed one per stream.
+pub const SEGMENT_BYTES_DEFAULT: u32 = 16 * 1024 * 1024;
+
+/// Smallest segment: tests roll often with it.
+pub const SEGMENT_BYTES_MIN: u32 = 1024 * 1024;
+
+/// Largest segment: file offsets inside one are stored in 32 bits, and an unsealed one
+/// is read completely at start.
+pub const SEGMENT_BYTES_MAX: u32 = 256 * 1024 * 1024;
+
+/// Segments that the urgent stream keeps ready besides the current one. The last of them
+/// is touched by P0 only: its preallocated room.
+pub const URGENT_SEGMENTS_AHEAD: usize = 3;
+
+/// Segments that the background stream keeps ready.
+pub const BACKGROUND_SEGMENTS_AHEAD: usize = 1;
+
+/// Bytes of a stream that may wait in memory for the disk: half a second at 60 MB/s.
+/// P0 may use all of it, other classes three quarters; beyond that an append is refused.
+pub const PENDING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Share of `PENDING_BYTES_MAX` that classes other than P0 may use, in percent.
+pub const PENDING_SHARED_PERCENT: usize = 75;
+
+/// Block buffers kept for reuse by a stream; one commit rarely has more in flight.
+pub const SPARE_BUFFERS_MAX: usize = 64;
+
+/// Longest wait of an urgent record for the start of its sync.
+pub const URGENT_SYNC_DELAY_US: u64 = 2_000;
+
+/// Background records are committed at this interval.
+pub const BACKGROUND_COMMIT_US: u64 = 100_000;
+
+/// Disk quota of the journal of a node by default.
+pub const QUOTA_BYTES_DEFAULT: u64 = 16 * 1024 * 1024 * 1024;
+
+/// Percent of the quota at which each class is refused, by class index. P0 is refused
+/// only when its preallocated room is used up.
+pub const QUOTA_PERCENT: [u64; 4] = [100, 90, 80, 70];
+
+const _: () = assert!(BLOCK_BYTES_TARGET.is_multiple_of(BLOCK_ALIGN));
+const _: () = assert!(BLOCK_BYTES_MAX.is_multiple_of(BLOCK_ALIGN));
+const _: () = assert!(
+    BLOCK_BYTES_TARGET + FRAME_BYTES_MAX + CHANNEL_BYTES_MAX + 4096 <= BLOCK_BYTES_MAX,
+    "a full block plus the largest record must fit"
+);
+const _: () = assert!(
+    SEGMENT_BYTES_MIN as usize >= 2 * BLOCK_BYTES_MAX,
+    "a segment must hold at least one block after the waste at its end"
+);
+const _: () = assert!((SEGMENT_BYTES_DEFAULT as usize).is_multiple_of(BLOCK_ALIGN));
+const _: () = assert!(URGENT_SEGMENTS_AHEAD >= 2, "one shared and the one of P0");
+const _: () = assert!(QUOTA_PERCENT[3] < QUOTA_PERCENT[2] && QUOTA_PERCENT[2] < QUOTA_PERCENT[1]);
