@@ -228,9 +228,15 @@ impl Reader {
         let payload = &mut input[..consumed];
         mask::apply(payload, self.key);
         let kind = self.progress.kind();
-        self.key = mask::advance(self.key, consumed);
         self.remaining -= consumed as u32;
-        let ends_message = self.remaining == 0 && self.progress.is_final();
+        let ends_frame = self.remaining == 0;
+        // Between frames the state is the same however they were cut.
+        self.key = if ends_frame {
+            [0; 4]
+        } else {
+            mask::advance(self.key, consumed)
+        };
+        let ends_message = ends_frame && self.progress.is_final();
         if ends_message {
             self.progress = self.progress.ended();
         }
