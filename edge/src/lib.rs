@@ -4,5 +4,8 @@
 //! thread reads the configuration, starts the others and waits for signals; each shard
 //! has a thread of its own; control (metrics and health) has one.
 
+pub mod auth;
 pub mod config;
+pub mod exit;
 pub mod memory;
+pub mod telemetry;

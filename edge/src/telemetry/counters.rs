@@ -1,0 +1,279 @@
+//! The counters of a shard: declared once with name, kind and text.
+//!
+//! Invariant: a [`ShardCounters`] has one writer, its shard. Readers see each number
+//! as it was after some turn; numbers of one scrape may be of adjacent turns.
+//! Runs on: the shard writes, the control thread reads.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use interlink_uring::RingCounters;
+
+use super::fields::{ByClass, ByCloseCode, ByErrorCode, Field, Label, Latency};
+use super::names;
+
+/// How a number behaves, in the words of the exposition format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count of latencies.
+    Histogram,
+}
+
+/// What the exposition says about one counter.
+#[derive(Clone, Copy, Debug)]
+pub struct Descriptor {
+    /// Name of the metric.
+    pub name: &'static str,
+    /// What it counts.
+    pub text: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// How many numbers it has.
+    pub slots: usize,
+    /// Label of each number.
+    pub label: fn(usize) -> Label,
+}
+
+macro_rules! counters {
+    ($( $kind:ident $field:ident: $type:ty = $name:ident, $text:literal; )+) => {
+        /// The numbers of one shard, owned by it.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $( #[doc = $text] pub $field: $type, )+
+        }
+
+        impl Counters {
+            /// How many numbers there are in all.
+            pub const SLOTS: usize = 0 $( + <$type as Field>::SLOTS )+;
+
+            /// All counters in the order in which their numbers are copied.
+            pub const DESCRIPTORS: &'static [Descriptor] = &[$(
+                Descriptor {
+                    name: names::$name,
+                    text: $text,
+                    kind: Kind::$kind,
+                    slots: <$type as Field>::SLOTS,
+                    label: <$type as Field>::label,
+                },
+            )+];
+
+            /// Hands out all numbers in order.
+            #[inline]
+            fn copy(&self, sink: &mut impl FnMut(u64)) {
+                $( self.$field.copy(sink); )+
+            }
+        }
+    };
+}
+
+counters! {
+    Gauge connections_open: u64 = CONNECTIONS_OPEN,
+        "Connections that are open now.";
+    Counter connections_accepted: u64 = CONNECTIONS_ACCEPTED,
+        "Connections that the kernel handed over.";
+    Counter connections_closed: u64 = CONNECTIONS_CLOSED,
+        "Connections that have ended.";
+    Counter closed_by_server: u64 = CLOSED_BY_SERVER,
+        "Connections that this node ended.";
+    Counter closes: ByCloseCode = CLOSES,
+        "Close frames sent, by close code.";
+    Counter accept_failures: u64 = ACCEPT_FAILURES,
+        "Accepts that the kernel refused.";
+    Gauge handshakes_open: u64 = HANDSHAKES_OPEN,
+        "Connections that have not finished `Hello`.";
+    Counter handshakes_done: u64 = HANDSHAKES_DONE,
+        "Handshakes that ended with `Welcome`.";
+    Counter handshakes_refused: u64 = HANDSHAKES_REFUSED,
+        "Upgrade requests answered with an HTTP error.";
+    Counter handshakes_evicted: u64 = HANDSHAKES_EVICTED,
+        "Unfinished handshakes that were ended for room or time.";
+    Counter tokens_refused: u64 = TOKENS_REFUSED,
+        "User tokens that were refused.";
+    Counter connections_handed_over: u64 = CONNECTIONS_HANDED_OVER,
+        "Connections moved to the shard of their user.";
+    Gauge sessions_open: u64 = SESSIONS_OPEN,
+        "Sessions, with or without a connection.";
+    Counter sessions_created: u64 = SESSIONS_CREATED,
+        "Sessions begun.";
+    Counter sessions_resumed: u64 = SESSIONS_RESUMED,
+        "Sessions continued after a loss.";
+    Counter sessions_taken_over: u64 = SESSIONS_TAKEN_OVER,
+        "Connections replaced by a newer one of the same session.";
+    Counter sessions_expired: u64 = SESSIONS_EXPIRED,
+        "Sessions whose resume window ended.";
+    Gauge subscriptions: u64 = SUBSCRIPTIONS,
+        "Subscriptions now.";
+    Gauge channels_active: u64 = CHANNELS_ACTIVE,
+        "Channels with subscribers on this shard.";
+    Counter channels_recovered: u64 = CHANNELS_RECOVERED,
+        "Subscriptions continued without a gap.";
+    Counter channels_not_recovered: u64 = CHANNELS_NOT_RECOVERED,
+        "Subscriptions that could not be continued.";
+    Counter heartbeats_sent: u64 = HEARTBEATS_SENT,
+        "Heartbeats sent.";
+    Counter heartbeats_missed: u64 = HEARTBEATS_MISSED,
+        "Heartbeats that were not answered in time.";
+    Counter frames_in: u64 = FRAMES_IN,
+        "Messages received from clients.";
+    Counter frames_out: u64 = FRAMES_OUT,
+        "Messages sent to clients.";
+    Counter bytes_in: u64 = BYTES_IN,
+        "Bytes received from clients.";
+    Counter bytes_out: u64 = BYTES_OUT,
+        "Bytes sent to clients.";
+    Counter receives: u64 = RECEIVES,
+        "Receive completions with bytes.";
+    Counter sends: u64 = SENDS,
+        "Send operations.";
+    Counter fan_out_sends: u64 = FAN_OUT_SENDS,
+        "Send operations that carried events.";
+    Counter sends_short: u64 = SENDS_SHORT,
+        "Sends of which only a part fitted.";
+    Counter sends_blocked: u64 = SENDS_BLOCKED,
+        "Sends that found the socket full.";
+    Counter reads_paused: u64 = READS_PAUSED,
+        "Connections that were not read for a while because of their rate.";
+    Counter publishes: ByClass = PUBLISHES,
+        "Publishes received, by class.";
+    Counter publishes_acked: ByClass = PUBLISHES_ACKED,
+        "Publishes acknowledged, by class.";
+    Counter publishes_repeated: ByClass = PUBLISHES_REPEATED,
+        "Publishes that had been accepted before, by class.";
+    Counter publishes_refused: ByClass = PUBLISHES_REFUSED,
+        "Publishes refused, by class.";
+    Counter refusals: ByErrorCode = REFUSALS,
+        "Requests and publishes refused, by error code.";
+    Counter events_out: ByClass = EVENTS_OUT,
+        "Events delivered to connections, by class.";
+    Counter events_skipped: ByClass = EVENTS_SKIPPED,
+        "Events that a slow client did not get and was told of, by class.";
+    Histogram ack_latency: Latency = ACK_LATENCY,
+        "Time from a publish to its acknowledgement.";
+    Histogram delivery_latency: Latency = DELIVERY_LATENCY,
+        "Time from a publish to its first send.";
+    Counter journal_records: ByClass = JOURNAL_RECORDS,
+        "Records appended, by class.";
+    Counter journal_bytes: u64 = JOURNAL_BYTES,
+        "Bytes written.";
+    Counter journal_blocks: u64 = JOURNAL_BLOCKS,
+        "Blocks written.";
+    Counter journal_syncs: u64 = JOURNAL_SYNCS,
+        "Data syncs that ended.";
+    Counter journal_failures: u64 = JOURNAL_FAILURES,
+        "Writes and syncs that failed.";
+    Counter journal_refusals: ByClass = JOURNAL_REFUSALS,
+        "Records refused by the quota, by class.";
+    Gauge journal_waiting_bytes: u64 = JOURNAL_WAITING_BYTES,
+        "Bytes appended and not yet synced.";
+    Histogram sync_latency: Latency = SYNC_LATENCY,
+        "Time of a data sync.";
+    Counter lane_entries: ByClass = LANE_ENTRIES,
+        "Entries pushed to other shards, by class.";
+    Counter lane_full: ByClass = LANE_FULL,
+        "Entries that found their lane full, by class.";
+    Gauge lane_depth: ByClass = LANE_DEPTH,
+        "Entries that wait for this shard, by class.";
+    Counter doorbells: u64 = DOORBELLS,
+        "Wake-ups of other shards.";
+    Gauge log_bytes: u64 = LOG_BYTES,
+        "Bytes of channel logs in use.";
+    Gauge partial_bytes: u64 = PARTIAL_BYTES,
+        "Bytes of incomplete messages in use.";
+    Counter pool_empty: u64 = POOL_EMPTY,
+        "Times that a pool had no free block.";
+    Counter turns: u64 = TURNS,
+        "Turns of the shard; one that stands still is stuck.";
+    Counter turns_over_budget: u64 = TURNS_OVER_BUDGET,
+        "Turns that took longer than 250 microseconds.";
+    Counter sleeps: u64 = SLEEPS,
+        "Times that the shard slept.";
+    Gauge rings_open: u64 = RINGS_OPEN,
+        "Rings open now.";
+    Counter ring_enters: u64 = RING_ENTERS,
+        "Calls of io_uring_enter.";
+    Counter ring_submitted: u64 = RING_SUBMITTED,
+        "Operations handed to the kernel.";
+    Counter ring_completions: u64 = RING_COMPLETIONS,
+        "Completions read.";
+    Counter ring_starved: u64 = RING_STARVED,
+        "Receives that ended because no buffer was free.";
+    Counter ring_overflows: u64 = RING_OVERFLOWS,
+        "Times that the completion queue was full.";
+    Counter ring_open_failures: u64 = RING_OPEN_FAILURES,
+        "Rings that could not be opened.";
+}
+
+impl Counters {
+    /// Takes over what the kernel counted.
+    pub fn take_ring(&mut self, ring: &RingCounters) {
+        self.accept_failures = ring.accept_failures;
+        self.receives = ring.receives;
+        self.rings_open = ring.rings_open;
+        self.ring_enters = ring.enters;
+        self.ring_submitted = ring.submitted;
+        self.ring_completions = ring.completions;
+        self.ring_starved = ring.starved;
+        self.ring_overflows = ring.overflow_flushes;
+        self.ring_open_failures = ring.ring_open_failures;
+        self.sleeps = ring.sleeps;
+    }
+}
+
+/// The shared copy of a shard's counters.
+///
+/// It begins on its own cache lines, so that shards do not disturb each other; two of
+/// 64 bytes, since the processor fetches them in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct ShardCounters {
+    slots: [AtomicU64; Counters::SLOTS],
+}
+
+impl Default for ShardCounters {
+    fn default() -> Self {
+        Self {
+            slots: [const { AtomicU64::new(0) }; Counters::SLOTS],
+        }
+    }
+}
+
+impl ShardCounters {
+    /// Publishes the numbers of the shard. To be called by its thread alone, once a turn;
+    /// each is a plain store.
+    #[inline]
+    pub fn publish(&self, counters: &Counters) {
+        let mut slots = self.slots.iter();
+        counters.copy(&mut |value| {
+            if let Some(slot) = slots.next() {
+                slot.store(value, Ordering::Relaxed);
+            }
+        });
+    }
+
+    /// The number of a slot, as of some recent turn.
+    pub fn read(&self, slot: usize) -> u64 {
+        self.slots[slot].load(Ordering::Relaxed)
+    }
+
+    /// Turns of the shard: its sign of life.
+    pub fn turns(&self) -> u64 {
+        self.value(names::TURNS)
+    }
+
+    /// Sum of the numbers of a metric; 0 when there is no such metric.
+    pub fn value(&self, name: &str) -> u64 {
+        let mut first = 0;
+        for descriptor in Counters::DESCRIPTORS {
+            if descriptor.name == name {
+                return (first..first + descriptor.slots)
+                    .map(|slot| self.read(slot))
+                    .sum();
+            }
+            first += descriptor.slots;
+        }
+        0
+    }
+}

@@ -1,0 +1,187 @@
+//! The kinds of counters: single numbers, and small tables by a closed set of labels.
+//!
+//! Every field is a fixed number of slots, so that a shard copies all of its counters
+//! with plain stores and allocates nothing.
+//!
+//! Runs on: the shard that owns the values; labels are read by the control thread.
+
+use interlink_protocol::priority::Priority;
+use interlink_protocol::{CloseCode, ErrorCode};
+
+/// One label of a sample; none for a single number.
+pub type Label = Option<(&'static str, &'static str)>;
+
+/// A field of [`Counters`](super::Counters).
+pub trait Field {
+    /// How many numbers the field has.
+    const SLOTS: usize;
+    /// Hands out the numbers in the order of [`Field::label`].
+    fn copy(&self, sink: &mut impl FnMut(u64));
+    /// The label of a slot.
+    fn label(slot: usize) -> Label;
+}
+
+impl Field for u64 {
+    const SLOTS: usize = 1;
+
+    #[inline]
+    fn copy(&self, sink: &mut impl FnMut(u64)) {
+        sink(*self);
+    }
+
+    fn label(_slot: usize) -> Label {
+        None
+    }
+}
+
+/// A number for each priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByClass([u64; Priority::COUNT]);
+
+impl ByClass {
+    /// Adds to the number of a class.
+    #[inline]
+    pub fn add(&mut self, class: Priority, count: u64) {
+        self.0[class.index()] += count;
+    }
+
+    /// Replaces the number of a class.
+    #[inline]
+    pub fn set(&mut self, class: Priority, value: u64) {
+        self.0[class.index()] = value;
+    }
+
+    /// The number of a class.
+    pub fn get(&self, class: Priority) -> u64 {
+        self.0[class.index()]
+    }
+}
+
+impl Field for ByClass {
+    const SLOTS: usize = Priority::COUNT;
+
+    #[inline]
+    fn copy(&self, sink: &mut impl FnMut(u64)) {
+        self.0.iter().for_each(|value| sink(*value));
+    }
+
+    fn label(slot: usize) -> Label {
+        Some(("class", Priority::ALL[slot].name()))
+    }
+}
+
+macro_rules! by_code {
+    ($(#[$doc:meta])* $name:ident, $code:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $name([u64; $code::ALL.len()]);
+
+        impl $name {
+            /// Adds one to the number of a code. Refusals and closes are rare enough for
+            /// a search through a few dozen codes.
+            pub fn add(&mut self, code: $code) {
+                if let Some(slot) = $code::ALL.iter().position(|known| *known == code) {
+                    self.0[slot] += 1;
+                }
+            }
+
+            /// The number of a code.
+            pub fn get(&self, code: $code) -> u64 {
+                let slot = $code::ALL.iter().position(|known| *known == code);
+                slot.map_or(0, |slot| self.0[slot])
+            }
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self([0; $code::ALL.len()])
+            }
+        }
+
+        impl Field for $name {
+            const SLOTS: usize = $code::ALL.len();
+
+            #[inline]
+            fn copy(&self, sink: &mut impl FnMut(u64)) {
+                self.0.iter().for_each(|value| sink(*value));
+            }
+
+            fn label(slot: usize) -> Label {
+                Some(("code", $code::ALL[slot].name()))
+            }
+        }
+    };
+}
+
+by_code!(
+    /// A number for each error code.
+    ByErrorCode,
+    ErrorCode
+);
+by_code!(
+    /// A number for each close code.
+    ByCloseCode,
+    CloseCode
+);
+
+/// Upper bounds of the latency buckets in microseconds. They hold the goals of the
+/// classes (100 ms, 200 ms, 500 ms, 2 s, 5 min) and of a node alone (0.5, 2, 5, 20 ms).
+pub const LATENCY_BUCKETS_US: [u64; 14] = [
+    100,
+    250,
+    500,
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    2_000_000,
+    300_000_000,
+];
+
+/// The same bounds in seconds, as Prometheus writes them.
+const LATENCY_LABELS: [&str; LATENCY_BUCKETS_US.len() + 1] = [
+    "0.0001", "0.00025", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2",
+    "0.5", "2", "300", "+Inf",
+];
+
+/// A histogram of latencies with fixed buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latency {
+    /// Samples of each bucket alone; the last one is beyond all bounds.
+    buckets: [u64; LATENCY_BUCKETS_US.len() + 1],
+    /// Sum of all samples in microseconds.
+    sum_us: u64,
+}
+
+impl Latency {
+    /// Adds `count` samples of one latency.
+    #[inline]
+    pub fn record(&mut self, micros: u64, count: u64) {
+        let bucket = LATENCY_BUCKETS_US.partition_point(|bound| *bound < micros);
+        self.buckets[bucket] += count;
+        self.sum_us += micros * count;
+    }
+}
+
+impl Field for Latency {
+    const SLOTS: usize = LATENCY_BUCKETS_US.len() + 2;
+
+    #[inline]
+    fn copy(&self, sink: &mut impl FnMut(u64)) {
+        let mut through = 0;
+        for count in self.buckets {
+            through += count;
+            sink(through);
+        }
+        sink(self.sum_us);
+    }
+
+    fn label(slot: usize) -> Label {
+        LATENCY_LABELS.get(slot).map(|bound| ("le", *bound))
+    }
+}

@@ -1,0 +1,190 @@
+//! Every metric name, one constant each.
+//!
+//! Grammar: `interlink_edge_` and lower-case words; counters end in `_total`, times in
+//! `_seconds`, sizes in `_bytes`. Names of the process follow the Prometheus convention.
+//!
+//! Runs on: any thread; these are constants.
+
+/// Connections that are open now.
+pub const CONNECTIONS_OPEN: &str = "interlink_edge_connections_open";
+/// Connections that the kernel handed over.
+pub const CONNECTIONS_ACCEPTED: &str = "interlink_edge_connections_accepted_total";
+/// Connections that have ended.
+pub const CONNECTIONS_CLOSED: &str = "interlink_edge_connections_closed_total";
+/// Connections that this node ended.
+pub const CLOSED_BY_SERVER: &str = "interlink_edge_connections_closed_by_server_total";
+/// Close frames sent, by close code.
+pub const CLOSES: &str = "interlink_edge_close_frames_total";
+/// Accepts that the kernel refused.
+pub const ACCEPT_FAILURES: &str = "interlink_edge_accept_failures_total";
+
+/// Connections that have not finished `Hello`.
+pub const HANDSHAKES_OPEN: &str = "interlink_edge_handshakes_open";
+/// Handshakes that ended with `Welcome`.
+pub const HANDSHAKES_DONE: &str = "interlink_edge_handshakes_done_total";
+/// Upgrade requests answered with an HTTP error.
+pub const HANDSHAKES_REFUSED: &str = "interlink_edge_handshakes_refused_total";
+/// Unfinished handshakes that were ended for room or time.
+pub const HANDSHAKES_EVICTED: &str = "interlink_edge_handshakes_evicted_total";
+/// User tokens that were refused.
+pub const TOKENS_REFUSED: &str = "interlink_edge_tokens_refused_total";
+/// Connections moved to the shard of their user.
+pub const CONNECTIONS_HANDED_OVER: &str = "interlink_edge_connections_handed_over_total";
+
+/// Sessions, with or without a connection.
+pub const SESSIONS_OPEN: &str = "interlink_edge_sessions_open";
+/// Sessions begun.
+pub const SESSIONS_CREATED: &str = "interlink_edge_sessions_created_total";
+/// Sessions continued after a loss.
+pub const SESSIONS_RESUMED: &str = "interlink_edge_sessions_resumed_total";
+/// Connections replaced by a newer one of the same session.
+pub const SESSIONS_TAKEN_OVER: &str = "interlink_edge_sessions_taken_over_total";
+/// Sessions whose resume window ended.
+pub const SESSIONS_EXPIRED: &str = "interlink_edge_sessions_expired_total";
+/// Subscriptions now.
+pub const SUBSCRIPTIONS: &str = "interlink_edge_subscriptions";
+/// Channels with subscribers on this shard.
+pub const CHANNELS_ACTIVE: &str = "interlink_edge_channels_active";
+/// Subscriptions continued without a gap.
+pub const CHANNELS_RECOVERED: &str = "interlink_edge_channels_recovered_total";
+/// Subscriptions that could not be continued.
+pub const CHANNELS_NOT_RECOVERED: &str = "interlink_edge_channels_not_recovered_total";
+/// Heartbeats sent.
+pub const HEARTBEATS_SENT: &str = "interlink_edge_heartbeats_sent_total";
+/// Heartbeats that were not answered in time.
+pub const HEARTBEATS_MISSED: &str = "interlink_edge_heartbeats_missed_total";
+
+/// Messages received from clients.
+pub const FRAMES_IN: &str = "interlink_edge_received_messages_total";
+/// Messages sent to clients.
+pub const FRAMES_OUT: &str = "interlink_edge_sent_messages_total";
+/// Bytes received from clients.
+pub const BYTES_IN: &str = "interlink_edge_received_bytes_total";
+/// Bytes sent to clients.
+pub const BYTES_OUT: &str = "interlink_edge_sent_bytes_total";
+/// Receive completions with bytes.
+pub const RECEIVES: &str = "interlink_edge_receives_total";
+/// Send operations.
+pub const SENDS: &str = "interlink_edge_sends_total";
+/// Send operations that carried events.
+pub const FAN_OUT_SENDS: &str = "interlink_edge_fan_out_sends_total";
+/// Sends of which only a part fitted.
+pub const SENDS_SHORT: &str = "interlink_edge_sends_short_total";
+/// Sends that found the socket full.
+pub const SENDS_BLOCKED: &str = "interlink_edge_sends_blocked_total";
+/// Connections that were not read for a while because of their rate.
+pub const READS_PAUSED: &str = "interlink_edge_reads_paused_total";
+
+/// Publishes received, by class.
+pub const PUBLISHES: &str = "interlink_edge_publishes_total";
+/// Publishes acknowledged, by class.
+pub const PUBLISHES_ACKED: &str = "interlink_edge_publishes_acked_total";
+/// Publishes that had been accepted before, by class.
+pub const PUBLISHES_REPEATED: &str = "interlink_edge_publishes_repeated_total";
+/// Publishes refused, by class.
+pub const PUBLISHES_REFUSED: &str = "interlink_edge_publishes_refused_total";
+/// Requests and publishes refused, by error code.
+pub const REFUSALS: &str = "interlink_edge_refusals_total";
+/// Events delivered to connections, by class.
+pub const EVENTS_OUT: &str = "interlink_edge_delivered_events_total";
+/// Events that a slow client did not get and was told of, by class.
+pub const EVENTS_SKIPPED: &str = "interlink_edge_skipped_events_total";
+/// Time from a publish to its acknowledgement.
+pub const ACK_LATENCY: &str = "interlink_edge_ack_latency_seconds";
+/// Time from a publish to its first send.
+pub const DELIVERY_LATENCY: &str = "interlink_edge_delivery_latency_seconds";
+
+/// Records appended, by class.
+pub const JOURNAL_RECORDS: &str = "interlink_edge_journal_records_total";
+/// Bytes written.
+pub const JOURNAL_BYTES: &str = "interlink_edge_journal_bytes_total";
+/// Blocks written.
+pub const JOURNAL_BLOCKS: &str = "interlink_edge_journal_blocks_total";
+/// Data syncs that ended.
+pub const JOURNAL_SYNCS: &str = "interlink_edge_journal_syncs_total";
+/// Writes and syncs that failed.
+pub const JOURNAL_FAILURES: &str = "interlink_edge_journal_failures_total";
+/// Records refused by the quota, by class.
+pub const JOURNAL_REFUSALS: &str = "interlink_edge_journal_refusals_total";
+/// Bytes appended and not yet synced.
+pub const JOURNAL_WAITING_BYTES: &str = "interlink_edge_journal_waiting_bytes";
+/// Time of a data sync.
+pub const SYNC_LATENCY: &str = "interlink_edge_sync_latency_seconds";
+
+/// Entries pushed to other shards, by class.
+pub const LANE_ENTRIES: &str = "interlink_edge_lane_entries_total";
+/// Entries that found their lane full, by class.
+pub const LANE_FULL: &str = "interlink_edge_lane_full_total";
+/// Entries that wait for this shard, by class.
+pub const LANE_DEPTH: &str = "interlink_edge_lane_depth";
+/// Wake-ups of other shards.
+pub const DOORBELLS: &str = "interlink_edge_doorbells_total";
+
+/// Bytes of channel logs in use.
+pub const LOG_BYTES: &str = "interlink_edge_log_bytes";
+/// Bytes of incomplete messages in use.
+pub const PARTIAL_BYTES: &str = "interlink_edge_partial_bytes";
+/// Times that a pool had no free block.
+pub const POOL_EMPTY: &str = "interlink_edge_pool_empty_total";
+
+/// Turns of the shard; one that stands still is stuck.
+pub const TURNS: &str = "interlink_edge_turns_total";
+/// Turns that took longer than 250 microseconds.
+pub const TURNS_OVER_BUDGET: &str = "interlink_edge_turns_over_budget_total";
+/// Times that the shard slept.
+pub const SLEEPS: &str = "interlink_edge_sleeps_total";
+/// Rings open now.
+pub const RINGS_OPEN: &str = "interlink_edge_rings_open";
+/// Calls of io_uring_enter.
+pub const RING_ENTERS: &str = "interlink_edge_ring_enters_total";
+/// Operations handed to the kernel.
+pub const RING_SUBMITTED: &str = "interlink_edge_ring_submitted_total";
+/// Completions read.
+pub const RING_COMPLETIONS: &str = "interlink_edge_ring_completions_total";
+/// Receives that ended because no buffer was free.
+pub const RING_STARVED: &str = "interlink_edge_ring_starved_total";
+/// Times that the completion queue was full.
+pub const RING_OVERFLOWS: &str = "interlink_edge_ring_overflows_total";
+/// Rings that could not be opened.
+pub const RING_OPEN_FAILURES: &str = "interlink_edge_ring_open_failures_total";
+
+/// Time of the process on processors.
+pub const PROCESS_CPU_SECONDS: &str = "process_cpu_seconds_total";
+/// The part of it in the program.
+pub const PROCESS_CPU_USER_SECONDS: &str = "process_cpu_user_seconds_total";
+/// The part of it in the kernel.
+pub const PROCESS_CPU_SYSTEM_SECONDS: &str = "process_cpu_system_seconds_total";
+/// Memory of the process that is in use.
+pub const PROCESS_RESIDENT_BYTES: &str = "process_resident_memory_bytes";
+/// The part of it that belongs to no file.
+pub const PROCESS_ANONYMOUS_BYTES: &str = "process_resident_anonymous_memory_bytes";
+/// Address space of the process.
+pub const PROCESS_VIRTUAL_BYTES: &str = "process_virtual_memory_bytes";
+/// Threads of the process.
+pub const PROCESS_THREADS: &str = "process_threads";
+/// Open descriptors of the process.
+pub const PROCESS_OPEN_FDS: &str = "process_open_fds";
+/// Most open descriptors of the process.
+pub const PROCESS_MAX_FDS: &str = "process_max_fds";
+/// When the process was started.
+pub const PROCESS_START_SECONDS: &str = "process_start_time_seconds";
+
+/// Bytes that the program has allocated.
+pub const ALLOCATOR_ALLOCATED: &str = "interlink_edge_allocator_allocated_bytes";
+/// Bytes in pages that hold allocations.
+pub const ALLOCATOR_ACTIVE: &str = "interlink_edge_allocator_active_bytes";
+/// Bytes of the allocator's own tables.
+pub const ALLOCATOR_METADATA: &str = "interlink_edge_allocator_metadata_bytes";
+/// Bytes of the allocator that are in memory.
+pub const ALLOCATOR_RESIDENT: &str = "interlink_edge_allocator_resident_bytes";
+/// Bytes of address space that the allocator holds.
+pub const ALLOCATOR_MAPPED: &str = "interlink_edge_allocator_mapped_bytes";
+/// Bytes that the allocator keeps for later use.
+pub const ALLOCATOR_RETAINED: &str = "interlink_edge_allocator_retained_bytes";
+
+/// Version of the program, as a label of the constant 1.
+pub const BUILD_INFO: &str = "interlink_edge_build_info";
+/// State of the node, as a label of the constant 1.
+pub const NODE_PHASE: &str = "interlink_edge_phase";
+/// Memory that the plan allows.
+pub const PLAN_BYTES: &str = "interlink_edge_memory_plan_bytes";
