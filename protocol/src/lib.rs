@@ -6,8 +6,8 @@
 //!
 //! - [`frame`]: bytes into verified frames, and frames into bytes;
 //! - `session`: the decisions of a connection, one file for each mechanism;
-//! - `websocket`: the RFC 6455 codec below the frames;
-//! - [`channel`], `namespace`, `claims`, `registry`: what may be published where, and by
+//! - [`websocket`]: the RFC 6455 codec below the frames;
+//! - [`channel`], [`namespace`], [`claims`], [`registry`]: what may be published where, and by
 //!   whom;
 //! - [`ids`], [`priority`], [`limits`]: the values that all of it shares.
 //!
@@ -18,10 +18,13 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod claims;
 pub mod frame;
 pub mod ids;
 pub mod limits;
+pub mod namespace;
 pub mod priority;
+pub mod registry;
 pub mod websocket;
 
 pub use interlink_wire::{CloseCode, ErrorCode};

@@ -1,0 +1,95 @@
+//! Decides whether a user may subscribe to a channel or publish on it.
+
+use super::{NamespacePolicy, Rule, Scope, Who};
+use crate::channel::ChannelName;
+use crate::claims::ClaimsView;
+use crate::ErrorCode;
+
+/// Decides a subscription. `token_grant` is true when a verified subscription token names this
+/// channel and this user.
+pub fn permit_subscribe(
+    policy: &NamespacePolicy,
+    channel: &ChannelName<'_>,
+    claims: &dyn ClaimsView,
+    token_grant: bool,
+) -> Result<(), ErrorCode> {
+    permit(&policy.subscribe, channel, claims, token_grant)
+}
+
+/// Decides a publish. `token_grant` is true when the session holds a subscription to this
+/// channel that a token granted.
+pub fn permit_publish(
+    policy: &NamespacePolicy,
+    channel: &ChannelName<'_>,
+    claims: &dyn ClaimsView,
+    token_grant: bool,
+) -> Result<(), ErrorCode> {
+    permit(&policy.publish, channel, claims, token_grant)
+}
+
+fn permit(
+    rule: &Rule,
+    channel: &ChannelName<'_>,
+    claims: &dyn ClaimsView,
+    token_grant: bool,
+) -> Result<(), ErrorCode> {
+    if rule.token && token_grant {
+        return Ok(());
+    }
+    if has_any(&rule.roles, claims) {
+        return Ok(());
+    }
+    let by_identity = is_meant(rule.who, channel, claims);
+    if by_identity && (rule.with_roles.is_empty() || has_any(&rule.with_roles, claims)) {
+        return Ok(());
+    }
+    // A pair names its users; a token for it would let a third one in, which an application
+    // may want, so both answers say how to get further.
+    Err(if rule.token {
+        ErrorCode::SubscriptionTokenRequired
+    } else {
+        ErrorCode::NotPermitted
+    })
+}
+
+fn has_any(roles: &[String], claims: &dyn ClaimsView) -> bool {
+    roles.iter().any(|role| claims.has_role(role))
+}
+
+/// True when the rule means this user by identity.
+fn is_meant(who: Who, channel: &ChannelName<'_>, claims: &dyn ClaimsView) -> bool {
+    match who {
+        Who::Nobody => false,
+        Who::Everyone => true,
+        Who::Named => match channel.pair() {
+            Some((first, second)) => claims.user() == first || claims.user() == second,
+            // `user.ada` names Ada, while `chat.ada` is a group that happens to be called so.
+            None => channel.namespace() != "chat" && claims.user() == channel.id(),
+        },
+        Who::Members(scope) => is_member(scope, channel.id(), claims),
+    }
+}
+
+/// True when the user belongs to what the id names.
+fn is_member(scope: Scope, id: &str, claims: &dyn ClaimsView) -> bool {
+    let institution = claims.institution();
+    // Institutions have no dot in their name, so the first one ends it.
+    let (first, rest) = id
+        .split_once('.')
+        .map_or((id, None), |(first, rest)| (first, Some(rest)));
+    let own = !institution.is_empty() && first == institution;
+    match (scope, rest) {
+        (Scope::Institution, None) => own,
+        (Scope::Institution, Some(_)) => false,
+        (Scope::Department, rest) => own && rest.is_some_and(|name| claims.is_in_department(name)),
+        (Scope::Class, _) => claims.is_in_class(id),
+        (Scope::WithinInstitution, _) => own,
+        (Scope::Nested, Some(rest)) => match first {
+            "inst" => is_member(Scope::Institution, rest, claims),
+            "dept" => is_member(Scope::Department, rest, claims),
+            "class" => is_member(Scope::Class, rest, claims),
+            _ => false,
+        },
+        (Scope::Nested, None) => false,
+    }
+}
