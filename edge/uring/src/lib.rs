@@ -14,13 +14,20 @@
 
 pub mod config;
 pub mod counters;
+pub mod driver;
+pub mod edge_ring;
 pub mod event;
+pub mod features;
 pub mod kernel;
 pub mod limits;
+mod operation;
+mod ring;
 pub mod socket_id;
 
 pub use config::{RingConfig, SetupError};
 pub use counters::RingCounters;
+pub use edge_ring::EdgeRing;
 pub use event::{EndReason, Event, HandshakeId, Received};
+pub use features::Features;
 pub use kernel::{Kernel, Send, SendOutcome, SendTarget};
 pub use socket_id::SocketId;

@@ -1,0 +1,44 @@
+//! Sleeping without losing a wake-up.
+//!
+//! **Invariants.** While running, the rings do not signal: every completion would write the
+//! eventfd. Work that arrives then is not signalled later either, so after the signals are
+//! enabled everything is looked at once more. With deferred completion work the flag of the
+//! submission queue tells of it; a poll of the ring's own descriptor never would.
+
+use std::sync::atomic::{fence, Ordering};
+
+use super::EdgeRing;
+
+impl EdgeRing {
+    pub(super) fn signal_all(&mut self, on: bool) {
+        for ring in &mut self.rings {
+            ring.signal(on);
+        }
+    }
+
+    pub(super) fn prepare_sleep(&mut self) -> bool {
+        if self.has_work() {
+            return false;
+        }
+        self.signal_all(true);
+        // The signals must be visible to the kernel before its flags are read here: it orders
+        // its flag before its look at the signals in the same way.
+        fence(Ordering::SeqCst);
+        if self.has_work() {
+            self.signal_all(false);
+            return false;
+        }
+        self.counters.sleeps += 1;
+        true
+    }
+
+    fn has_work(&mut self) -> bool {
+        let inside = !self.pending.is_empty() || !self.closes.is_empty();
+        inside
+            || self.handshakes.starving()
+            || self
+                .rings
+                .iter_mut()
+                .any(|ring| ring.wants_enter() || ring.unread() > 0 || !ring.starved.is_empty())
+    }
+}
