@@ -39,3 +39,10 @@ pub const LOG_FRAME_BYTES_MAX: usize = CHUNK_BYTES - 64;
 /// Blocks of a log grow to this class only: one contiguous send of 16 KiB is all that the
 /// socket's low-water mark lets out at once.
 pub const LOG_BLOCK_CLASS_MAX: BlockClass = BlockClass::K16;
+
+/// Largest frame between threads, in bytes: a chunk without the frame's header.
+pub const FRAME_POOL_BYTES_MAX: usize = CHUNK_BYTES - 32;
+
+/// A frame pool looks at its return stack after this many frames taken: often enough that a
+/// burst reuses warm blocks, seldom enough that the stack's cache line stays with the readers.
+pub const FRAME_RETURN_INTERVAL: u32 = 32;

@@ -4,16 +4,18 @@
 //! - `slab`: records by `u32` index on such an array.
 //! - `blocks`: byte blocks of five classes under one cap.
 //! - `channel_log`: the encoded frames of an active channel, in such blocks.
+//! - `frame_pool`: frames written by one thread and read by several.
 //!
 //! Invariants: nothing here grows beyond the capacity given at construction, running out is
 //! a value and never a panic, and resident memory follows use because a page that nobody
 //! touched costs nothing.
 //!
-//! Runs on: one shard thread for each structure.
+//! Runs on: one shard thread for each structure. Only `FrameRef` crosses threads.
 
 pub mod blocks;
 pub mod channel_log;
 mod error;
+pub mod frame_pool;
 pub mod limits;
 mod mapping;
 pub mod reserved;
@@ -25,5 +27,6 @@ mod tests;
 pub use blocks::{BlockClass, BlockId, BlockPool, BlockStats};
 pub use channel_log::{AppendError, ChannelLog, EventMeta, TrimRule, Unrecoverable};
 pub use error::MemoryError;
+pub use frame_pool::{FramePool, FrameRef};
 pub use reserved::{Reserved, Zeroed};
 pub use slab::Slab;

@@ -3,5 +3,6 @@
 mod blocks;
 mod channel_log;
 mod channel_log_model;
+mod frame_pool;
 mod reserved;
 mod slab;
