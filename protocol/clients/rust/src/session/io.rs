@@ -56,6 +56,6 @@ pub enum SessionEvent {
     Lost(Loss),
     /// The server reported a failure that belongs to no request.
     ServerError(Error),
-    /// The client is over. Nothing follows.
+    /// The client is over. Only the state `Closed` follows.
     Closed(ClosedBy),
 }

@@ -153,12 +153,18 @@ impl Session {
         let class = self.class_of(&draft.channel).map_err(NotTaken::Never)?;
         let bytes = draft.charged_bytes() + limits::PUBLISH_FRAME_OVERHEAD_BYTES;
         if bytes > self.frame_bytes {
+            self.publishes.skip(class);
             let most = self.frame_bytes;
             return Err(NotTaken::Never(Error::TooLarge { bytes, most }));
         }
         self.publishes
             .push(class, draft, now_ms)
             .map_err(NotTaken::Full)
+    }
+
+    /// True when a class takes a further publish, whatever its size.
+    pub fn has_room(&self, class: Priority) -> bool {
+        self.publishes.has_room(class, 0)
     }
 
     /// The class of a channel; fails when the name is not well formed.
@@ -412,8 +418,8 @@ impl Session {
         for (channel, accepted) in self.subscriptions.drain() {
             self.end_subscription(channel, !accepted, error.clone());
         }
-        self.show_state();
         self.events.push_back(SessionEvent::Closed(by));
+        self.show_state();
     }
 
     /// Reports the state when it is another than the one reported last.

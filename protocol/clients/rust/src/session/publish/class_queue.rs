@@ -71,6 +71,11 @@ impl ClassQueue {
         self.taken += 1;
     }
 
+    /// Counts a publish that failed before it was taken.
+    pub(super) fn skip(&mut self) {
+        self.taken += 1;
+    }
+
     /// True when a publish of `bytes` charged bytes fits; a single one always does.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
         let fits = self.bytes + bytes <= limits::UNSETTLED_BYTES_PER_CLASS_MAX;

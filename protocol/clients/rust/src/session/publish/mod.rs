@@ -65,6 +65,11 @@ impl PublishBook {
         Ok(id)
     }
 
+    /// Counts a publish of the class that failed before it was taken.
+    pub fn skip(&mut self, class: Priority) {
+        self.classes[class.index()].skip();
+    }
+
     /// True when the class takes a further publish of `bytes` charged bytes.
     pub fn has_room(&self, class: Priority, bytes: usize) -> bool {
         self.classes[class.index()].has_room(bytes)

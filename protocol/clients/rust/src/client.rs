@@ -1,0 +1,235 @@
+//! The client object.
+//!
+//! Runs on: any task; clones share one connection.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use interlink_protocol::ids::Position;
+use tokio::sync::{oneshot, watch};
+
+use crate::builder::ClientBuilder;
+use crate::error::{Error, Loss};
+use crate::event::{HistoryPage, ServerInfo, State};
+use crate::handle::{Handle, Request};
+use crate::publisher::{Publish, Publisher};
+use crate::session::HistoryQuery;
+use crate::subscription::Subscribe;
+
+/// A connection to Interlink that reconnects by itself. Clones share it; it closes when the
+/// last clone, subscription and publisher is gone.
+///
+/// ```no_run
+/// use interlink_client::{Client, Delivery};
+///
+/// # async fn example() -> Result<(), interlink_client::Error> {
+/// let client = Client::builder("ws://127.0.0.1:8080").token("eyJ...").connect().await?;
+/// let mut chat = client.subscribe("chat.ada~bob").await?;
+/// let receipt = client.publish("chat.ada~bob", "hello").await?;
+/// println!("safe at level {:?}", receipt.level);
+/// while let Some(delivery) = chat.next().await {
+///     match delivery {
+///         Delivery::Event(event) => println!("{}: {:?}", event.publisher, event.payload),
+///         Delivery::Gap(gap) => println!("{} events are missing", gap.skipped),
+///         other => println!("{other:?}"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    handle: Arc<Handle>,
+}
+
+impl Client {
+    /// Starts to describe a client of the server at `address`: `ws://host:port`, with a path
+    /// when it is not `/v1/connect`.
+    pub fn builder(address: &str) -> ClientBuilder {
+        ClientBuilder::new(address)
+    }
+
+    pub(crate) fn new(handle: Handle) -> Self {
+        Self {
+            handle: Arc::new(handle),
+        }
+    }
+
+    /// Subscribes to a channel. Awaiting resolves when the server accepted it, and waits
+    /// through reconnections. A client has one subscription for each channel.
+    ///
+    /// ```no_run
+    /// # async fn example(
+    /// #     client: interlink_client::Client,
+    /// #     position: interlink_client::Position,
+    /// # ) -> Result<(), interlink_client::Error> {
+    /// let inbox = client.subscribe("user.ada").recover_from(position).manual_ack().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn subscribe(&self, channel: &str) -> Subscribe {
+        Subscribe::new(self.handle.clone(), channel)
+    }
+
+    /// Publishes to a channel. Awaiting resolves with the receipt; the client sends again
+    /// after a loss of connection until the server answers.
+    ///
+    /// ```no_run
+    /// # async fn example(client: interlink_client::Client) -> Result<(), interlink_client::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let publish = client.publish("collab-awareness.doc-1", vec![1, 2, 3]);
+    /// publish.conflation_key("cursor").time_to_live(Duration::from_secs(5)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn publish(&self, channel: &str, payload: impl Into<Vec<u8>>) -> Publish {
+        Publish::new(self.handle.clone(), channel.into(), payload.into())
+    }
+
+    /// A publisher for many events on one channel.
+    pub fn publisher(&self, channel: &str) -> Publisher {
+        Publisher::new(self.handle.clone(), channel)
+    }
+
+    /// Asks for past events of a channel.
+    ///
+    /// ```no_run
+    /// # async fn example(client: interlink_client::Client) -> Result<(), interlink_client::Error> {
+    /// let page = client.history("chat.ada~bob").limit(50).await?;
+    /// for event in page.events {
+    ///     println!("{}: {} bytes", event.publisher, event.payload.len());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn history(&self, channel: &str) -> History {
+        let query = HistoryQuery {
+            channel: channel.into(),
+            after: None,
+            limit: 0,
+        };
+        History {
+            handle: self.handle.clone(),
+            query,
+        }
+    }
+
+    /// Resolves when every publish that was handed over before this call is settled: nothing
+    /// can lose it any more, or it failed.
+    pub async fn settled(&self) -> Result<(), Error> {
+        let mut wanted = [0; 4];
+        for (want, issued) in wanted.iter_mut().zip(&self.handle.issued) {
+            *want = issued.load(Ordering::SeqCst);
+        }
+        let mut settled = self.handle.settled.clone();
+        let reached = |counts: &[u64; 4]| counts.iter().zip(&wanted).all(|(got, want)| got >= want);
+        let outcome = settled.wait_for(reached).await.map(drop);
+        outcome.map_err(|_| self.handle.closed())
+    }
+
+    /// The state, as a value that can be watched.
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.handle.state.clone()
+    }
+
+    /// The node of the current or last connection; `None` before the first.
+    pub fn server(&self) -> Option<ServerInfo> {
+        self.handle.shared.show(|shown| shown.server.clone())
+    }
+
+    /// Why the last connection or attempt failed.
+    pub fn last_loss(&self) -> Option<Loss> {
+        self.handle.shared.show(|shown| shown.last_loss.clone())
+    }
+
+    /// Connects now when the client waits or is suspended, and resolves when it is connected.
+    /// Fails when the quick attempts are used up; the client then goes on slowly.
+    pub async fn connect(&self) -> Result<(), Error> {
+        let mut state = self.state();
+        if *state.borrow_and_update() == State::Connected {
+            return Ok(());
+        }
+        self.handle.request(Request::Connect).await?;
+        self.wait_connected(state).await
+    }
+
+    /// Waits for the outcome of the attempts that are under way.
+    pub(crate) async fn wait_connected(
+        &self,
+        mut state: watch::Receiver<State>,
+    ) -> Result<(), Error> {
+        loop {
+            if state.changed().await.is_err() {
+                return Err(self.handle.closed());
+            }
+            let now = *state.borrow_and_update();
+            match now {
+                State::Connected => return Ok(()),
+                State::Closed => return Err(self.handle.closed()),
+                State::Suspended => return Err(self.unreachable_server()),
+                State::Connecting | State::Reconnecting { .. } => {}
+            }
+        }
+    }
+
+    /// Closes the client: waits a few seconds for unanswered publishes, sends pending
+    /// acknowledgements and says goodbye. Subscriptions end.
+    pub async fn close(&self) {
+        let (answer, closed) = oneshot::channel();
+        if self.handle.request(Request::Close { answer }).await.is_ok() {
+            // A task that is gone has closed as well.
+            let _ = closed.await;
+        }
+    }
+
+    fn unreachable_server(&self) -> Error {
+        self.handle.shared.show(|shown| Error::Unreachable {
+            attempts: shown.attempts + 1,
+            last: shown.last_loss.clone().unwrap_or(Loss::Timeout),
+        })
+    }
+}
+
+/// A request for past events; `.await` sends it.
+#[derive(Debug)]
+#[must_use = "history is fetched by awaiting it"]
+pub struct History {
+    handle: Arc<Handle>,
+    query: HistoryQuery,
+}
+
+impl History {
+    /// Events after `position`; without it from the oldest that is retained.
+    pub fn after(mut self, position: Position) -> Self {
+        self.query.after = Some(position);
+        self
+    }
+
+    /// Most events of the page; the server has a bound of its own.
+    pub fn limit(mut self, events: u32) -> Self {
+        self.query.limit = events;
+        self
+    }
+
+    async fn fetch(self) -> Result<HistoryPage, Error> {
+        let (answer, answered) = oneshot::channel();
+        let request = Request::History {
+            query: self.query,
+            answer,
+        };
+        self.handle.request(request).await?;
+        answered.await.map_err(|_| self.handle.closed())?
+    }
+}
+
+impl IntoFuture for History {
+    type Output = Result<HistoryPage, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.fetch())
+    }
+}
