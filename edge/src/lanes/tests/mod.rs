@@ -1,0 +1,5 @@
+//! Tests of the lanes.
+
+mod model;
+mod order;
+mod sleep;
