@@ -130,16 +130,17 @@ fn check_no_body(fields: Fields<'_, '_>) -> Result<(), HandshakeError> {
 /// Splits a target in origin form. The absolute form is for proxies and could contradict `Host`;
 /// fragments must not be sent (RFC 6455 section 3).
 fn split_target(target: &str) -> Result<(&str, Option<&str>), HandshakeError> {
-    let is_printable = target
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'#');
-    if !target.starts_with('/') || !is_printable {
-        return Err(HandshakeError::Target);
-    }
-    Ok(match target.split_once('?') {
+    // What no browser sends unescaped: the query set of the URL standard, and the backtick of
+    // its path set.
+    let is_sent = |byte: u8| byte.is_ascii_graphic() && !b"\"#<>".contains(&byte);
+    let (path, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
-    })
+    };
+    if !path.starts_with('/') || path.contains('`') || !target.bytes().all(is_sent) {
+        return Err(HandshakeError::Target);
+    }
+    Ok((path, query))
 }
 
 /// Whether `host` can be a name or address with an optional port: no user part, path, query or
