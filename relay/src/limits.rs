@@ -63,6 +63,31 @@ pub const QUOTA_BYTES_DEFAULT: u64 = 16 * 1024 * 1024 * 1024;
 /// only when its preallocated room is used up.
 pub const QUOTA_PERCENT: [u64; 4] = [100, 90, 80, 70];
 
+/// Accepted ids held for one publisher and class. Clients keep at most 1,000 unsettled
+/// publishes a class, so that everything a client may send again is judged exactly.
+pub const DEDUPE_WINDOW_IDS: usize = 1_024;
+
+/// Accepted ids are held at least this long.
+pub const DEDUPE_KEEP_S: u32 = 600;
+
+/// Ids leave in generations of this length: half of `DEDUPE_KEEP_S`, so that an id is held
+/// between one and one and a half times that long.
+pub const DEDUPE_GENERATION_S: u32 = DEDUPE_KEEP_S / 2;
+
+/// Dropping a window younger than this counts as early: attempts up to four minutes old
+/// are accepted without asking the archive.
+pub const DEDUPE_KEEP_PROMISED_S: u32 = 300;
+
+/// Ids held by one shard: 128 MiB at 8 bytes each, five minutes at 50,000 new ids/s.
+pub const DEDUPE_ENTRIES_MAX: usize = 16 * 1024 * 1024;
+
+/// Windows held by one shard: two for each of 100,000 sessions, and room for those that
+/// left in the last ten minutes. About 150 bytes each.
+pub const DEDUPE_PUBLISHERS_MAX: usize = 512 * 1024;
+
+/// Windows compared when one has to go; eight find a quiet one with near certainty.
+pub const DEDUPE_EVICTION_CANDIDATES: usize = 8;
+
 const _: () = assert!(BLOCK_BYTES_TARGET.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(BLOCK_BYTES_MAX.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(
