@@ -5,7 +5,13 @@
 //! has a thread of its own; control (metrics and health) has one.
 
 pub mod auth;
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod control;
+pub mod data_dir;
 pub mod exit;
+pub mod lanes;
 pub mod memory;
+pub mod server;
 pub mod telemetry;

@@ -34,7 +34,7 @@ pub use sections::{
     Auth, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls,
 };
 pub use setting::{duration_from_text, ByteSize, Raw, Setting};
-pub use source::Sources;
+pub use source::{Argument, Sources};
 
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -118,7 +118,7 @@ pub fn duration_text(duration: Duration) -> String {
         ("ms", 1_000),
     ];
     for (unit, each) in units {
-        if micros != 0 && micros % each == 0 {
+        if micros != 0 && micros.is_multiple_of(each) {
             return format!("{}{unit}", micros / each);
         }
     }

@@ -1,0 +1,53 @@
+//! The command line: arguments of every command, each with an example.
+//!
+//! Runs on: the main thread.
+
+mod arguments;
+#[cfg(test)]
+mod tests;
+
+use clap::{Parser, Subcommand};
+
+pub use arguments::{
+    ConfigCommand, NodeArguments, RunArguments, SettingsArguments, TokenArguments,
+};
+
+/// The Interlink edge server. Without a command it runs a node: clients on
+/// 127.0.0.1:8080 at /v1/connect, control on 127.0.0.1:8081.
+#[derive(Debug, Parser)]
+#[command(
+    name = "interlink-edge",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = format!(
+        "Example:\n  interlink-edge --listen 127.0.0.1:9000 --data /tmp/node\n\n{}",
+        crate::exit::Exit::table()
+    )
+)]
+pub struct Cli {
+    /// What to do; a node is run when no command is given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Arguments of the node.
+    #[command(flatten)]
+    pub node: NodeArguments,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node, with a configuration file if one is given.
+    #[command(after_help = "Example:\n  interlink-edge run --config /etc/interlink/edge.toml")]
+    Run(RunArguments),
+    /// Issue a user token, or with --channel a subscription token.
+    #[command(after_help = "Examples:\n  \
+        interlink-edge token --user ada --institution north --class maths-1 --ttl 8h\n  \
+        interlink-edge token --user ada --channel collab.essay-7")]
+    Token(TokenArguments),
+    /// Check, print or explain the configuration.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  interlink-edge config check --config edge.toml"
+    )]
+    Config(ConfigCommand),
+}

@@ -1,0 +1,63 @@
+//! Loads the configuration for a command.
+//!
+//! Runs on: the main thread.
+
+use std::path::Path;
+
+use crate::auth::Key;
+use crate::cli::{NodeArguments, SettingsArguments};
+use crate::config::{Argument, Config, Sources};
+use crate::data_dir::development_key_of;
+use crate::exit::{CommandError, Exit};
+
+/// The configuration from file, environment and arguments of a node.
+pub(super) fn load(file: Option<&Path>, node: &NodeArguments) -> Result<Config, CommandError> {
+    let arguments = [
+        ("--listen", "listen", "client_address", &node.listen),
+        ("--control", "listen", "control_address", &node.control),
+        ("--data", "node", "data_directory", &node.data),
+        ("--shards", "node", "shards", &node.shards),
+    ];
+    let given = arguments
+        .into_iter()
+        .filter_map(|(name, section, key, value)| {
+            Some(Argument {
+                name,
+                section,
+                key,
+                value: value.clone()?,
+            })
+        });
+    Sources::of_process(file, given.collect())
+        .load()
+        .map_err(|errors| {
+            CommandError::new(Exit::Config, errors)
+                .cure("interlink-edge config reference explains every property")
+        })
+}
+
+/// The configuration for a command that is no node.
+pub(super) fn load_settings(settings: &SettingsArguments) -> Result<Config, CommandError> {
+    let node = NodeArguments {
+        data: settings.data.clone(),
+        ..NodeArguments::default()
+    };
+    load(settings.config.as_deref(), &node)
+}
+
+/// The key with which a command issues tokens: the first configured one, or the
+/// development key of the data directory.
+pub(super) fn signing_key(config: &Config) -> Result<Key, CommandError> {
+    if let Some(path) = config.auth.key_files.first() {
+        return Key::read(path).map_err(|error| CommandError::new(Exit::Config, error));
+    }
+    let path = development_key_of(&config.node.data_directory);
+    if !path.exists() {
+        let cause = format!("there is no key: {} does not exist", path.display());
+        return Err(CommandError::new(Exit::Data, cause).cure(
+            "start a node once (interlink-edge), name its data directory with --data, \
+             or its configuration with --config",
+        ));
+    }
+    Key::read(&path).map_err(|error| CommandError::new(Exit::Data, error))
+}

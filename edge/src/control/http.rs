@@ -1,0 +1,106 @@
+//! Routes of the control endpoint.
+//!
+//! Runs on: the control thread.
+
+use std::future::IntoFuture;
+use std::net::TcpListener;
+use std::sync::mpsc::Sender;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{header, StatusCode};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::Router;
+use tokio::sync::oneshot;
+
+use super::{signals, ControlState};
+use crate::server::{NodeEvent, Phase};
+use crate::telemetry::counters::Kind;
+use crate::telemetry::exposition::{Exposition, CONTENT_TYPE};
+use crate::telemetry::process::ProcessStatus;
+use crate::telemetry::{allocator, names};
+
+/// How often the shards are looked at, so that an answer needs no waiting.
+const OBSERVATION: Duration = Duration::from_millis(250);
+
+/// Serves until `stopped` or an error of the listener.
+pub(super) async fn serve(
+    listener: TcpListener,
+    state: ControlState,
+    events: &Sender<NodeEvent>,
+    stopped: oneshot::Receiver<()>,
+) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let state = Arc::new(state);
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(live))
+        .route("/readyz", get(ready))
+        .with_state(Arc::clone(&state));
+    tokio::select! {
+        result = axum::serve(listener, router).into_future() => result,
+        result = signals::forward(events) => result,
+        () = observe(&state) => Ok(()),
+        _ = stopped => Ok(()),
+    }
+}
+
+/// Looks at the shards for ever.
+async fn observe(state: &ControlState) {
+    let mut ticks = tokio::time::interval(OBSERVATION);
+    loop {
+        ticks.tick().await;
+        state.observe(Instant::now());
+    }
+}
+
+async fn metrics(State(state): State<Arc<ControlState>>) -> impl IntoResponse {
+    let mut exposition = Exposition::default();
+    let version = env!("CARGO_PKG_VERSION");
+    exposition.fact(
+        names::BUILD_INFO,
+        "Version of the program.",
+        "version",
+        version,
+    );
+    let phase = state.node.phase().word();
+    exposition.fact(names::NODE_PHASE, "State of the node.", "phase", phase);
+    let plan = state.plan_bytes as f64;
+    exposition.number(
+        names::PLAN_BYTES,
+        "Most memory by the plan.",
+        Kind::Gauge,
+        plan,
+    );
+    exposition.shards(&state.counters);
+    ProcessStatus::read().expose(&mut exposition);
+    allocator::expose(&mut exposition);
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition.finish())
+}
+
+async fn live(State(state): State<Arc<ControlState>>) -> (StatusCode, String) {
+    // Before the shards run and after they were stopped nothing can be stuck.
+    if state.node.phase() != Phase::Ready {
+        return (StatusCode::OK, "alive\n".to_owned());
+    }
+    let still = state.observe(Instant::now());
+    if still.is_empty() {
+        return (StatusCode::OK, "alive\n".to_owned());
+    }
+    let list: Vec<String> = still.iter().map(usize::to_string).collect();
+    let text = format!("shards that stand still: {}\n", list.join(", "));
+    (StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+async fn ready(State(state): State<Arc<ControlState>>) -> (StatusCode, String) {
+    let phase = state.node.phase();
+    let status = match phase {
+        Phase::Ready => StatusCode::OK,
+        Phase::Starting | Phase::Recovering | Phase::Draining | Phase::Stopped => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    (status, format!("{}\n", phase.word()))
+}

@@ -1,0 +1,145 @@
+//! The control endpoint: metrics and health over HTTP, away from the data path.
+//!
+//! `GET /metrics` is the Prometheus text format; `/livez` says whether every shard has
+//! turned within the last two seconds; `/readyz` whether the node serves clients.
+//! Signals are received here too and passed to the main thread.
+//!
+//! Invariant: it listens on loopback addresses only, since it has no authentication.
+//! Runs on: one thread "control" with a current-thread tokio runtime.
+
+mod http;
+mod pulse;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::server::{NodeEvent, NodeState};
+use crate::telemetry::ShardCounters;
+use pulse::Pulse;
+
+/// Why the control endpoint cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The address is reachable from elsewhere.
+    #[error(
+        "control address {0} is not a loopback address and the control endpoint has no \
+         authentication; use 127.0.0.1 and let an agent on this host reach it"
+    )]
+    NotLoopback(SocketAddr),
+    /// The address cannot be bound.
+    #[error(
+        "cannot listen on control address {address}: {source}; another node may run there, \
+         choose another address with --control"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: std::io::Error,
+    },
+    /// The thread or its runtime cannot start.
+    #[error("cannot start the control thread: {0}; check the limits of threads and descriptors")]
+    Thread(std::io::Error),
+}
+
+/// What the endpoint shows.
+#[derive(Debug)]
+pub struct ControlState {
+    counters: Vec<Arc<ShardCounters>>,
+    node: Arc<NodeState>,
+    plan_bytes: u64,
+    /// Only the control thread locks it.
+    pulse: Mutex<Pulse>,
+}
+
+impl ControlState {
+    /// State of a node with these shards.
+    pub fn new(counters: Vec<Arc<ShardCounters>>, node: Arc<NodeState>, plan_bytes: u64) -> Self {
+        let pulse = Mutex::new(Pulse::new(counters.len(), Instant::now()));
+        Self {
+            counters,
+            node,
+            plan_bytes,
+            pulse,
+        }
+    }
+
+    /// Looks at the shards and returns those that stand still.
+    fn observe(&self, now: Instant) -> Vec<usize> {
+        let mut pulse = match self.pulse.lock() {
+            Ok(pulse) => pulse,
+            // A panic ends the process, so nobody can have left the lock poisoned.
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        pulse.observe(self.counters.iter().map(|counters| counters.turns()), now);
+        pulse.standing_still(now)
+    }
+}
+
+/// The running endpoint.
+#[derive(Debug)]
+pub struct Control {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Control {
+    /// Binds the address and starts the thread.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn start(
+        address: SocketAddr,
+        state: ControlState,
+        events: Sender<NodeEvent>,
+    ) -> Result<Self, ControlError> {
+        if !address.ip().is_loopback() {
+            return Err(ControlError::NotLoopback(address));
+        }
+        let bind = |source| ControlError::Bind { address, source };
+        let listener = TcpListener::bind(address).map_err(bind)?;
+        listener.set_nonblocking(true).map_err(bind)?;
+        let address = listener.local_addr().map_err(bind)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(ControlError::Thread)?;
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                let served = runtime.block_on(http::serve(listener, state, &events, stopped));
+                if let Err(error) = served {
+                    // The main thread may have ended already.
+                    let _ = events.send(NodeEvent::ControlEnded(error.to_string()));
+                }
+            })
+            .map_err(ControlError::Thread)?;
+        Ok(Self {
+            address,
+            stop,
+            thread,
+        })
+    }
+
+    /// The address with its real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends the endpoint and waits for its thread.
+    pub fn stop(self) {
+        // An error means that the thread has ended by itself.
+        let _ = self.stop.send(());
+        let _ = self.thread.join();
+    }
+}

@@ -1,0 +1,133 @@
+//! The endpoint over real sockets.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc;
+
+use super::*;
+use crate::server::Phase;
+use crate::telemetry::Counters;
+
+struct Running {
+    control: Option<Control>,
+    node: Arc<NodeState>,
+    counters: Arc<ShardCounters>,
+}
+
+fn start() -> Running {
+    let node = Arc::new(NodeState::default());
+    let counters = Arc::new(ShardCounters::default());
+    let state = ControlState::new(vec![Arc::clone(&counters)], Arc::clone(&node), 4_096);
+    let (events, _) = mpsc::channel();
+    let address = "127.0.0.1:0".parse().expect("address");
+    let control = Control::start(address, state, events).expect("started");
+    Running {
+        control: Some(control),
+        node,
+        counters,
+    }
+}
+
+impl Running {
+    fn get(&self, path: &str) -> String {
+        let address = self.control.as_ref().expect("running").address();
+        let mut stream = TcpStream::connect(address).expect("connected");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answered");
+        answer
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(control) = self.control.take() {
+            control.stop();
+        }
+    }
+}
+
+#[test]
+fn readiness_follows_the_phase() {
+    let running = start();
+    for (phase, status) in [
+        (Phase::Starting, "503"),
+        (Phase::Recovering, "503"),
+        (Phase::Ready, "200"),
+        (Phase::Draining, "503"),
+    ] {
+        running.node.advance(phase);
+        let answer = running.get("/readyz");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{answer}"
+        );
+        assert!(answer.ends_with(&format!("{}\n", phase.word())), "{answer}");
+    }
+}
+
+#[test]
+fn liveness_needs_turns_while_ready() {
+    let state = ControlState::new(vec![Arc::default()], Arc::default(), 0);
+    let later = Instant::now() + pulse::STILL;
+    assert_eq!(state.observe(later), [0]);
+    state.counters[0].publish(&Counters {
+        turns: 1,
+        ..Counters::default()
+    });
+    assert!(state.observe(later).is_empty());
+
+    let running = start();
+    running.node.advance(Phase::Ready);
+    assert!(running.get("/livez").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn metrics_show_shards_process_and_phase() {
+    let running = start();
+    running.counters.publish(&Counters {
+        turns: 42,
+        ..Counters::default()
+    });
+    let answer = running.get("/metrics");
+    for part in [
+        "content-type: text/plain; version=0.0.4",
+        "interlink_edge_turns_total{shard=\"0\"} 42",
+        "interlink_edge_phase{phase=\"starting\"} 1",
+        "interlink_edge_memory_plan_bytes 4096",
+        "process_resident_memory_bytes ",
+    ] {
+        assert!(answer.contains(part), "{part} is missing");
+    }
+}
+
+#[test]
+fn other_paths_and_methods_are_refused() {
+    let running = start();
+    assert!(running.get("/").starts_with("HTTP/1.1 404"));
+    assert!(running.get("/metrics/../etc").starts_with("HTTP/1.1 404"));
+}
+
+#[test]
+fn addresses_beyond_loopback_are_refused_with_a_cure() {
+    let state = ControlState::new(Vec::new(), Arc::default(), 0);
+    let (events, _) = mpsc::channel();
+    let address = "0.0.0.0:0".parse().expect("address");
+    let error = Control::start(address, state, events)
+        .expect_err("refused")
+        .to_string();
+    assert!(error.contains("127.0.0.1"), "{error}");
+}
+
+#[test]
+fn an_address_in_use_names_the_argument() {
+    let running = start();
+    let address = running.control.as_ref().expect("running").address();
+    let state = ControlState::new(Vec::new(), Arc::default(), 0);
+    let (events, _) = mpsc::channel();
+    let error = Control::start(address, state, events)
+        .expect_err("in use")
+        .to_string();
+    assert!(error.contains("--control"), "{error}");
+}
