@@ -9,8 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backplane;
 pub mod dedupe;
 pub mod journal;
 pub mod limits;
 pub mod record;
-pub mod sequencer;

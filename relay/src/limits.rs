@@ -78,11 +78,11 @@ pub const DEDUPE_GENERATION_S: u32 = DEDUPE_KEEP_S / 2;
 /// are accepted without asking the archive.
 pub const DEDUPE_KEEP_PROMISED_S: u32 = 300;
 
-/// Ids held by one shard: 128 MiB at 8 bytes each, five minutes at 50,000 new ids/s.
+/// Ids held by one table: 128 MiB at 8 bytes each, five minutes at 50,000 new ids/s.
 pub const DEDUPE_ENTRIES_MAX: usize = 16 * 1024 * 1024;
 
-/// Windows held by one shard: two for each of 100,000 sessions, and room for those that
-/// left in the last ten minutes. About 150 bytes each.
+/// Publishers held by one table: one for each of 100,000 sessions, and room for those that
+/// left in the last ten minutes. About 200 bytes each without their ids.
 pub const DEDUPE_PUBLISHERS_MAX: usize = 512 * 1024;
 
 /// Windows compared when one has to go; eight find a quiet one with near certainty.

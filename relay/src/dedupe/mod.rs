@@ -1,6 +1,6 @@
 //! Which client message ids were accepted: exact, per publisher instance and class.
 //!
-//! A [`PublisherWindow`] holds the last 1,024 accepted ids of one instance in one class,
+//! A [`PublisherWindow`] holds the last 1,024 accepted ids of one instance in each class,
 //! each with a fingerprint of its payload, for 10 minutes. An id above all of them is new;
 //! that is the hot path and constant time. An id that is not held although it is not above
 //! the highest forgotten one cannot be judged and is answered `TooOld`, never taken again.
@@ -17,6 +17,7 @@
 //! counters tell how many went before five minutes were over.
 //! Runs on: the shard's thread.
 
+mod publisher;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -30,7 +31,8 @@ use crate::limits::{
     DEDUPE_ENTRIES_MAX, DEDUPE_EVICTION_CANDIDATES, DEDUPE_KEEP_PROMISED_S, DEDUPE_KEEP_S,
     DEDUPE_PUBLISHERS_MAX, DEDUPE_WINDOW_IDS,
 };
-pub use window::PublisherWindow;
+pub use publisher::PublisherWindow;
+pub use window::ClassWindow;
 
 const _: () = assert!(DEDUPE_WINDOW_IDS <= u16::MAX as usize);
 
@@ -48,7 +50,7 @@ pub enum Verdict {
     TooOld,
 }
 
-/// Bounds of a table, per shard.
+/// Bounds of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct DedupeLimits {
     /// Most windows.
@@ -77,18 +79,16 @@ pub struct DedupeCounters {
     pub evicted_early: u64,
 }
 
-type Key = (InstanceId, u8);
-
 #[derive(Debug)]
 struct Slot {
-    key: Key,
+    instance: InstanceId,
     window: PublisherWindow,
 }
 
-/// The windows of all publishers of a shard.
+/// The windows of many publishers.
 #[derive(Debug)]
 pub struct PublisherWindows {
-    slots_by_key: HashMap<Key, u32>,
+    slots_by_instance: HashMap<InstanceId, u32>,
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     entries: usize,
@@ -102,7 +102,7 @@ impl PublisherWindows {
     /// An empty table.
     pub fn new(limits: DedupeLimits) -> Self {
         Self {
-            slots_by_key: HashMap::new(),
+            slots_by_instance: HashMap::new(),
             slots: Vec::new(),
             free: Vec::new(),
             entries: 0,
@@ -113,22 +113,22 @@ impl PublisherWindows {
     }
 
     /// Judges an id without changing anything.
-    pub fn lookup(
+    pub fn look_up(
         &self,
         instance: InstanceId,
         class: Priority,
         client_message_id: u64,
         payload_hash: u64,
     ) -> Verdict {
-        match self.window(instance, class) {
-            Some(window) => window.lookup(client_message_id, payload_hash),
+        match self.window(instance) {
+            Some(window) => window.look_up(class, client_message_id, payload_hash),
             None => Verdict::New,
         }
     }
 
-    /// Remembers an id that was judged `New` and has been accepted. `now_s` is seconds of a
-    /// clock that never goes back.
-    pub fn accept(
+    /// Remembers an id that was judged `New` and has been accepted, at `now_s` seconds
+    /// since the Unix epoch.
+    pub fn insert(
         &mut self,
         instance: InstanceId,
         class: Priority,
@@ -136,34 +136,17 @@ impl PublisherWindows {
         payload_hash: u64,
         now_s: u32,
     ) {
-        let key = (instance, class as u8);
-        let index = match self.slots_by_key.get(&key) {
+        let index = match self.slots_by_instance.get(&instance) {
             Some(index) => *index as usize,
-            None => self.insert(key, PublisherWindow::new(now_s), now_s),
+            None => self.add(instance, now_s),
         };
         let Some(slot) = self.slots[index].as_mut() else {
             return;
         };
         let before = slot.window.len();
-        slot.window.accept(client_message_id, payload_hash, now_s);
+        slot.window
+            .insert(class, client_message_id, payload_hash, now_s);
         self.entries = self.entries - before + slot.window.len();
-        if self.entries > self.limits.entries_max {
-            self.evict(index, now_s);
-        }
-    }
-
-    /// Takes over a window that a recovery has rebuilt.
-    pub fn restore(
-        &mut self,
-        instance: InstanceId,
-        class: Priority,
-        window: PublisherWindow,
-        now_s: u32,
-    ) {
-        let key = (instance, class as u8);
-        self.remove(&key);
-        self.entries += window.len();
-        let index = self.insert(key, window, now_s);
         if self.entries > self.limits.entries_max {
             self.evict(index, now_s);
         }
@@ -181,35 +164,27 @@ impl PublisherWindows {
             slot.window.prune(now_s);
             self.entries = self.entries - before + slot.window.len();
             if slot.window.idle_s(now_s) >= DEDUPE_KEEP_S {
-                let key = slot.key;
-                self.remove(&key);
+                let instance = slot.instance;
+                self.remove(instance);
                 self.counters.expired += 1;
             }
         }
     }
 
-    /// The window of one instance and class.
-    pub fn window(&self, instance: InstanceId, class: Priority) -> Option<&PublisherWindow> {
-        let index = *self.slots_by_key.get(&(instance, class as u8))?;
+    /// The window of one instance.
+    pub fn window(&self, instance: InstanceId) -> Option<&PublisherWindow> {
+        let index = *self.slots_by_instance.get(&instance)?;
         self.slots[index as usize].as_ref().map(|slot| &slot.window)
     }
 
-    /// Highest id accepted of an instance, over all classes; 0 is none.
-    pub fn highest_accepted(&self, instance: InstanceId) -> u64 {
-        let windows = Priority::ALL
-            .iter()
-            .filter_map(|class| self.window(instance, *class));
-        windows.map(PublisherWindow::highest).max().unwrap_or(0)
-    }
-
-    /// Windows held.
+    /// Publishers held.
     pub fn len(&self) -> usize {
-        self.slots_by_key.len()
+        self.slots_by_instance.len()
     }
 
     /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
-        self.slots_by_key.is_empty()
+        self.slots_by_instance.is_empty()
     }
 
     /// Ids held.
@@ -223,18 +198,21 @@ impl PublisherWindows {
     }
 
     /// Gives every window away, in slot order; for handing recovered ones to shards.
-    pub fn into_windows(self) -> impl Iterator<Item = (InstanceId, Priority, PublisherWindow)> {
-        self.slots.into_iter().flatten().filter_map(|slot| {
-            let class = Priority::from_index(usize::from(slot.key.1))?;
-            Some((slot.key.0, class, slot.window))
-        })
+    pub fn into_windows(self) -> impl Iterator<Item = (InstanceId, PublisherWindow)> {
+        self.slots
+            .into_iter()
+            .flatten()
+            .map(|slot| (slot.instance, slot.window))
     }
 
-    fn insert(&mut self, key: Key, window: PublisherWindow, now_s: u32) -> usize {
-        if self.slots_by_key.len() >= self.limits.publishers_max {
+    fn add(&mut self, instance: InstanceId, now_s: u32) -> usize {
+        if self.slots_by_instance.len() >= self.limits.publishers_max {
             self.evict(usize::MAX, now_s);
         }
-        let slot = Some(Slot { key, window });
+        let slot = Some(Slot {
+            instance,
+            window: PublisherWindow::default(),
+        });
         let index = match self.free.pop() {
             Some(index) => {
                 self.slots[index as usize] = slot;
@@ -245,12 +223,12 @@ impl PublisherWindows {
                 (self.slots.len() - 1) as u32
             }
         };
-        self.slots_by_key.insert(key, index);
+        self.slots_by_instance.insert(instance, index);
         index as usize
     }
 
-    fn remove(&mut self, key: &Key) {
-        if let Some(index) = self.slots_by_key.remove(key) {
+    fn remove(&mut self, instance: InstanceId) {
+        if let Some(index) = self.slots_by_instance.remove(&instance) {
             if let Some(slot) = self.slots[index as usize].take() {
                 self.entries -= slot.window.len();
             }
@@ -260,7 +238,7 @@ impl PublisherWindows {
 
     /// Drops the quietest of the next few windows, but not the one at `spared`.
     fn evict(&mut self, spared: usize, now_s: u32) {
-        let mut quietest: Option<(u32, Key)> = None;
+        let mut quietest: Option<(u32, InstanceId)> = None;
         let mut seen = 0;
         for _ in 0..self.slots.len() {
             self.hand = (self.hand + 1) % self.slots.len();
@@ -272,15 +250,15 @@ impl PublisherWindows {
             }
             let idle_s = slot.window.idle_s(now_s);
             if quietest.is_none_or(|(most, _)| idle_s > most) {
-                quietest = Some((idle_s, slot.key));
+                quietest = Some((idle_s, slot.instance));
             }
             seen += 1;
             if seen == DEDUPE_EVICTION_CANDIDATES {
                 break;
             }
         }
-        if let Some((idle_s, key)) = quietest {
-            self.remove(&key);
+        if let Some((idle_s, instance)) = quietest {
+            self.remove(instance);
             self.counters.evicted += 1;
             self.counters.evicted_early += u64::from(idle_s < DEDUPE_KEEP_PROMISED_S);
         }

@@ -16,31 +16,34 @@ fn table() -> PublisherWindows {
 #[test]
 fn an_id_is_new_once_and_then_a_repeat_or_a_conflict() {
     let mut windows = table();
-    assert_eq!(windows.lookup(A, Priority::P1, 5, 77), Verdict::New);
-    windows.accept(A, Priority::P1, 5, 77, 0);
-    assert_eq!(windows.lookup(A, Priority::P1, 5, 77), Verdict::Repeat);
-    assert_eq!(windows.lookup(A, Priority::P1, 5, 78), Verdict::Conflict);
+    assert_eq!(windows.look_up(A, Priority::P1, 5, 77), Verdict::New);
+    windows.insert(A, Priority::P1, 5, 77, 0);
+    assert_eq!(windows.look_up(A, Priority::P1, 5, 77), Verdict::Repeat);
+    assert_eq!(windows.look_up(A, Priority::P1, 5, 78), Verdict::Conflict);
     assert_eq!(
-        windows.lookup(A, Priority::P0, 5, 77),
+        windows.look_up(A, Priority::P0, 5, 77),
         Verdict::New,
         "classes are apart"
     );
     assert_eq!(
-        windows.lookup(InstanceId(2), Priority::P1, 5, 77),
+        windows.look_up(InstanceId(2), Priority::P1, 5, 77),
         Verdict::New
     );
-    assert_eq!(windows.highest_accepted(A), 5);
+    assert_eq!(windows.window(A).map(PublisherWindow::highest), Some(5));
 }
 
 #[test]
 fn a_refused_id_is_still_new_after_later_ones() {
     let mut windows = table();
     for id in [10, 12, 11, 3] {
-        assert_eq!(windows.lookup(A, Priority::P1, id, id), Verdict::New);
-        windows.accept(A, Priority::P1, id, id, 0);
-        assert_eq!(windows.lookup(A, Priority::P1, id, id), Verdict::Repeat);
+        assert_eq!(windows.look_up(A, Priority::P1, id, id), Verdict::New);
+        windows.insert(A, Priority::P1, id, id, 0);
+        assert_eq!(windows.look_up(A, Priority::P1, id, id), Verdict::Repeat);
     }
-    let window = windows.window(A, Priority::P1).expect("a window");
+    let window = windows
+        .window(A)
+        .and_then(|window| window.class(Priority::P1))
+        .expect("a window");
     assert_eq!(
         window.iter().map(|(id, _)| id).collect::<Vec<_>>(),
         [3, 10, 11, 12]
@@ -49,36 +52,36 @@ fn a_refused_id_is_still_new_after_later_ones() {
 
 #[test]
 fn ids_are_held_for_ten_minutes_and_then_too_old() {
-    let mut window = PublisherWindow::new(0);
-    window.accept(1, 1, DEDUPE_GENERATION_S - 1);
+    let mut window = ClassWindow::new(0);
+    window.insert(1, 1, DEDUPE_GENERATION_S - 1);
     window.prune(DEDUPE_GENERATION_S - 1 + DEDUPE_KEEP_S);
-    assert_eq!(window.lookup(1, 1), Verdict::Repeat);
+    assert_eq!(window.look_up(1, 1), Verdict::Repeat);
     window.prune(3 * DEDUPE_GENERATION_S);
-    assert_eq!(window.lookup(1, 1), Verdict::TooOld);
-    assert_eq!(window.lookup(2, 1), Verdict::New);
+    assert_eq!(window.look_up(1, 1), Verdict::TooOld);
+    assert_eq!(window.look_up(2, 1), Verdict::New);
 }
 
 #[test]
 fn a_full_window_forgets_its_oldest_id() {
-    let mut window = PublisherWindow::new(0);
+    let mut window = ClassWindow::new(0);
     for id in 1..=DEDUPE_WINDOW_IDS as u64 + 1 {
-        window.accept(id, id, 0);
+        window.insert(id, id, 0);
     }
     assert_eq!(window.len(), DEDUPE_WINDOW_IDS);
-    assert_eq!(window.lookup(1, 1), Verdict::TooOld);
-    assert_eq!(window.lookup(2, 2), Verdict::Repeat);
+    assert_eq!(window.look_up(1, 1), Verdict::TooOld);
+    assert_eq!(window.look_up(2, 2), Verdict::Repeat);
 }
 
 #[test]
 fn a_counter_that_jumps_far_stays_exact_above_the_jump() {
-    let mut window = PublisherWindow::new(0);
-    window.accept(1, 1, 0);
-    window.accept(u64::MAX - 1, 2, 0);
-    window.accept(u64::MAX, 3, 0);
-    assert_eq!(window.lookup(1, 1), Verdict::TooOld);
-    assert_eq!(window.lookup(2, 1), Verdict::TooOld);
-    assert_eq!(window.lookup(u64::MAX - 1, 2), Verdict::Repeat);
-    assert_eq!(window.lookup(u64::MAX - 2, 2), Verdict::New);
+    let mut window = ClassWindow::new(0);
+    window.insert(1, 1, 0);
+    window.insert(u64::MAX - 1, 2, 0);
+    window.insert(u64::MAX, 3, 0);
+    assert_eq!(window.look_up(1, 1), Verdict::TooOld);
+    assert_eq!(window.look_up(2, 1), Verdict::TooOld);
+    assert_eq!(window.look_up(u64::MAX - 1, 2), Verdict::Repeat);
+    assert_eq!(window.look_up(u64::MAX - 2, 2), Verdict::New);
 }
 
 #[test]
@@ -88,7 +91,7 @@ fn a_full_table_drops_the_quietest_publisher_and_counts_it() {
         entries_max: 100,
     });
     for instance in 1..=4u32 {
-        windows.accept(
+        windows.insert(
             InstanceId(u128::from(instance)),
             Priority::P1,
             1,
@@ -96,14 +99,11 @@ fn a_full_table_drops_the_quietest_publisher_and_counts_it() {
             instance,
         );
     }
-    windows.accept(InstanceId(1), Priority::P1, 2, 1, 400);
-    windows.accept(InstanceId(9), Priority::P1, 1, 1, 400);
+    windows.insert(InstanceId(1), Priority::P1, 2, 1, 400);
+    windows.insert(InstanceId(9), Priority::P1, 1, 1, 400);
     assert_eq!(windows.len(), 4);
-    assert!(
-        windows.window(InstanceId(2), Priority::P1).is_none(),
-        "quiet for 398 s"
-    );
-    windows.accept(InstanceId(10), Priority::P1, 1, 1, 302);
+    assert!(windows.window(InstanceId(2)).is_none(), "quiet for 398 s");
+    windows.insert(InstanceId(10), Priority::P1, 1, 1, 302);
     assert_eq!(
         *windows.counters(),
         DedupeCounters {
@@ -120,18 +120,18 @@ fn the_entry_cap_spares_the_publisher_that_is_writing() {
         publishers_max: 9,
         entries_max: 10,
     });
-    windows.accept(InstanceId(2), Priority::P1, 1, 1, 0);
+    windows.insert(InstanceId(2), Priority::P1, 1, 1, 0);
     for id in 1..=20 {
-        windows.accept(A, Priority::P1, id, id, 1);
+        windows.insert(A, Priority::P1, id, id, 1);
     }
-    assert!(windows.window(InstanceId(2), Priority::P1).is_none());
-    assert_eq!(windows.lookup(A, Priority::P1, 20, 20), Verdict::Repeat);
+    assert!(windows.window(InstanceId(2)).is_none());
+    assert_eq!(windows.look_up(A, Priority::P1, 20, 20), Verdict::Repeat);
 }
 
 #[test]
 fn quiet_windows_expire_by_sweeping() {
     let mut windows = table();
-    windows.accept(A, Priority::P1, 1, 1, 0);
+    windows.insert(A, Priority::P1, 1, 1, 0);
     windows.sweep(DEDUPE_KEEP_S - 1, 10);
     assert_eq!(windows.len(), 1);
     windows.sweep(DEDUPE_KEEP_S, 10);
@@ -147,13 +147,13 @@ proptest! {
         steps in proptest::collection::vec((0u64..3_000, 0u64..3, 0u32..120), 1..400),
         base in prop_oneof![Just(0u64), Just(u64::from(u32::MAX) - 500), Just(1u64 << 40)],
     ) {
-        let mut window = PublisherWindow::new(0);
+        let mut window = ClassWindow::new(0);
         let mut oracle: BTreeMap<u64, (u64, u32)> = BTreeMap::new();
         let mut now_s = 0;
         for (step, hash, pause) in steps {
             now_s += pause;
             let id = base + step + 1;
-            let verdict = window.lookup(id, hash);
+            let verdict = window.look_up(id, hash);
             match oracle.get(&id) {
                 None => prop_assert!(matches!(verdict, Verdict::New | Verdict::TooOld)),
                 Some((known, accepted_s)) => {
@@ -165,7 +165,7 @@ proptest! {
                 }
             }
             if verdict == Verdict::New {
-                window.accept(id, hash, now_s);
+                window.insert(id, hash, now_s);
                 oracle.insert(id, (hash, now_s));
             }
             let held: Vec<_> = window.iter().map(|(id, _)| id).collect();

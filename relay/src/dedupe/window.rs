@@ -17,9 +17,10 @@ struct Accepted {
     fingerprint: u32,
 }
 
-/// The last accepted ids of one publisher instance in one class.
+/// The last accepted ids of one publisher instance in one class; times are seconds of a
+/// clock that never goes back.
 #[derive(Clone, Debug)]
-pub struct PublisherWindow {
+pub struct ClassWindow {
     entries: VecDeque<Accepted>,
     base: u64,
     highest: u64,
@@ -30,7 +31,7 @@ pub struct PublisherWindow {
     last_s: u32,
 }
 
-impl PublisherWindow {
+impl ClassWindow {
     /// A window that has accepted nothing.
     pub fn new(now_s: u32) -> Self {
         Self {
@@ -45,7 +46,7 @@ impl PublisherWindow {
     }
 
     /// Judges an id.
-    pub fn lookup(&self, id: u64, payload_hash: u64) -> Verdict {
+    pub fn look_up(&self, id: u64, payload_hash: u64) -> Verdict {
         if id > self.highest {
             return Verdict::New;
         }
@@ -69,7 +70,7 @@ impl PublisherWindow {
     }
 
     /// Remembers an id that was judged `New`.
-    pub fn accept(&mut self, id: u64, payload_hash: u64, now_s: u32) {
+    pub fn insert(&mut self, id: u64, payload_hash: u64, now_s: u32) {
         self.prune(now_s);
         self.last_s = self.last_s.max(now_s);
         if self.entries.len() >= DEDUPE_WINDOW_IDS {

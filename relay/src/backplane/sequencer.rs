@@ -8,7 +8,7 @@
 //! issued offsets the caller starts a new epoch, see [`next_epoch`].
 //! Runs on: the shard that owns the channel; plain values.
 
-use interlink_protocol::ids::{next_chain, Position, RecordId};
+use interlink_protocol::ids::{Position, RecordId};
 
 use crate::record::Placement;
 
