@@ -5,7 +5,7 @@
 //! SDK, the simulator and the fuzz targets drive the same code.
 //!
 //! - [`frame`]: bytes into verified frames, and frames into bytes;
-//! - `session`: the decisions of a connection, one file for each mechanism;
+//! - [`session`]: the decisions of a connection, one file for each mechanism;
 //! - [`websocket`]: the RFC 6455 codec below the frames;
 //! - [`channel`], [`namespace`], [`claims`], [`registry`]: what may be published where, and by
 //!   whom;
@@ -19,12 +19,18 @@
 
 pub mod channel;
 pub mod claims;
+/// Error codes and close codes, from the code table of the schema.
+pub mod codes {
+    pub use interlink_wire::{CloseCode, ErrorCode};
+}
 pub mod frame;
 pub mod ids;
 pub mod limits;
 pub mod namespace;
 pub mod priority;
 pub mod registry;
+pub mod session;
 pub mod websocket;
 
-pub use interlink_wire::{CloseCode, ErrorCode};
+pub use codes::{CloseCode, ErrorCode};
+
