@@ -47,15 +47,35 @@ impl Sequencer {
         }
     }
 
-    /// Places the next record.
-    pub fn place(&mut self, record: RecordId) -> Placement {
-        let previous_chain = self.top.chain;
-        self.top.offset += 1;
-        self.top.chain = next_chain(previous_chain, record);
+    /// Where the next record would stand; nothing changes until [`Sequencer::commit`], so
+    /// that a record that the journal refuses takes no offset.
+    pub fn next(&self, record: RecordId) -> Placement {
         Placement {
-            position: self.top,
-            previous_chain,
+            position: self.top.after(record),
+            previous_chain: self.top.chain,
         }
+    }
+
+    /// The same on a channel that keeps nothing: counted, without a chain.
+    pub fn next_ephemeral(&self) -> Placement {
+        let offset = self.top.offset + 1;
+        Placement {
+            position: Position { offset, ..self.top },
+            previous_chain: self.top.chain,
+        }
+    }
+
+    /// Takes the place that `next` or `next_ephemeral` gave.
+    pub fn commit(&mut self, placement: &Placement) {
+        debug_assert_eq!(placement.position.offset, self.top.offset + 1);
+        self.top = placement.position;
+    }
+
+    /// `next` and `commit` in one.
+    pub fn place(&mut self, record: RecordId) -> Placement {
+        let placement = self.next(record);
+        self.commit(&placement);
+        placement
     }
 
     /// Position of the newest event.
