@@ -181,6 +181,9 @@ pub enum ClosedBy {
     /// The server, for good.
     #[error("{0}")]
     Server(Loss),
+    /// The server, for good, with a code from the table.
+    #[error("{0}")]
+    Refused(Box<Error>),
 }
 
 impl Error {

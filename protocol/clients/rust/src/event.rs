@@ -217,7 +217,7 @@ pub enum State {
     /// Connected and welcomed.
     Connected,
     /// The connection was lost; attempt `attempt` follows or is under way. 0 when the server
-    /// asked to reconnect, which counts as no attempt.
+    /// or the application asked for it, which counts as no attempt.
     Reconnecting {
         /// Number of the attempt since the last success.
         attempt: u32,

@@ -2,8 +2,9 @@
 //!
 //! Purpose: tells the server how far the application came in each channel, in few frames.
 //! Invariants: a channel's acknowledged position moves only forward within an epoch; what is
-//! sent is always the newest; after a reconnection the newest of each channel is sent again,
-//! since nothing confirms an acknowledgement.
+//! sent is always the newest, and only for channels that are live on this connection; when a
+//! channel becomes live again its newest position is sent again, since nothing confirms an
+//! acknowledgement.
 //! Limits: `limits::ACK_DELAY_MS`, `limits::ACK_COUNT`, `limits::ACK_POSITIONS_MAX`.
 //! Runs on: any thread; the clock comes in as an argument.
 
@@ -19,14 +20,22 @@ use crate::limits;
 pub struct AckBook {
     newest: BTreeMap<Arc<str>, Position>,
     unsent: BTreeSet<Arc<str>>,
+    /// Channels whose subscription ended and whose last position has to leave first.
+    ended: BTreeSet<Arc<str>>,
     events_unsent: u32,
     oldest_unsent_ms: Option<u64>,
 }
 
 impl AckBook {
     /// Notes that the application processed everything up to `position`; false when it said
-    /// so before.
-    pub fn acknowledge(&mut self, channel: &Arc<str>, position: Position, now_ms: u64) -> bool {
+    /// so before. `live` says whether the server may be told now.
+    pub fn acknowledge(
+        &mut self,
+        channel: &Arc<str>,
+        position: Position,
+        live: bool,
+        now_ms: u64,
+    ) -> bool {
         if let Some(known) = self.newest.get(channel) {
             let forward = position.epoch != known.epoch || position.offset > known.offset;
             if !forward {
@@ -34,23 +43,36 @@ impl AckBook {
             }
         }
         self.newest.insert(channel.clone(), position);
-        self.unsent.insert(channel.clone());
-        self.events_unsent = self.events_unsent.saturating_add(1);
-        self.oldest_unsent_ms.get_or_insert(now_ms);
+        if live {
+            self.events_unsent = self.events_unsent.saturating_add(1);
+            self.mark_unsent(channel, now_ms);
+        }
         true
     }
 
-    /// Forgets a channel whose subscription ended, once what it acknowledged has left.
-    pub fn forget(&mut self, channel: &str) {
-        if !self.unsent.contains(channel) {
-            self.newest.remove(channel);
+    /// A channel is live on this connection: what is known of it is sent.
+    pub fn on_live(&mut self, channel: &Arc<str>, now_ms: u64) {
+        self.ended.remove(channel);
+        if self.newest.contains_key(channel) {
+            self.mark_unsent(channel, now_ms);
         }
     }
 
-    /// Everything counts as unsent again on a new connection.
-    pub fn on_welcome(&mut self, now_ms: u64) {
-        self.unsent = self.newest.keys().cloned().collect();
-        self.oldest_unsent_ms = (!self.unsent.is_empty()).then_some(now_ms);
+    /// A subscription ended; what it acknowledged still leaves on this connection.
+    pub fn forget(&mut self, channel: &str) {
+        match self.unsent.get(channel) {
+            Some(name) => drop(self.ended.insert(name.clone())),
+            None => drop(self.newest.remove(channel)),
+        }
+    }
+
+    /// The connection is gone; channels are told again when they are live again.
+    pub fn on_lost(&mut self) {
+        for channel in std::mem::take(&mut self.ended) {
+            self.newest.remove(&channel);
+        }
+        self.unsent.clear();
+        self.note_sent();
     }
 
     /// When an `Ack` frame has to leave by itself.
@@ -80,14 +102,27 @@ impl AckBook {
             let Some(channel) = self.unsent.pop_first() else {
                 break;
             };
-            if let Some(position) = self.newest.get(&channel) {
-                into.push((channel, *position));
+            let position = match self.ended.remove(&channel) {
+                true => self.newest.remove(&channel),
+                false => self.newest.get(&channel).copied(),
+            };
+            if let Some(position) = position {
+                into.push((channel, position));
             }
         }
         if self.unsent.is_empty() {
-            self.events_unsent = 0;
-            self.oldest_unsent_ms = None;
+            self.note_sent();
         }
+    }
+
+    fn mark_unsent(&mut self, channel: &Arc<str>, now_ms: u64) {
+        self.unsent.insert(channel.clone());
+        self.oldest_unsent_ms.get_or_insert(now_ms);
+    }
+
+    fn note_sent(&mut self) {
+        self.events_unsent = 0;
+        self.oldest_unsent_ms = None;
     }
 }
 
@@ -116,10 +151,10 @@ mod tests {
     fn one_frame_carries_the_newest_position_of_each_channel() {
         let mut book = AckBook::default();
         let (a, b): (Arc<str>, Arc<str>) = ("chat.a~b".into(), "user.a".into());
-        assert!(book.acknowledge(&a, at(1, 4), 100));
-        assert!(book.acknowledge(&a, at(1, 6), 150));
-        assert!(!book.acknowledge(&a, at(1, 5), 160));
-        assert!(book.acknowledge(&b, at(1, 1), 170));
+        assert!(book.acknowledge(&a, at(1, 4), true, 100));
+        assert!(book.acknowledge(&a, at(1, 6), true, 150));
+        assert!(!book.acknowledge(&a, at(1, 5), true, 160));
+        assert!(book.acknowledge(&b, at(1, 1), true, 170));
         assert!(!book.is_due(299));
         assert!(book.is_due(300));
         assert_eq!(
@@ -133,8 +168,8 @@ mod tests {
     fn a_new_epoch_may_start_lower() {
         let mut book = AckBook::default();
         let channel: Arc<str> = "user.a".into();
-        assert!(book.acknowledge(&channel, at(1, 90), 0));
-        assert!(book.acknowledge(&channel, at(2, 3), 0));
+        assert!(book.acknowledge(&channel, at(1, 90), true, 0));
+        assert!(book.acknowledge(&channel, at(2, 3), true, 0));
         assert_eq!(taken(&mut book), [("user.a".to_string(), 3)]);
     }
 
@@ -143,21 +178,36 @@ mod tests {
         let mut book = AckBook::default();
         let channel: Arc<str> = "user.a".into();
         for offset in 1..=u64::from(limits::ACK_COUNT) {
-            book.acknowledge(&channel, at(1, offset), 50);
+            assert!(!book.is_due(50));
+            book.acknowledge(&channel, at(1, offset), true, 50);
         }
         assert!(book.is_due(50));
     }
 
     #[test]
-    fn the_newest_positions_are_sent_again_after_a_reconnection() {
+    fn the_newest_position_is_sent_again_when_the_channel_is_live_again() {
         let mut book = AckBook::default();
         let channel: Arc<str> = "user.a".into();
-        book.acknowledge(&channel, at(1, 9), 0);
+        book.acknowledge(&channel, at(1, 9), true, 0);
         taken(&mut book);
-        book.on_welcome(500);
-        assert_eq!(taken(&mut book), [("user.a".to_string(), 9)]);
+        book.on_lost();
+        book.acknowledge(&channel, at(1, 10), false, 5);
+        assert!(
+            !book.has_unsent(),
+            "a channel that is not live is not acknowledged"
+        );
+        book.on_live(&channel, 500);
+        assert_eq!(taken(&mut book), [("user.a".to_string(), 10)]);
+    }
+
+    #[test]
+    fn an_ended_subscription_is_acknowledged_once_more_and_forgotten() {
+        let mut book = AckBook::default();
+        let channel: Arc<str> = "user.a".into();
+        book.acknowledge(&channel, at(1, 9), true, 0);
         book.forget("user.a");
-        book.on_welcome(900);
+        assert_eq!(taken(&mut book), [("user.a".to_string(), 9)]);
+        book.on_live(&channel, 900);
         assert!(!book.has_unsent());
     }
 
@@ -166,7 +216,7 @@ mod tests {
         let mut book = AckBook::default();
         for index in 0..=limits::ACK_POSITIONS_MAX {
             let channel: Arc<str> = format!("user.u{index:04}").into();
-            book.acknowledge(&channel, at(1, 1), 0);
+            book.acknowledge(&channel, at(1, 1), true, 0);
         }
         assert_eq!(taken(&mut book).len(), limits::ACK_POSITIONS_MAX);
         assert!(book.is_due(limits::ACK_DELAY_MS));

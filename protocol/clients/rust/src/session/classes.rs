@@ -1,31 +1,31 @@
 //! Which class a channel belongs to.
 //!
 //! Purpose: the class decides about credit, room and settling of a publish, and a channel has
-//! exactly one, from its namespace. The table holds the defaults of the protocol; a deployment
+//! exactly one, from its namespace. The table starts with the defaults of the protocol; a deployment
 //! that configures other namespaces names them to its clients.
 //! Runs on: any thread; read only once the client runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use interlink_protocol::channel::ChannelName;
+use interlink_protocol::namespace::Namespaces;
 use interlink_protocol::priority::Priority;
 
-/// Classes other than P1 among the default namespaces. The namespace `sys` has several, by id.
-const DEFAULTS: [(&str, Priority); 8] = [
-    ("alert", Priority::P0),
-    ("collab-awareness", Priority::P2),
-    ("activity", Priority::P2),
-    ("presence", Priority::P2),
-    ("sys.status", Priority::P2),
-    ("sys.metrics", Priority::P2),
-    ("report", Priority::P3),
-    ("usage", Priority::P3),
-];
-
 /// The classes of namespaces.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Classes {
     named: BTreeMap<Box<str>, Priority>,
+    defaults: Arc<Namespaces>,
+}
+
+impl Default for Classes {
+    fn default() -> Self {
+        Self {
+            named: BTreeMap::new(),
+            defaults: Arc::new(Namespaces::defaults()),
+        }
+    }
 }
 
 impl Classes {
@@ -37,15 +37,9 @@ impl Classes {
     /// The class of a channel. A namespace that nobody named counts as P1: its publishes
     /// are kept until settled, and the server refuses what it does not know.
     pub fn class_of(&self, channel: &ChannelName<'_>) -> Priority {
-        if let Some(class) = self.named.get(channel.namespace()) {
-            return *class;
-        }
-        if channel.as_str() == "sys.security" {
-            return Priority::P0;
-        }
-        let is_row = |name: &str| name == channel.namespace() || name == channel.as_str();
-        let row = DEFAULTS.iter().find(|(name, _)| is_row(name));
-        row.map_or(Priority::P1, |(_, class)| *class)
+        let named = self.named.get(channel.namespace()).copied();
+        let default = || self.defaults.lookup(channel).map(|policy| policy.priority);
+        named.or_else(default).unwrap_or(Priority::P1)
     }
 }
 

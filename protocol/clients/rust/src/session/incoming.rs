@@ -191,7 +191,7 @@ impl Session {
         let outcome = self
             .subscriptions
             .on_answer(request, channel, answer, now_ms, random);
-        self.report_outcome(channel, outcome, position);
+        self.report_outcome(channel, outcome, position, now_ms);
     }
 
     /// Tells the application what an answer means.
@@ -200,6 +200,7 @@ impl Session {
         channel: &str,
         outcome: Outcome,
         position: Option<Position>,
+        now_ms: u64,
     ) {
         match outcome {
             Outcome::Nothing => {}
@@ -207,6 +208,7 @@ impl Session {
                 let Some(channel) = self.subscriptions.live_name(channel) else {
                     return;
                 };
+                self.acks.on_live(&channel, now_ms);
                 if first {
                     let channel = channel.clone();
                     self.events

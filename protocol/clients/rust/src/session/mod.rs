@@ -206,7 +206,8 @@ impl Session {
 
     /// The application processed everything up to `position`.
     pub fn acknowledge(&mut self, channel: &Arc<str>, position: Position, now_ms: u64) {
-        self.acks.acknowledge(channel, position, now_ms);
+        let live = self.subscriptions.live_name(channel).is_some();
+        self.acks.acknowledge(channel, position, live, now_ms);
     }
 
     /// Asks for past events. The ticket comes back in [`SessionEvent::History`].
@@ -264,7 +265,11 @@ impl Session {
             return;
         }
         if self.is_final(&loss) {
-            self.shut(ClosedBy::Server(loss));
+            let refusal = self.connection_error.take();
+            self.shut(match refusal {
+                Some(error) => ClosedBy::Refused(Box::new(error)),
+                None => ClosedBy::Server(loss),
+            });
             return;
         }
         let random = self.random.next();
@@ -274,6 +279,7 @@ impl Session {
         self.hello_token = None;
         self.publishes.on_lost();
         self.subscriptions.on_lost();
+        self.acks.on_lost();
         self.history.on_lost();
         self.resume.on_lost(now_ms);
         self.events.push_back(SessionEvent::Lost(loss));

@@ -59,6 +59,10 @@ impl Session {
             let positions = borrowed(&self.scratch.positions);
             return Some(self.encoder.pong(echo_us, &positions));
         }
+        if self.subscriptions.has_leaving() && self.acks.has_unsent() {
+            // After `Unsubscribe` the server would not take them any more.
+            return Some(self.ack());
+        }
         if self.subscriptions.has_requests(now_ms) {
             return Some(self.subscription_request(now_ms));
         }
@@ -84,9 +88,7 @@ impl Session {
             return Some(self.encoder.publish(&fields));
         }
         if self.acks.is_due(now_ms) {
-            self.acks.take(&mut self.scratch.positions);
-            let positions = borrowed(&self.scratch.positions);
-            return Some(self.encoder.ack(&positions));
+            return Some(self.ack());
         }
         if self.history.has_unsent() {
             let request = next_request(&mut self.next_request);
@@ -97,6 +99,12 @@ impl Session {
             );
         }
         None
+    }
+
+    fn ack(&mut self) -> &[u8] {
+        self.acks.take(&mut self.scratch.positions);
+        let positions = borrowed(&self.scratch.positions);
+        self.encoder.ack(&positions)
     }
 
     /// An `Unsubscribe` while one waits, else a `Subscribe`.

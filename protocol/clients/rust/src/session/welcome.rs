@@ -21,7 +21,6 @@ impl Session {
         let settled = welcome.settled_through().map(marks).unwrap_or_default();
         self.publishes
             .on_welcome(welcome.resumed(), welcome.highest_accepted(), settled);
-        self.acks.on_welcome(now_ms);
         self.show_state();
         self.events.push_back(SessionEvent::Welcomed(ServerInfo {
             user: welcome.user().into(),
@@ -31,7 +30,7 @@ impl Session {
         }));
         if welcome.resumed() {
             for restored in welcome.restored().into_iter().flatten() {
-                self.on_restored(&restored);
+                self.on_restored(&restored, now_ms);
             }
         }
     }
@@ -50,7 +49,7 @@ impl Session {
         self.subscriptions.on_limit(limits.subscriptions());
     }
 
-    fn on_restored(&mut self, restored: &wire::RestoredSubscription<'_>) {
+    fn on_restored(&mut self, restored: &wire::RestoredSubscription<'_>, now_ms: u64) {
         let position = Position::from(restored.position());
         let recovery = Recovery {
             recovered: restored.recovered(),
@@ -61,6 +60,6 @@ impl Session {
         };
         let channel = restored.channel();
         let outcome = self.subscriptions.on_restored(channel, position, recovery);
-        self.report_outcome(channel, outcome, Some(position));
+        self.report_outcome(channel, outcome, Some(position), now_ms);
     }
 }

@@ -457,9 +457,7 @@ impl Task {
     }
 
     fn on_closed(&mut self, by: ClosedBy) {
-        if let ClosedBy::Server(loss) = &by {
-            tracing::debug!(%loss, "closed by the server");
-        }
+        tracing::debug!(%by, "client closed");
         self.inlets.shared.show(|shown| shown.closed_by = Some(by));
     }
 }

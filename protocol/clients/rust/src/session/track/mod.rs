@@ -166,5 +166,4 @@ impl RecordWindow {
 }
 
 #[cfg(test)]
-#[path = "track_tests.rs"]
 mod tests;

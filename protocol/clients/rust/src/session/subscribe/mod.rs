@@ -16,11 +16,11 @@ use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
 
-use super::reconnect::{Backoff, BackoffPolicy, NextTry};
-use super::track::{Track, Verdict};
 use crate::error::{Code, Error};
 use crate::event::Recovery;
 use crate::limits;
+use crate::session::reconnect::{Backoff, BackoffPolicy, NextTry};
+use crate::session::track::{Track, Verdict};
 
 /// How an application wants a channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -265,6 +265,11 @@ impl SubscriptionBook {
         }
     }
 
+    /// True when an `Unsubscribe` should leave.
+    pub fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
     /// True when an `Unsubscribe` or `Subscribe` should leave.
     pub fn has_requests(&self, now_ms: u64) -> bool {
         let wanted = |desired: &Desired| desired.is_due(now_ms);
@@ -474,5 +479,4 @@ fn retry_policy() -> BackoffPolicy {
 }
 
 #[cfg(test)]
-#[path = "subscribe_tests.rs"]
 mod tests;

@@ -6,9 +6,9 @@
 //! and changes nothing.
 //! Runs on: any thread; the clock and randomness come in as arguments.
 
-use super::reconnect::{Backoff, BackoffPolicy, NextTry};
 use crate::event::State;
 use crate::limits;
+use crate::session::reconnect::{Backoff, BackoffPolicy, NextTry};
 
 /// Where the connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,6 +139,7 @@ impl Connect {
     pub fn want_now(&mut self, now_ms: u64) {
         if matches!(self.phase, Phase::Idle | Phase::Waiting | Phase::Suspended) {
             self.backoff.reset();
+            self.attempt = 0;
             self.deadline_ms = now_ms;
         }
     }
@@ -252,5 +253,4 @@ impl Connect {
 }
 
 #[cfg(test)]
-#[path = "connect_tests.rs"]
 mod tests;
