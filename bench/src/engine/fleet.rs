@@ -1,0 +1,418 @@
+//! The fleet: every client of a run on the rings of one thread.
+//!
+//! A turn: the workload sends what is due; connects are begun; what was written leaves in
+//! batches; completions are taken, at most a bounded number; buffers go back. Without work the
+//! thread sleeps until the next event is due or a ring wakes it.
+//!
+//! Invariants: the order of bytes to one client is kept, also over a full socket; a completion
+//! of an earlier connection of a client never reaches the next one; heartbeats are answered here.
+//!
+//! Limits: see `limits`; all of them bound one turn.
+//! Runs on: the generator's thread.
+
+use super::client::{Client, Phase};
+use super::connect;
+use super::link::{Link, NONE};
+use super::workload::{EndCause, Workload};
+use crate::limits::{
+    CONNECTS_PER_TURN, EVENTS_PER_TURN, SENDS_PER_SUBMIT, SETUP_TIMEOUT_NS, SLEEP_NS_MAX,
+};
+use crate::sys;
+use anyhow::{Context, Result};
+use interlink_uring::{
+    EndReason, Event, Kernel, Received, Send, SendOutcome, SendTarget, SocketId,
+};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+/// Send batches of one turn before receives have their turn again.
+const BATCHES_PER_TURN: usize = 8;
+
+/// What a connection starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// Nothing: bytes from the start (the bare baselines).
+    Bare,
+    /// The WebSocket upgrade without subprotocol (the echo path).
+    WebSocket,
+    /// Upgrade, `Hello`, `Subscribe`.
+    Session,
+}
+
+/// A fleet's settings.
+#[derive(Clone, Debug)]
+pub struct FleetConfig {
+    /// Where the server listens.
+    pub target: SocketAddr,
+    /// How connections start.
+    pub greeting: Greeting,
+    /// Number of clients.
+    pub clients: u32,
+    /// Clients between first byte and live at once.
+    pub unfinished_max: u32,
+    /// Seed of keys and nonces.
+    pub seed: u64,
+}
+
+/// Clients on their rings.
+pub struct Fleet<K: Kernel> {
+    pub(super) kernel: K,
+    pub(super) config: FleetConfig,
+    pub(super) link: Link,
+    pub(super) partials: super::link::Pool,
+    /// By ring and slot: the client.
+    slots: Vec<Vec<u32>>,
+    /// Clients in the order of their connects, to find those that take too long.
+    beginnings: VecDeque<(u32, u64)>,
+    descriptors: Vec<OwnedFd>,
+    descriptor_clients: Vec<u32>,
+    installed: Vec<Result<SocketId, i32>>,
+    outcomes: Vec<SendOutcome>,
+}
+
+impl<K: Kernel> Fleet<K> {
+    /// A fleet without connections.
+    pub fn new(kernel: K, config: FleetConfig) -> Self {
+        Self {
+            kernel,
+            link: Link::new(config.clients, config.seed),
+            config,
+            partials: super::link::Pool::default(),
+            slots: Vec::new(),
+            beginnings: VecDeque::new(),
+            descriptors: Vec::new(),
+            descriptor_clients: Vec::new(),
+            installed: Vec::new(),
+            outcomes: Vec::new(),
+        }
+    }
+
+    /// The workload's view, for use between turns.
+    pub fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    /// The kernel's counters.
+    pub fn kernel(&self) -> &K {
+        &self.kernel
+    }
+
+    /// Runs turns until `is_over` says so, asked after each turn.
+    pub fn run<W: Workload>(
+        &mut self,
+        workload: &mut W,
+        mut is_over: impl FnMut(&mut W, &mut Link) -> bool,
+    ) -> Result<()> {
+        loop {
+            self.turn(workload)?;
+            self.link.now_ns = sys::monotonic_ns();
+            if is_over(workload, &mut self.link) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One turn; sleeps at its end when nothing is to be done.
+    pub fn turn<W: Workload>(&mut self, workload: &mut W) -> Result<()> {
+        self.link.now_ns = sys::monotonic_ns();
+        let wake_ns = workload.on_turn(&mut self.link);
+        self.close_unwanted();
+        let connected = self.connect_wanted(workload)?;
+        self.flush(workload);
+        self.kernel
+            .enter()
+            .context("entering the generator's rings")?;
+        let mut taken = 0;
+        while taken < EVENTS_PER_TURN {
+            let Some(event) = self.kernel.next_event() else {
+                break;
+            };
+            taken += 1;
+            self.on_event(workload, event);
+        }
+        self.kernel.end_turn();
+        self.expire(workload);
+        if taken == 0 && connected == 0 && self.link.ready.is_empty() {
+            self.sleep(wake_ns)?;
+        }
+        Ok(())
+    }
+
+    fn sleep(&mut self, wake_ns: u64) -> Result<()> {
+        let now = sys::monotonic_ns();
+        if wake_ns <= now {
+            return Ok(());
+        }
+        if self.kernel.start_sleep() {
+            let pause = (wake_ns - now).min(SLEEP_NS_MAX);
+            sys::sleep_on(self.kernel.wake_descriptor(), pause).context("sleeping")?;
+        }
+        self.kernel.end_sleep();
+        Ok(())
+    }
+
+    fn connect_wanted<W: Workload>(&mut self, workload: &mut W) -> Result<usize> {
+        let mut begun = 0;
+        while begun < CONNECTS_PER_TURN && self.link.unfinished < self.config.unfinished_max {
+            let Some(client) = self.link.wanted.pop_front() else {
+                break;
+            };
+            // A client that is still closing waits for its slot to be free.
+            if self.link.clients[client as usize].phase != Phase::Idle {
+                self.link.wanted.push_back(client);
+                begun += 1;
+                continue;
+            }
+            let state = &mut self.link.clients[client as usize];
+            state.started_ns = sys::monotonic_ns();
+            state.phase = Phase::Upgrading;
+            self.link.unfinished += 1;
+            self.link.totals.connects += 1;
+            match connect::begin(client, self.config.target) {
+                Ok(descriptor) => {
+                    self.descriptors.push(descriptor);
+                    self.descriptor_clients.push(client);
+                }
+                Err(error) => {
+                    let errno = error.downcast_ref::<std::io::Error>();
+                    let errno = errno.and_then(std::io::Error::raw_os_error);
+                    self.end(workload, client, EndCause::Socket(errno.unwrap_or(0)));
+                }
+            }
+            begun += 1;
+        }
+        if !self.descriptors.is_empty() {
+            self.install(workload);
+        }
+        Ok(begun)
+    }
+
+    fn install<W: Workload>(&mut self, workload: &mut W) {
+        let mut installed = std::mem::take(&mut self.installed);
+        let mut clients = std::mem::take(&mut self.descriptor_clients);
+        while !self.descriptors.is_empty() {
+            self.kernel.install(&mut self.descriptors, &mut installed);
+            for (client, result) in clients.drain(..installed.len()).zip(&installed) {
+                match *result {
+                    Ok(socket) => self.start(workload, client, socket),
+                    Err(errno) => self.end(workload, client, EndCause::Socket(errno)),
+                }
+            }
+        }
+        self.descriptor_clients = clients;
+        self.installed = installed;
+    }
+
+    fn start<W: Workload>(&mut self, workload: &mut W, client: u32, socket: SocketId) {
+        let ring = usize::from(socket.ring());
+        let slot = socket.slot() as usize;
+        if self.slots.len() <= ring {
+            self.slots.resize(ring + 1, Vec::new());
+        }
+        if self.slots[ring].len() <= slot {
+            self.slots[ring].resize(slot + 1, NONE);
+        }
+        self.slots[ring][slot] = client;
+        let state = &mut self.link.clients[client as usize];
+        state.socket = socket;
+        self.beginnings.push_back((client, state.started_ns));
+        self.kernel.arm_receive(socket);
+        self.open(workload, client);
+    }
+
+    /// The client to which an event of a connection belongs, unless the connection is over.
+    fn client_of(&self, socket: SocketId) -> Option<u32> {
+        let client = *self
+            .slots
+            .get(usize::from(socket.ring()))?
+            .get(socket.slot() as usize)?;
+        let state = self.link.clients.get(client as usize)?;
+        (state.socket == socket).then_some(client)
+    }
+
+    fn on_event<W: Workload>(&mut self, workload: &mut W, event: Event) {
+        match event {
+            Event::Received { socket, bytes } => self.on_received(workload, socket, &bytes),
+            Event::ReceiveEnded { socket, reason } => {
+                let Some(client) = self.client_of(socket) else {
+                    return;
+                };
+                let cause = match reason {
+                    EndReason::Closed | EndReason::Stopped => EndCause::Closed,
+                    EndReason::Failed(errno) => EndCause::Socket(errno),
+                };
+                self.end(workload, client, cause);
+            }
+            Event::Writable { socket } => {
+                let Some(client) = self.client_of(socket) else {
+                    return;
+                };
+                let state = &mut self.link.clients[client as usize];
+                state.is_blocked = false;
+                if state.outgoing != NONE && !state.is_queued {
+                    state.is_queued = true;
+                    self.link.ready.push_back(client);
+                }
+            }
+            Event::Closed { socket } => {
+                let Some(client) = self.client_of(socket) else {
+                    return;
+                };
+                let state = &mut self.link.clients[client as usize];
+                state.socket = SocketId::NONE;
+                state.phase = Phase::Idle;
+            }
+            // The fleet neither listens nor writes files nor sets timers.
+            _ => {}
+        }
+    }
+
+    fn on_received<W: Workload>(&mut self, workload: &mut W, socket: SocketId, bytes: &Received) {
+        let Some(client) = self.client_of(socket) else {
+            return;
+        };
+        if !self.link.clients[client as usize].phase.is_connected() {
+            return;
+        }
+        self.link.now_ns = sys::monotonic_ns();
+        self.link.totals.receives += 1;
+        self.link.totals.received_bytes += bytes.len() as u64;
+        let bytes = self.kernel.bytes_mut(bytes);
+        let mut stream = super::stream::Stream {
+            link: &mut self.link,
+            partials: &mut self.partials,
+            config: &self.config,
+            workload,
+        };
+        if let Err(cause) = stream.take(client, bytes) {
+            self.end(workload, client, cause);
+        }
+    }
+
+    /// Sends what clients have to send, one send for each client.
+    fn flush<W: Workload>(&mut self, workload: &mut W) {
+        for _ in 0..BATCHES_PER_TURN {
+            let mut clients = [0_u32; SENDS_PER_SUBMIT];
+            let mut count = 0;
+            while count < SENDS_PER_SUBMIT {
+                let Some(client) = self.link.ready.pop_front() else {
+                    break;
+                };
+                let state = &mut self.link.clients[client as usize];
+                state.is_queued = false;
+                if state.outgoing != NONE && !state.is_blocked && state.phase.is_connected() {
+                    clients[count] = client;
+                    count += 1;
+                }
+            }
+            if count == 0 {
+                return;
+            }
+            self.send(workload, &clients[..count]);
+        }
+    }
+
+    fn send<W: Workload>(&mut self, workload: &mut W, clients: &[u32]) {
+        let nothing = Send {
+            target: SendTarget::Descriptor(-1),
+            bytes: &[],
+        };
+        let mut batch = [nothing; SENDS_PER_SUBMIT];
+        for (entry, &client) in batch.iter_mut().zip(clients) {
+            let state = &self.link.clients[client as usize];
+            entry.target = SendTarget::Socket(state.socket);
+            entry.bytes = self.link.outgoing.get(state.outgoing);
+        }
+        self.kernel
+            .send(&batch[..clients.len()], &mut self.outcomes);
+        for (place, &client) in clients.iter().enumerate() {
+            let state = &mut self.link.clients[client as usize];
+            let buffer = state.outgoing;
+            match self.outcomes[place] {
+                SendOutcome::Sent => {
+                    self.link.totals.sent_bytes += self.link.outgoing.get(buffer).len() as u64;
+                    self.link.outgoing.give(buffer);
+                    state.outgoing = NONE;
+                }
+                SendOutcome::Short(bytes) => {
+                    self.link.totals.sent_bytes += u64::from(bytes);
+                    self.link.outgoing.get_mut(buffer).drain(..bytes as usize);
+                    state.is_blocked = true;
+                    self.kernel.poll_writable(state.socket);
+                }
+                SendOutcome::Blocked => {
+                    state.is_blocked = true;
+                    self.kernel.poll_writable(state.socket);
+                }
+                SendOutcome::Failed(errno) => self.end(workload, client, EndCause::Socket(errno)),
+            }
+        }
+    }
+
+    fn close_unwanted(&mut self) {
+        while let Some(client) = self.link.unwanted.pop() {
+            self.release(client);
+        }
+    }
+
+    /// Ends set-ups that take longer than the limit.
+    fn expire<W: Workload>(&mut self, workload: &mut W) {
+        while let Some(&(client, started_ns)) = self.beginnings.front() {
+            let state = &self.link.clients[client as usize];
+            let is_same = state.started_ns == started_ns && state.phase.is_unfinished();
+            if is_same && self.link.now_ns.saturating_sub(started_ns) < SETUP_TIMEOUT_NS {
+                return;
+            }
+            self.beginnings.pop_front();
+            if is_same {
+                self.end(workload, client, EndCause::SetupTimeout);
+            }
+        }
+    }
+
+    /// Ends a connection and tells the workload.
+    pub(super) fn end<W: Workload>(&mut self, workload: &mut W, client: u32, cause: EndCause) {
+        if self.release(client) {
+            workload.on_end(&mut self.link, client, cause);
+        }
+    }
+
+    /// Closes a connection and frees what it holds; false when there was none.
+    fn release(&mut self, client: u32) -> bool {
+        let state: &mut Client = &mut self.link.clients[client as usize];
+        if !state.phase.is_connected() {
+            return false;
+        }
+        self.link.unfinished -= u32::from(state.phase.is_unfinished());
+        self.link.live -= u32::from(state.phase == Phase::Live);
+        for (buffer, pool) in [
+            (&mut state.outgoing, &mut self.link.outgoing),
+            (&mut state.partial, &mut self.partials),
+        ] {
+            if *buffer != NONE {
+                pool.give(*buffer);
+                *buffer = NONE;
+            }
+        }
+        state.is_blocked = false;
+        state.answers_due = 0;
+        if state.socket == SocketId::NONE {
+            state.phase = Phase::Idle;
+        } else {
+            state.phase = Phase::Closing;
+            self.kernel.close(state.socket);
+        }
+        true
+    }
+
+    fn open<W: Workload>(&mut self, workload: &mut W, client: u32) {
+        super::stream::Stream {
+            link: &mut self.link,
+            partials: &mut self.partials,
+            config: &self.config,
+            workload,
+        }
+        .open(client);
+    }
+}

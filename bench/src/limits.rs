@@ -1,0 +1,77 @@
+//! Every bound of the bench, each with its reason.
+//!
+//! Runs on: no thread of its own; constants only.
+
+/// Receive buffers of one generator ring, in bytes each: the size that the edge uses.
+pub const BUFFER_BYTES: u32 = 2048;
+
+/// Cap of one multishot receive in bytes, the same as on the edge.
+pub const RECEIVE_CAP_BYTES: u32 = 4096;
+
+/// Items that one turn of a completion queue may run: the kernel's own batch of deferred work.
+pub const DEFERRED_BATCH: usize = 20;
+
+/// Receive buffers of one ring: twice what one batch of deferred work can fill, as on the edge.
+pub const BUFFERS_PER_RING: u16 = 128;
+
+const _: () = assert!(
+    BUFFERS_PER_RING as usize >= 2 * DEFERRED_BATCH * (RECEIVE_CAP_BYTES / BUFFER_BYTES) as usize
+);
+
+/// Direct descriptors of one ring: the lowest open-file limit that is met in practice.
+pub const SLOTS_PER_RING: u32 = 20_000;
+
+/// Rings of the generator: 64 x 20,000 slots hold the record of a million clients.
+pub const RINGS_MAX: u32 = 64;
+
+/// Connections from one source address: one ring's worth, far below the 55,536 ports of it.
+pub const CLIENTS_PER_ADDRESS: u32 = 20_000;
+
+/// Connects begun in one turn, so that set-up never starves the clients that are live.
+pub const CONNECTS_PER_TURN: usize = 32;
+
+/// Sends in one submission; the ring's own bound.
+pub const SENDS_PER_SUBMIT: usize = 32;
+
+/// Completions taken in one turn before what they caused is sent.
+pub const EVENTS_PER_TURN: usize = 256;
+
+/// Longest frame that a client accepts, header included: 16 MiB of payload and its header.
+pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 14;
+
+/// Pooled buffers of this capacity and above are freed instead of kept.
+pub const POOLED_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest sleep of the generator, so that time-outs of clients are seen.
+pub const SLEEP_NS_MAX: u64 = 10_000_000;
+
+/// Time a client has from its first byte to live, before it counts as failed.
+pub const SETUP_TIMEOUT_NS: u64 = 30_000_000_000;
+
+/// Publishes that a connection may have unanswered (the protocol's credit of P1 to P3).
+pub const WINDOW_MAX: u32 = 64;
+
+/// Scheduled publishes that wait for credit on one connection before the oldest is given up.
+/// At this depth the offered rate is plainly beyond the server and the step has failed.
+pub const BACKLOG_MAX: usize = 65_536;
+
+/// A run is void when the generator used more than this share of its core.
+pub const GENERATOR_CPU_MAX: f64 = 0.90;
+
+/// A latency run is void when the generator's own lag at p99 is above this.
+pub const GENERATOR_LAG_P99_NS_MAX: u64 = 200_000;
+
+/// Above this share of its core the server is what limits a run.
+pub const SERVER_SATURATED: f64 = 0.95;
+
+/// Smallest payload that holds a stamp.
+pub const PAYLOAD_BYTES_MIN: usize = crate::engine::stamp::STAMP_BYTES;
+
+/// Largest payload; the server's frame cap of 64 KiB less room for the envelope.
+pub const PAYLOAD_BYTES_MAX: usize = 60 * 1024;
+
+/// Time for a server process to become ready.
+pub const READY_TIMEOUT_S: u64 = 30;
+
+/// Time for a server process to stop after being asked to.
+pub const STOP_TIMEOUT_S: u64 = 20;

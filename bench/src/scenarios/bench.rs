@@ -1,0 +1,269 @@
+//! What every scenario needs: options, addresses, servers, fleets, and the result.
+//!
+//! Runs on: the bench's main thread.
+
+use crate::cli::{Common, Scenario};
+use crate::engine::{Fleet, FleetConfig, Greeting};
+use crate::limits::{
+    BUFFERS_PER_RING, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RINGS_MAX, SLOTS_PER_RING,
+};
+use crate::measure::host::{self, Host};
+use crate::measure::Latency;
+use crate::progress::Progress;
+use crate::report::Report;
+use crate::servers::edge::find_binary;
+use crate::servers::{EdgeConfig, EdgeServer};
+use crate::sys;
+use anyhow::{ensure, Context, Result};
+use interlink_uring::{EdgeRing, RingConfig};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A run of one scenario.
+pub struct Bench {
+    /// Options of every scenario.
+    pub options: Common,
+    /// Progress for the person at the terminal.
+    pub progress: Progress,
+    /// The result in the making.
+    pub report: Report,
+    name: &'static str,
+    folder: TempDir,
+    edges_started: u32,
+}
+
+impl Bench {
+    /// Pins this process, prepares the machine and notes what is measured on what.
+    pub fn prepare(scenario: &Scenario) -> Result<Self> {
+        let options = scenario.common().clone();
+        ensure!(
+            (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&options.payload),
+            "--payload must be {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX}"
+        );
+        let mut progress = Progress::new(options.quiet);
+        sys::pin_to_core(options.generator_core).with_context(|| {
+            format!(
+                "pinning the generator to core {}: choose an existing one with --generator-core",
+                options.generator_core
+            )
+        })?;
+        sys::sharpen_timers();
+        sys::raise_open_files();
+        progress.say(host::prepare_ports());
+        let folder = folder(&options)?;
+        let host = Host::read();
+        let mut report = Report::default();
+        report.text("scenario", scenario.name());
+        report.text("commit", &host.commit);
+        report.text("kernel", &host.kernel);
+        report.text("processor", &host.processor);
+        report.text("parameters", parameters(scenario));
+        report.text("data_file_system", host::file_system(folder.path()));
+        progress.say(format!("{}: {}", scenario.name(), parameters(scenario)));
+        Ok(Self {
+            options,
+            progress,
+            report,
+            name: scenario.name(),
+            folder,
+            edges_started: 0,
+        })
+    }
+
+    /// Seconds of a measured run.
+    pub fn seconds(&self, default: f64) -> f64 {
+        self.options.duration.unwrap_or(default)
+    }
+
+    /// Number of measured runs.
+    pub fn repeats(&self, default: u32) -> u32 {
+        self.options.repeat.unwrap_or(default).max(1)
+    }
+
+    /// Address of the edge.
+    pub fn edge_address(&self) -> SocketAddr {
+        self.address(0)
+    }
+
+    /// Address of a bare server.
+    pub fn bare_address(&self) -> SocketAddr {
+        self.address(2)
+    }
+
+    fn address(&self, offset: u16) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.options.port + offset)
+    }
+
+    fn edge_config(&mut self, sessions: u32, rings_at_start: Option<u32>) -> EdgeConfig {
+        self.edges_started += 1;
+        EdgeConfig {
+            listen: self.address(0),
+            control: self.address(1),
+            data: self
+                .folder
+                .path()
+                .join(format!("edge-{}", self.edges_started)),
+            shards: self.options.shards,
+            sessions,
+            rings_at_start,
+        }
+    }
+
+    /// Starts an edge with fresh data.
+    pub fn start_edge(&mut self, sessions: u32, rings: Option<u32>) -> Result<EdgeServer> {
+        let binary = find_binary(self.options.edge_binary.as_deref())?;
+        let config = self.edge_config(sessions, rings);
+        let edge = EdgeServer::start(&binary, self.options.edge_core, config)?;
+        self.report.text("edge_config", &edge.config_text);
+        Ok(edge)
+    }
+
+    /// Starts the codec path without sessions.
+    pub fn start_conformance(&mut self) -> Result<EdgeServer> {
+        let binary = find_binary(self.options.edge_binary.as_deref())?;
+        let config = self.edge_config(0, None);
+        EdgeServer::start_conformance(&binary, self.options.edge_core, config)
+    }
+
+    /// A fleet without connections.
+    pub fn fleet(
+        &self,
+        target: SocketAddr,
+        greeting: Greeting,
+        clients: u32,
+        unfinished_max: u32,
+    ) -> Result<Fleet<EdgeRing>> {
+        let slots_per_ring = SLOTS_PER_RING.min(sys::raise_open_files() as u32);
+        let rings = clients.div_ceil(slots_per_ring).clamp(1, RINGS_MAX);
+        let kernel = EdgeRing::new(RingConfig {
+            rings_at_start: rings as usize,
+            rings_max: RINGS_MAX as usize,
+            slots_per_ring,
+            buffers: BUFFERS_PER_RING,
+            first_ring_buffers: BUFFERS_PER_RING,
+            ..RingConfig::default()
+        })
+        .context("opening the generator's rings")?;
+        let seed = self.options.seed;
+        let config = FleetConfig {
+            target,
+            greeting,
+            clients,
+            unfinished_max,
+            seed,
+        };
+        Ok(Fleet::new(kernel, config))
+    }
+
+    /// Adds a latency to the result, and to the log folder when one is wanted.
+    pub fn latency(&mut self, name: &str, latency: &Latency, seconds: f64) -> Result<()> {
+        self.report.latency(name, latency);
+        let Some(folder) = &self.options.hlog else {
+            return Ok(());
+        };
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("creating {}", folder.display()))?;
+        let path = folder.join(format!("{}-{name}.hlog", self.name));
+        latency.write_log(&path, name, Duration::from_secs_f64(seconds))
+    }
+
+    /// The finished result.
+    pub fn finish(self) -> Report {
+        self.report
+    }
+}
+
+/// The folder for data of servers; in memory nothing is ever synced, so that is refused.
+fn folder(options: &Common) -> Result<TempDir> {
+    let parent = match &options.data {
+        Some(path) => {
+            std::fs::create_dir_all(path)
+                .with_context(|| format!("creating {}", path.display()))?;
+            path.clone()
+        }
+        None => {
+            let usual = std::env::temp_dir();
+            if host::file_system(&usual).starts_with("tmpfs") {
+                PathBuf::from(".")
+            } else {
+                usual
+            }
+        }
+    };
+    ensure!(
+        !host::file_system(&parent).starts_with("tmpfs"),
+        "{} is in memory, where a sync proves nothing: name a folder on a disk with --data",
+        parent.display()
+    );
+    tempfile::Builder::new()
+        .prefix("interlink-bench-")
+        .tempdir_in(&parent)
+        .with_context(|| format!("creating a folder in {}", parent.display()))
+}
+
+/// All options of the run as words.
+fn parameters(scenario: &Scenario) -> String {
+    let common = scenario.common();
+    let mut words = match scenario {
+        Scenario::Idle { sessions, .. } => format!("sessions={sessions}"),
+        Scenario::Echo { connections, .. } => format!("connections={connections}"),
+        Scenario::Fanout { subscribers, .. } => format!("subscribers={subscribers}"),
+        Scenario::Durable {
+            connections,
+            window,
+            ..
+        } => {
+            format!("connections={connections} window={window}")
+        }
+        Scenario::Chat { groups, .. } => {
+            format!("users={} members={}", groups.users, groups.members)
+        }
+        Scenario::Isolation {
+            groups,
+            alerts,
+            background,
+            ..
+        } => format!(
+            "users={} members={} alerts={alerts} background={background}",
+            groups.users, groups.members
+        ),
+        Scenario::Mixed { users, .. } => format!("users={users}"),
+        Scenario::Crash {
+            kills,
+            users,
+            settle,
+            ..
+        } => {
+            format!("kills={kills} users={users} settle={settle}")
+        }
+        Scenario::Storm {
+            sessions,
+            unfinished,
+            ..
+        } => {
+            format!("sessions={sessions} unfinished={unfinished}")
+        }
+    };
+    let optional = [
+        ("duration", common.duration),
+        ("rate", common.rate),
+        ("repeat", common.repeat.map(f64::from)),
+    ];
+    for (name, value) in optional {
+        if let Some(value) = value {
+            words += &format!(" {name}={value}");
+        }
+    }
+    words
+        + &format!(
+            " payload={} warm_up={} seed={} shards={} edge_core={} generator_core={}",
+            common.payload,
+            common.warm_up,
+            common.seed,
+            common.shards,
+            common.edge_core,
+            common.generator_core
+        )
+}

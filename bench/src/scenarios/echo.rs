@@ -1,0 +1,241 @@
+//! `run echo`: CPU of an echoed message, beside a bare ring that moves the same bytes.
+//!
+//! Two paths are measured, each interleaved with its own baseline: the codec path (WebSocket
+//! echo) and the full path (a publish to the own ephemeral channel and its event back). The bare
+//! ring gets as many bytes in and sends as many bytes out as the edge did.
+//!
+//! Runs on: the bench's main thread.
+
+use super::bench::Bench;
+use super::echo_load::{EchoLoad, Path};
+use super::settle::{close_all, connect_all, run_for};
+use super::users::{UserMaker, Users};
+use super::watch::{Usage, Watch};
+use crate::bare::Script;
+use crate::engine::payload::Payload;
+use crate::engine::template::{FrameWriter, Template};
+use crate::engine::token::Grants;
+use crate::engine::Greeting;
+use crate::measure::Latency;
+use crate::report::Goal;
+use crate::servers::{BareServer, EdgeServer};
+use crate::stats::{paired_ratio, Series};
+use anyhow::{ensure, Result};
+use std::net::SocketAddr;
+
+const SECONDS: f64 = 10.0;
+const REPEATS: u32 = 5;
+const UNFINISHED_MAX: u32 = 1_000;
+
+/// One measured slice.
+struct Slice {
+    usage: Usage,
+    messages: u64,
+    latency: Latency,
+    bytes_out: f64,
+    bytes_back: f64,
+    refused: u64,
+}
+
+/// What is gathered over the runs of one path.
+#[derive(Default)]
+struct Gathered {
+    cpu_us: Series,
+    core_us: Series,
+    bare_cpu_us: Series,
+    bare_core_us: Series,
+    per_second: Series,
+    latency: Latency,
+    generator_cpu: Series,
+    wire_bytes: f64,
+    refused: u64,
+    limited_by: &'static str,
+}
+
+/// Runs the scenario.
+pub fn run(bench: &mut Bench, connections: u32) -> Result<()> {
+    let mut edge = bench.start_conformance()?;
+    let codec = measure(
+        bench,
+        &edge,
+        connections,
+        Greeting::WebSocket,
+        |bench, _| Ok(Path::Codec(Template::message(bench.options.payload))),
+    )?;
+    edge.stop();
+    drop(edge);
+    report(bench, "codec_", &codec);
+    bench
+        .report
+        .goal("codec_cpu_ratio_to_bare_ring", Goal::AtMost(1.15));
+    let edge = bench.start_edge(connections, None)?;
+    let full = measure(
+        bench,
+        &edge,
+        connections,
+        Greeting::Session,
+        |bench, edge| full_path(bench, edge, connections),
+    )?;
+    report(bench, "", &full);
+    bench
+        .report
+        .goal("cpu_ratio_to_bare_ring", Goal::AtMost(1.30));
+    bench.report.number("wire_bytes_per_event", full.wire_bytes);
+    bench.report.text("limited_by", full.limited_by);
+    Ok(())
+}
+
+fn full_path(bench: &Bench, edge: &EdgeServer, connections: u32) -> Result<Path> {
+    let signer = edge.signer()?;
+    let mut maker = UserMaker::new(&signer, bench.options.seed);
+    let mut writer = FrameWriter::new(bench.options.seed);
+    let payload = Payload::new("activity", bench.options.payload)?;
+    let mut users = Users::default();
+    let mut templates = Vec::new();
+    for client in 0..connections {
+        let name = format!("u{client}");
+        let channel = format!("activity.{name}");
+        templates.push(Template::publish(&mut writer.encoder, &channel, &payload)?);
+        users.push(maker.user(&name, &Grants::member(&[]))?.subscribe(channel));
+    }
+    Ok(Path::Full { templates, users })
+}
+
+/// Runs one path and its baseline in turns.
+fn measure(
+    bench: &mut Bench,
+    edge: &EdgeServer,
+    connections: u32,
+    greeting: Greeting,
+    path: impl Fn(&Bench, &EdgeServer) -> Result<Path>,
+) -> Result<Gathered> {
+    let mut gathered = Gathered::default();
+    for run in 1..=bench.repeats(REPEATS) {
+        let address = edge.config.listen;
+        let path = path(bench, edge)?;
+        let slice = self::slice(bench, address, edge.pid(), connections, greeting, path)?;
+        gathered.wire_bytes = slice.bytes_out + slice.bytes_back;
+        let bare = bare_slice(bench, connections, &slice)?;
+        let name = if greeting == Greeting::Session {
+            "full path"
+        } else {
+            "codec path"
+        };
+        bench.progress.say(format!(
+            "{name}, run {run}: edge {:.2} us, bare {:.2} us CPU a message, {:.0}/s",
+            slice.usage.cpu_us_each(slice.messages),
+            bare.usage.cpu_us_each(bare.messages),
+            slice.messages as f64 / slice.usage.seconds
+        ));
+        note(bench, &mut gathered, &slice, &bare);
+    }
+    Ok(gathered)
+}
+
+fn note(bench: &mut Bench, gathered: &mut Gathered, slice: &Slice, bare: &Slice) {
+    gathered
+        .cpu_us
+        .push(slice.usage.cpu_us_each(slice.messages));
+    gathered
+        .core_us
+        .push(slice.usage.core_us_each(slice.messages));
+    gathered
+        .bare_cpu_us
+        .push(bare.usage.cpu_us_each(bare.messages));
+    gathered
+        .bare_core_us
+        .push(bare.usage.core_us_each(bare.messages));
+    gathered
+        .per_second
+        .push(slice.messages as f64 / slice.usage.seconds);
+    gathered.generator_cpu.push(slice.usage.generator.cpu);
+    gathered.latency.add(&slice.latency);
+    gathered.refused += slice.refused;
+    gathered.limited_by = slice.usage.limited_by();
+    for (usage, who) in [(&slice.usage, "edge"), (&bare.usage, "bare")] {
+        if let Some(reason) = usage.generator.void_reason(bench.options.rate.is_some()) {
+            bench.report.void(format!("{who} run: {reason}"));
+        }
+    }
+}
+
+fn bare_slice(bench: &mut Bench, connections: u32, slice: &Slice) -> Result<Slice> {
+    let (bytes_out, bytes_back) = (
+        slice.bytes_out.round() as u32,
+        slice.bytes_back.round() as u32,
+    );
+    let script = Script::repeated(bytes_out, bytes_back);
+    let bare = BareServer::exchange(bench.bare_address(), bench.options.edge_core, &script)?;
+    let path = Path::Bare {
+        bytes_out: bytes_out as usize,
+        bytes_back,
+    };
+    self::slice(
+        bench,
+        bare.address,
+        bare.pid(),
+        connections,
+        Greeting::Bare,
+        path,
+    )
+}
+
+/// Connects, warms up, measures and closes.
+fn slice(
+    bench: &mut Bench,
+    address: SocketAddr,
+    pid: u32,
+    connections: u32,
+    greeting: Greeting,
+    path: Path,
+) -> Result<Slice> {
+    let mut fleet = bench.fleet(address, greeting, connections, UNFINISHED_MAX)?;
+    let mut load = EchoLoad::new(path, connections);
+    connect_all(bench, &mut fleet, &mut load)?;
+    load.set_rate(bench.options.rate, crate::sys::monotonic_ns());
+    load.begin(fleet.link());
+    run_for(&mut fleet, &mut load, bench.options.warm_up)?;
+    load.reset();
+    let before = fleet.link().totals;
+    let watch = Watch::start(pid, bench.options.edge_core)?;
+    run_for(&mut fleet, &mut load, bench.seconds(SECONDS))?;
+    let usage = watch.end(load.lag.percentile_ns(99.0))?;
+    let after = fleet.link().totals;
+    ensure!(
+        load.done > 0,
+        "no message came back within {:.1} s",
+        usage.seconds
+    );
+    ensure!(
+        load.wrong == 0,
+        "{} answers were not those that were due",
+        load.wrong
+    );
+    let slice = Slice {
+        usage,
+        messages: load.done,
+        latency: load.latency,
+        bytes_out: (after.sent_bytes - before.sent_bytes) as f64 / load.done as f64,
+        bytes_back: (after.received_bytes - before.received_bytes) as f64 / load.done as f64,
+        refused: load.refused,
+    };
+    close_all(fleet)?;
+    Ok(slice)
+}
+
+fn report(bench: &mut Bench, prefix: &str, gathered: &Gathered) {
+    let report = &mut bench.report;
+    let name = |words: &str| format!("{prefix}{words}");
+    let ratio = paired_ratio(&gathered.cpu_us, &gathered.bare_cpu_us);
+    report.series(&name("cpu_ratio_to_bare_ring"), &ratio);
+    let core_ratio = paired_ratio(&gathered.core_us, &gathered.bare_core_us);
+    report.series(&name("core_ratio_to_bare_ring"), &core_ratio);
+    report.series(&name("cpu_us_per_message"), &gathered.cpu_us);
+    report.series(&name("bare_cpu_us_per_message"), &gathered.bare_cpu_us);
+    report.series(&name("messages_per_second"), &gathered.per_second);
+    report.series(&name("generator_cpu"), &gathered.generator_cpu);
+    report.latency(&name("round_trip"), &gathered.latency);
+    if gathered.refused > 0 {
+        report.note(format!("{} publishes were refused", gathered.refused));
+    }
+}

@@ -1,0 +1,104 @@
+//! The scenarios: one file each, and what they share.
+//!
+//! Invariants: a scenario is the definition in [`DEFINITIONS`] and is never adjusted to a result;
+//! options change its size for short runs and are named in the result. A scenario ends with an
+//! error only when it could not be run; missed goals are part of a result.
+//!
+//! Runs on: the bench's main thread, which is the generator's thread.
+
+pub mod bench;
+pub mod echo;
+pub mod echo_load;
+pub mod settle;
+pub mod users;
+pub mod watch;
+
+use crate::cli::Scenario;
+use crate::report::Report;
+use anyhow::Result;
+use bench::Bench;
+
+/// Name, definition and goals of every scenario.
+pub const DEFINITIONS: [(&str, &str, &str); 9] = [
+    (
+        "idle",
+        "100,000 sessions on one shard, each subscribed to its user, a class of 30 and the \
+         institution; heartbeats; 90 s; then one broadcast",
+        "lost_sessions = 0, broadcast_missed = 0, server_user_bytes_per_session <= 512",
+    ),
+    (
+        "echo",
+        "10,000 connections with one message under way: the codec path, and an ephemeral publish \
+         to the own channel with its event back; beside them a bare ring with the same bytes",
+        "codec_cpu_ratio_to_bare_ring <= 1.15, cpu_ratio_to_bare_ring <= 1.30",
+    ),
+    (
+        "fanout",
+        "10,000 subscribers of one channel. A: the next publish when all have the last. B: the \
+         rate is doubled until deliveries grow by less than 5 %",
+        "ratio_to_bare_send >= 0.95, deliveries_per_second >= 1,000,000 with p99_ms < 1,000",
+    ),
+    (
+        "durable",
+        "P1 from 1,024 connections, 64 unanswered each, no subscribers, 30 s; then an open loop \
+         of 50,000/s for 60 s",
+        "publish_ack_per_second >= 200,000, ack_p99_ms_at_50k < 20",
+    ),
+    (
+        "chat",
+        "2,000 users in 200 channels of 10. Capacity: steps of x1.2, 5 s each, while 99 % is \
+         achieved and p99 < 50 ms; then half of it for 60 s",
+        "p50_ms < 0.5, p99_ms < 2, p999_ms < 5",
+    ),
+    (
+        "isolation",
+        "chat at half load with 100 alerts a second; then the same with 64 connections that \
+         always have P3 ready",
+        "p0_p99_ratio <= 1.2, p0_lost = 0",
+    ),
+    (
+        "mixed",
+        "P0 to P3 as 1/60/29/10 %, 2,000 users, one subscriber a channel, 60 s each at 50,000/s \
+         and 200,000/s",
+        "p95, p99 and p99.9 of each class within the mission at 50,000/s, p0_lost = 0",
+    ),
+    (
+        "crash",
+        "500 users, 5,000/s, P0/P1/P3 as 10/60/30 %, kill -9 after 1 to 4 s each, unanswered \
+         publishes sent again",
+        "acked_lost, order_violations, duplicates_in_session, unreported_gaps, recovered_false = 0",
+    ),
+    (
+        "storm",
+        "5 rounds of 20,000 connects with token check, at most 2,000 unfinished at once, from the \
+         first SYN to the last subscription",
+        "sessions_per_second >= 15,000",
+    ),
+];
+
+/// Runs a scenario and gives its result.
+pub fn run(scenario: &Scenario) -> Result<Report> {
+    let mut bench = Bench::prepare(scenario)?;
+    match scenario {
+        Scenario::Echo { connections, .. } => echo::run(&mut bench, *connections)?,
+        _ => anyhow::bail!("not yet"),
+    }
+    Ok(bench.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_scenario_has_a_definition() {
+        let cli = crate::cli::Cli::command();
+        let run = cli.find_subcommand("run").unwrap();
+        let mut names: Vec<&str> = run.get_subcommands().map(clap::Command::get_name).collect();
+        let mut defined: Vec<&str> = DEFINITIONS.iter().map(|definition| definition.0).collect();
+        names.sort_unstable();
+        defined.sort_unstable();
+        assert_eq!(names, defined);
+    }
+}

@@ -1,0 +1,104 @@
+//! The configuration file of an edge under test.
+//!
+//! Invariant: beside addresses, paths and the number of shards only rate limits, connection and
+//! ring counts differ from the defaults. Nothing here can name a setting of the journal: what is
+//! acknowledged is synced as in production.
+//!
+//! Runs on: the bench's main thread.
+
+use std::fmt::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Sessions that any run may open beside those that it names: publishers and observers.
+const SPARE_SESSIONS: u32 = 1_000;
+/// Connections in one burst from one address: every client comes from this machine.
+const ADDRESS_BURST: u32 = 1_000_000;
+/// Default of the setting `limits.max_sessions`.
+const SESSIONS_DEFAULT: u32 = 100_000;
+
+/// What a scenario asks of its edge.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where metrics and readiness are served.
+    pub control: SocketAddr,
+    /// Directory of journal and keys.
+    pub data: PathBuf,
+    /// Shard threads.
+    pub shards: u32,
+    /// Sessions of the scenario.
+    pub sessions: u32,
+    /// Rings opened at the start; `None` is the default.
+    pub rings_at_start: Option<u32>,
+}
+
+impl EdgeConfig {
+    /// The settings as the edge reads them (TOML).
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut line = |words: String| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{words}");
+        };
+        line("[node]".to_owned());
+        line(format!("data_directory = {}", quoted(&self.data)));
+        line(format!("shards = {}", self.shards));
+        line("[listen]".to_owned());
+        line(format!("client_address = \"{}\"", self.listen));
+        line(format!("control_address = \"{}\"", self.control));
+        line("[limits]".to_owned());
+        line(format!("address_burst = {ADDRESS_BURST}"));
+        if self.sessions + SPARE_SESSIONS > SESSIONS_DEFAULT {
+            line(format!("max_sessions = {}", self.sessions + SPARE_SESSIONS));
+        }
+        if let Some(rings) = self.rings_at_start {
+            line("[rings]".to_owned());
+            line(format!("rings_at_start = {rings}"));
+        }
+        text
+    }
+}
+
+/// A path as a TOML string.
+fn quoted(path: &Path) -> String {
+    let text = path
+        .to_string_lossy()
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"");
+    format!("\"{text}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(sessions: u32) -> EdgeConfig {
+        EdgeConfig {
+            listen: "127.0.0.1:7400".parse().unwrap(),
+            control: "127.0.0.1:7401".parse().unwrap(),
+            data: PathBuf::from("/tmp/a \"b\""),
+            shards: 1,
+            sessions,
+            rings_at_start: Some(6),
+        }
+    }
+
+    #[test]
+    fn a_run_cannot_touch_the_journal() {
+        let text = config(500_000).to_toml();
+        assert!(
+            !text.contains("journal") && !text.contains("sync"),
+            "{text}"
+        );
+        assert!(text.contains("max_sessions = 501000"));
+    }
+
+    #[test]
+    fn small_runs_keep_the_default_of_sessions() {
+        let text = config(2_000).to_toml();
+        assert!(!text.contains("max_sessions"));
+        assert!(text.contains("data_directory = \"/tmp/a \\\"b\\\"\""));
+    }
+}

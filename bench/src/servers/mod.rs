@@ -1,0 +1,34 @@
+//! The processes under test: the edge, and the bare baselines.
+//!
+//! Invariants: every server is pinned to its core before its first instruction, so that all its
+//! threads inherit that; it is killed when its value is dropped, and by the kernel when the bench
+//! dies.
+//!
+//! Runs on: the bench's main thread.
+
+pub mod bare;
+pub mod edge;
+pub mod edge_config;
+pub mod http;
+
+pub use bare::BareServer;
+pub use edge::EdgeServer;
+pub use edge_config::EdgeConfig;
+
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+/// Interval at which a starting or stopping process is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
+
+/// Waits for the end of a process; false when it still runs after `patience`.
+fn wait_for_end(child: &mut Child, patience: Duration) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < patience {
+        match child.try_wait() {
+            Ok(Some(_)) | Err(_) => return true,
+            Ok(None) => std::thread::sleep(LOOK_INTERVAL),
+        }
+    }
+    false
+}
