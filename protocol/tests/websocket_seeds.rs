@@ -56,6 +56,10 @@ fn streams() -> Vec<Seed> {
             ),
         ),
         (
+            "joined",
+            client(2, &[(BINARY, false, &long), (NEXT, true, &long)]),
+        ),
+        (
             "empty_fragments",
             client(
                 2,

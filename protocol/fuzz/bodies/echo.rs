@@ -48,7 +48,9 @@ fn answer(bytes: &[u8], piece: usize) -> (Vec<u8>, bool) {
 }
 
 fn check_output((mut out, is_ended): (Vec<u8>, bool)) {
+    // A message that came in fragments is answered in one frame.
     let limits = Limits {
+        frame_bytes: LIMITS.message_bytes,
         delivery: Delivery::Whole,
         ..LIMITS
     };
