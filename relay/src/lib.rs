@@ -14,3 +14,4 @@ pub mod dedupe;
 pub mod journal;
 pub mod limits;
 pub mod record;
+pub mod recovery;

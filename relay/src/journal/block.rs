@@ -105,7 +105,7 @@ pub(crate) fn seal(
     header[40..48].copy_from_slice(&first.0.to_le_bytes());
     header[48..56].copy_from_slice(&durable_through.0.to_le_bytes());
     header[56..64].copy_from_slice(&now_us.to_le_bytes());
-    let crc = crc32c::crc32c(&block[8..]);
+    let crc = checksum(block, content);
     block[4..8].copy_from_slice(&crc.to_le_bytes());
     length as u32
 }
@@ -126,7 +126,7 @@ pub(crate) fn find(bytes: &[u8], place: &BlockPlace) -> Found {
     let Some(block) = bytes.get(..length as usize).filter(|_| shaped) else {
         return Found::Broken;
     };
-    let intact = crc32c::crc32c(&block[8..]) == u32_at(header, 4);
+    let intact = checksum(block, content) == u32_at(header, 4);
     if !intact && !is_planted(Planted::ChecksumIgnored) {
         return Found::Broken;
     }
@@ -138,6 +138,13 @@ pub(crate) fn find(bytes: &[u8], place: &BlockPlace) -> Found {
         durable_through: Sequence(u64_at(header, 48)),
         sealed_at_us: u64_at(header, 56),
     })
+}
+
+fn checksum(block: &[u8], content: u32) -> u32 {
+    if is_planted(Planted::LengthUncovered) {
+        return crc32c::crc32c(&block[16..content as usize]);
+    }
+    crc32c::crc32c(&block[8..])
 }
 
 fn belongs(header: &[u8; BLOCK_HEADER_BYTES], place: &BlockPlace) -> bool {

@@ -3,7 +3,6 @@
 
 /// A defect that a test can switch on for its thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "switched on by tests only"))]
 pub(crate) enum Planted {
     /// Entries count as durable once they are written.
     AckBeforeSync,
@@ -15,6 +14,8 @@ pub(crate) enum Planted {
     ReuseUnnoticed,
     /// The checksum of a block is not compared.
     ChecksumIgnored,
+    /// The checksum covers the content, but not the length.
+    LengthUncovered,
     /// Entries after a hole in the sequence are believed.
     HoleBelieved,
 }

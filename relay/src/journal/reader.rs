@@ -37,6 +37,11 @@ impl<'a> SegmentReader<'a> {
         }
     }
 
+    /// The whole block at `offset`, if there is one.
+    pub fn block(&self, offset: u32) -> Option<SegmentBlock<'a>> {
+        self.block_at(offset).ok()
+    }
+
     /// The unbroken run of blocks that starts at `offset`.
     pub fn blocks(&self, offset: u32) -> Blocks<'a> {
         Blocks {
