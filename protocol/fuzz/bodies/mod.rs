@@ -4,8 +4,10 @@
 //! compiler runs exactly what the fuzzer runs.
 
 mod echo;
+mod envelope;
 mod frame;
 mod handshake;
+mod session;
 
 /// A target: any bytes in, a panic when a property does not hold.
 pub type Body = fn(&[u8]);
@@ -13,6 +15,8 @@ pub type Body = fn(&[u8]);
 /// Each target by the name of its corpus folder.
 pub const TARGETS: &[(&str, Body)] = &[
     ("echo", echo::run),
+    ("envelope", envelope::run),
     ("frame", frame::run),
     ("handshake", handshake::run),
+    ("session", session::run),
 ];
