@@ -7,13 +7,6 @@ use interlink_protocol::limits as protocol;
 /// Longest user token in bytes.
 pub const TOKEN_BYTES_MAX: usize = protocol::TOKEN_BYTES;
 
-/// Longest name in a claim, in bytes.
-pub const NAME_BYTES_MAX: usize = protocol::NAME_BYTES;
-
-/// Most entries of `dept`, `class` and `roles` each. A teacher of a large school has
-/// fewer classes; the token limit allows little more.
-pub const LIST_ENTRIES_MAX: usize = 256;
-
 /// Most keys: one in use and a few that are being rotated out. A token with a wrong
 /// signature costs one check for each.
 pub const KEYS_MAX: usize = 8;

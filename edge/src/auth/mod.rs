@@ -7,7 +7,6 @@
 //! and no token appears in an error or a log line.
 //! Limits: `limits.rs`. Runs on: any thread; a [`Verifier`] is shared by all shards.
 
-mod claims;
 mod error;
 mod key;
 pub mod limits;
@@ -17,7 +16,6 @@ mod segments;
 mod tests;
 mod verifier;
 
-pub use claims::Claims;
 pub use error::{AuthError, KeyError};
 pub use key::Key;
 pub use mint::{mint_subscription, mint_user, SubscriptionGrant, UserGrant};

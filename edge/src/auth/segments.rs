@@ -7,11 +7,11 @@ use std::fmt;
 
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use base64::Engine;
+use interlink_protocol::claims::{Claims, ClaimsError};
 use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::error::AuthError;
-use super::limits::{LIST_ENTRIES_MAX, NAME_BYTES_MAX};
 
 /// A token taken apart.
 pub(super) struct Segments<'a> {
@@ -90,37 +90,22 @@ pub(super) struct RawClaims {
 }
 
 impl RawClaims {
-    /// Checks that names and lists are within their limits.
-    pub(super) fn check_names(&self) -> Result<(), AuthError> {
-        let user = self.sub.as_deref().ok_or(AuthError::Claim("sub"))?;
-        check_name("sub", user)?;
-        if let Some(institution) = &self.inst {
-            check_name("inst", institution)?;
-        }
-        for (claim, names) in [
-            ("dept", &self.dept),
-            ("class", &self.class),
-            ("roles", &self.roles),
-        ] {
-            if names.len() > LIST_ENTRIES_MAX {
-                return Err(AuthError::Claim(claim));
-            }
-            for name in names {
-                check_name(claim, name)?;
-            }
-        }
-        Ok(())
+    /// The identity that the claims describe; its names become parts of channel names,
+    /// so they have to follow their rules.
+    pub(super) fn into_claims(self, expires_at_s: u64) -> Result<Claims, AuthError> {
+        let claims = Claims {
+            user: self.sub.ok_or(AuthError::Claim("sub"))?,
+            institution: self.inst.unwrap_or_default(),
+            departments: self.dept,
+            classes: self.class,
+            roles: self.roles,
+            expires_at_s,
+        };
+        claims.check().map_err(|error| match error {
+            ClaimsError::Name(claim) | ClaimsError::TooMany(claim) => AuthError::Claim(claim),
+        })?;
+        Ok(claims)
     }
-}
-
-/// Names become parts of channel names, so they consist of the same characters.
-fn check_name(claim: &'static str, name: &str) -> Result<(), AuthError> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:@".contains(&byte);
-    let fits = (1..=NAME_BYTES_MAX).contains(&name.len());
-    if fits && name.bytes().all(is_allowed) {
-        return Ok(());
-    }
-    Err(AuthError::Claim(claim))
 }
 
 /// Seconds since 1970 (RFC 7519 section 2): a JSON number, never text.

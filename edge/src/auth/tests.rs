@@ -202,7 +202,7 @@ fn names_that_could_not_stand_in_a_channel_name_are_refused() {
         refusal(&with("class", json!(["m1", ""]))),
         AuthError::Claim("class")
     );
-    let many: Vec<String> = (0..=limits::LIST_ENTRIES_MAX)
+    let many: Vec<String> = (0..=interlink_protocol::claims::NAMES_PER_LIST)
         .map(|n| n.to_string())
         .collect();
     assert_eq!(

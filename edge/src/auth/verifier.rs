@@ -4,9 +4,9 @@
 //! refuses before the next one looks at more.
 //! Runs on: any thread; one value is shared by all shards behind an `Arc`.
 
+use interlink_protocol::claims::Claims;
 use jsonwebtoken::{crypto, Algorithm, DecodingKey};
 
-use super::claims::Claims;
 use super::error::{AuthError, KeyError};
 use super::key::Key;
 use super::limits::{KEYS_MAX, LEEWAY_S, TOKEN_BYTES_MAX};
@@ -62,15 +62,7 @@ impl Verifier {
             Some(_) => {}
         }
         let expires_at_s = check_times(&claims, now_s)?;
-        claims.check_names()?;
-        Ok(Claims {
-            user: claims.sub.unwrap_or_default(),
-            institution: claims.inst.unwrap_or_default(),
-            departments: claims.dept,
-            classes: claims.class,
-            roles: claims.roles,
-            expires_at_s,
-        })
+        claims.into_claims(expires_at_s)
     }
 
     /// Checks that a subscription token grants `channel` to `user` at `now_s`. Returns
@@ -97,7 +89,6 @@ impl Verifier {
             return Err(AuthError::Audience);
         }
         let expires_at_s = check_times(&claims, now_s)?;
-        claims.check_names()?;
         let granted = claims
             .channel
             .as_deref()

@@ -9,7 +9,7 @@ use super::{limits, Config};
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 11] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 12] = [
         names_are_present,
         plaintext_stays_on_loopback,
         control_stays_on_loopback,
@@ -21,6 +21,7 @@ pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
         journal_fits,
         heartbeat_is_answerable,
         sync_order,
+        namespaces_keep_promises,
     ];
     errors.extend(checks.iter().filter_map(|check| check(config)));
     errors.extend(histories_are_kept(config));
@@ -234,4 +235,13 @@ fn histories_are_kept(config: &Config) -> Vec<ConfigError> {
         )
     };
     config.namespaces.iter().filter_map(too_old).collect()
+}
+
+fn namespaces_keep_promises(config: &Config) -> Option<ConfigError> {
+    let error = config.namespace_policies().err()?;
+    conflict(
+        "namespaces",
+        error.to_string(),
+        "interlink-edge config reference explains what can be overridden",
+    )
 }

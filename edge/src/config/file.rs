@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::error::{ConfigError, Place};
 use super::limits::FILE_BYTES_MAX;
-use super::namespaces::{nearest_namespace, NAMES};
+use super::namespaces::{find, nearest_namespace};
 use super::setting::Raw;
 use super::source::Loader;
 
@@ -90,7 +90,7 @@ fn apply_section(
 fn apply_namespaces(source: &SourceText<'_>, namespaces: &DeTable<'_>, loader: &mut Loader) {
     for (name, value) in namespaces {
         let place = source.place(name.span());
-        let known = NAMES.contains(&name.get_ref().as_ref());
+        let known = find(|known| known == name.get_ref()).is_some();
         let (true, DeValue::Table(table)) = (known, value.get_ref()) else {
             loader.errors.push(ConfigError::UnknownSection {
                 place,

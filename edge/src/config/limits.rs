@@ -2,6 +2,8 @@
 //!
 //! Runs on: any thread; these are constants.
 
+use interlink_protocol::limits as protocol;
+
 /// Most shards of a node. Lanes stand between every pair of shards, so their memory
 /// grows with the square of this; 64 cores is the largest host that is planned for.
 pub const SHARDS_MAX: u32 = 64;
@@ -20,13 +22,15 @@ pub const SESSIONS_MAX: u32 = RINGS_MAX * SLOTS_PER_RING_MAX;
 /// Smallest frame cap: a `Hello` with a token of a few KiB has to fit.
 pub const FRAME_BYTES_MIN: u64 = 8 << 10;
 
-/// Largest frame cap: the largest pool block holds one frame of 65 KiB with its
-/// headers; larger ones would need blocks that are mostly empty.
-pub const FRAME_BYTES_MAX: u64 = 64 << 10;
+/// Largest frame cap: what the protocol allows.
+pub const FRAME_BYTES_MAX: u64 = protocol::FRAME_BYTES as u64;
 
-/// Most subscriptions of a session. Each keeps a position of its own; the index in
-/// a session is 16 bits wide.
-pub const SUBSCRIPTIONS_MAX: u32 = 4_096;
+/// Largest payload limit of a namespace: what fits a frame with its names and ids.
+pub const PAYLOAD_BYTES_MAX: u64 = protocol::PAYLOAD_BYTES as u64;
+
+/// Most subscriptions of a session: a `Hello` that resumes it lists them all, and the
+/// protocol bounds that list.
+pub const SUBSCRIPTIONS_MAX: u32 = protocol::SUBSCRIPTIONS_PER_SESSION as u32;
 
 /// Most unacknowledged publishes of a session: the deduplication window of one
 /// publisher instance remembers 1,024 ids.

@@ -7,7 +7,7 @@
 //! Runs on: the main thread.
 
 use super::error::{ConfigError, Place};
-use super::namespaces::{nearest_namespace, NAMES};
+use super::namespaces::{find, nearest_namespace};
 use super::setting::Raw;
 use super::source::Loader;
 
@@ -32,16 +32,14 @@ fn apply_one(name: &str, value: &str, loader: &mut Loader) {
     let lower = name[PREFIX.len()..].to_lowercase();
     let parts: Vec<&str> = lower.split("__").collect();
     match parts.as_slice() {
-        ["namespaces", namespace, key] => {
-            match NAMES.iter().find(|known| as_variable(known) == *namespace) {
-                Some(known) => loader.set_namespace(known, key, Raw::Text(value), place),
-                None => loader.errors.push(ConfigError::UnknownSection {
-                    place,
-                    suggestion: nearest_namespace(namespace),
-                    name: format!("namespaces.{namespace}"),
-                }),
-            }
-        }
+        ["namespaces", namespace, key] => match find(|known| as_variable(known) == *namespace) {
+            Some(known) => loader.set_namespace(&known, key, Raw::Text(value), place),
+            None => loader.errors.push(ConfigError::UnknownSection {
+                place,
+                suggestion: nearest_namespace(namespace),
+                name: format!("namespaces.{namespace}"),
+            }),
+        },
         [section, key] => loader.set(section, key, Raw::Text(value), place),
         _ => loader.unknown_section(&lower, place),
     }

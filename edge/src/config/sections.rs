@@ -61,7 +61,7 @@ words! {
 section! {
     /// Which node this is, where it keeps its data and how many cores it uses.
     pub struct Node = "node" {
-        /// Name of the node. Clients see it in `Welcome`; it is in every log line of JSON logs.
+        /// Name of the node. Clients see it in `Welcome`.
         name: String = "interlink".to_owned(),
         unit "", example "\"eu-edge-1\"";
 
@@ -128,7 +128,7 @@ section! {
         example "\"32KiB\"";
 
         /// Most subscriptions of one session.
-        subscriptions_per_session: u32 = 128,
+        subscriptions_per_session: u32 = limits::SUBSCRIPTIONS_MAX,
         unit "subscriptions", bounds 1..=limits::SUBSCRIPTIONS_MAX, example "64";
 
         /// Unacknowledged publishes of P1, P2 and P3 together that one connection may have.

@@ -224,6 +224,7 @@ fn values_that_exclude_each_other_are_refused() {
             "namespaces.chat.history_age",
         ),
         ("[node]\nname = \"\"\n", "node.name"),
+        ("[namespaces.chat]\nconflated = true\n", "namespace `chat`"),
     ];
     for (text, path) in cases {
         let error = first_error(text);
@@ -344,4 +345,24 @@ mod values {
             file::apply_text("any.toml", &text, &mut loader);
         }
     }
+}
+
+#[test]
+fn overrides_change_the_policy_of_their_namespace_alone() {
+    use interlink_protocol::channel::ChannelName;
+    let text = "[namespaces.chat]\nhistory_events = 7\npayload_bytes = \"1KiB\"\n";
+    let policies = load_text(text)
+        .expect("valid")
+        .namespace_policies()
+        .expect("valid");
+    let of = |name| {
+        policies
+            .lookup(&ChannelName::parse(name).expect("name"))
+            .expect("policy")
+    };
+    assert_eq!(
+        (of("chat.a~b").history_events, of("chat.a~b").payload_bytes),
+        (7, 1_024)
+    );
+    assert_eq!(of("class.m").history_events, 1_000);
 }

@@ -44,8 +44,10 @@ pub type Launch = fn(ShardPlan) -> Result<ShardSet, CommandError>;
 /// Why the node could not start, or which part of it ended by itself.
 pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let config = Arc::new(config);
+    // Held here to the end, so that the lock outlives every shard.
     let data = DataDirectory::open(&config.node.data_directory)
         .map_err(|error| CommandError::new(Exit::Data, error))?;
+    let data = Arc::new(data);
     let keys = load_keys(&config, data.path())?;
     let client_address = free_port(config.listen.client_address)?;
     let plan = MemoryPlan::of(&config);
@@ -65,7 +67,7 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         verifier: Arc::new(keys.verifier),
         counters,
         node: Arc::clone(&node),
-        data: Arc::new(data),
+        data: Arc::clone(&data),
         client_address,
         events,
     })?;
@@ -80,6 +82,7 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let stopped = stop(shards, &node, &inbox);
     control.stop();
     node.advance(Phase::Stopped);
+    drop(data);
     cause.and(stopped)
 }
 
