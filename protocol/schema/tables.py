@@ -39,13 +39,14 @@ def rust_enum(name: str, opening: str, rows: list, flags: dict) -> str:
     for row in rows:
         out.append(f"    /// {row['meaning']}")
         out.append(f"    {camel(row['name'])} = {row['code']},")
-    out.append(f"}}\n\nimpl {name} {{")
-    out.append(f"    /// Every code, in order of its number.\n    pub const ALL: [Self; {len(rows)}] = [")
+    out.append(f"}}\n\nimpl {name} {{\n    /// Every code, in order of its number.")
+    out.append(f"    pub const ALL: [Self; {len(rows)}] = [")
     out += [f"        Self::{camel(row['name'])}," for row in rows]
     out.append("    ];\n\n    /// The number on the wire.")
     out.append("    pub const fn number(self) -> u16 {\n        self as u16\n    }")
     out.append("\n    /// The code of a number; `None` when the table has none.")
-    out.append("    pub const fn from_number(number: u16) -> Option<Self> {\n        Some(match number {")
+    out.append("    pub const fn from_number(number: u16) -> Option<Self> {")
+    out.append("        Some(match number {")
     out += [f"            {row['code']} => Self::{camel(row['name'])}," for row in rows]
     out.append("            _ => return None,\n        })\n    }")
     for field, text in (
@@ -62,7 +63,8 @@ def rust_enum(name: str, opening: str, rows: list, flags: dict) -> str:
         yes = [row for row in rows if row[field]]
         out.append(f"\n    /// {text}\n    pub const fn {method}(self) -> bool {{")
         out.append("        matches!(\n            self,")
-        out.append("            " + "\n                | ".join(f"Self::{camel(r['name'])}" for r in yes))
+        arms = [f"Self::{camel(row['name'])}" for row in yes]
+        out.append("            " + "\n                | ".join(arms))
         out.append("        )\n    }")
     out.append("}\n")
     return "\n".join(out)
@@ -89,20 +91,25 @@ def events_rust(events: list) -> str:
     out.append("/// One version of one event type.\n#[derive(Clone, Copy, Debug)]")
     out.append("pub struct EventTypeRow {")
     for line, field in (
-        ("`event_type` on the wire.", "number: u16"), ("`schema_version` on the wire.", "version: u16"),
+        ("`event_type` on the wire.", "number: u16"),
+        ("`schema_version` on the wire.", "version: u16"),
         ("Stable name.", "name: &'static str"),
-        ("Namespaces on whose channels the type may be published.", "namespaces: &'static [&'static str]"),
+        ("Namespaces on whose channels the type may be published.",
+         "namespaces: &'static [&'static str]"),
         ("Verifies that a payload has the form of the type.",
-         "verify: fn(&VerifierOptions, &[u8]) -> Result<(), InvalidFlatbuffer>")):
+         "verify: fn(&VerifierOptions, &[u8]) -> Result<(), InvalidFlatbuffer>"),
+    ):
         out.append(f"    /// {line}\n    pub {field},")
     out.append("}\n\n/// Every row of events.toml, in its order.")
     out.append(f"pub const EVENT_TYPES: [EventTypeRow; {len(events)}] = [")
     for row in events:
         names = ", ".join(quoted(name) for name in row["namespaces"])
-        out.append(f"    EventTypeRow {{\n        number: {row['number']},\n        version: {row['version']},")
-        out.append(f"        name: {quoted(row['name'])},\n        namespaces: &[{names}],")
+        out.append(f"    EventTypeRow {{\n        number: {row['number']},")
+        out.append(f"        version: {row['version']},\n        name: {quoted(row['name'])},")
+        out.append(f"        namespaces: &[{names}],")
         out.append("        verify: |options, payload| {")
-        out.append(f"            flatbuffers::root_with_opts::<events::{row['table']}>(options, payload).map(drop)")
+        view = f"flatbuffers::root_with_opts::<events::{row['table']}>"
+        out.append(f"            {view}(options, payload).map(drop)")
         out.append("        },\n    },")
     out.append("];\n")
     for row in events:
@@ -116,17 +123,22 @@ def events_rust(events: list) -> str:
 def codes_typescript(codes: dict) -> str:
     """codes.toml as TypeScript."""
     out = ["// " + HEADER.format("codes.toml") + "\n"]
-    for kind, name, flags in (("error", "ErrorCode", ["temporary"]), ("close", "CloseCode", ["reconnect", "sent"])):
+    kinds = (
+        ("error", "ErrorCode", ["temporary"]),
+        ("close", "CloseCode", ["reconnect", "sent"]),
+    )
+    for kind, name, flags in kinds:
         out.append(f"export enum {name} {{")
         for row in codes[kind]:
             out.append(f"  /** {row['meaning']} */\n  {camel(row['name'])} = {row['code']},")
-        out.append(f"}}\n\nexport interface {name}Row {{\n  readonly code: {name};\n  readonly name: string;")
-        out.append("  readonly meaning: string;\n  readonly cause: string;\n  readonly cure: string;")
+        out.append(f"}}\n\nexport interface {name}Row {{\n  readonly code: {name};")
+        texts = ("name", "meaning", "cause", "cure")
+        out += [f"  readonly {field}: string;" for field in texts]
         out += [f"  readonly {flag}: boolean;" for flag in flags]
         out.append(f"}}\n\nexport const {kind}Codes: ReadonlyMap<number, {name}Row> = new Map([")
         for row in codes[kind]:
             out.append(f"  [{row['code']}, {{\n    code: {name}.{camel(row['name'])},")
-            out += [f"    {f}: {quoted(row[f])}," for f in ("name", "meaning", "cause", "cure")]
+            out += [f"    {field}: {quoted(row[field])}," for field in texts]
             out += [f"    {flag}: {str(row[flag]).lower()}," for flag in flags]
             out.append("  }],")
         out.append("]);\n")
@@ -136,8 +148,9 @@ def codes_typescript(codes: dict) -> str:
 def events_typescript(events: list) -> str:
     """events.toml as TypeScript."""
     out = ["// " + HEADER.format("events.toml") + "\n"]
-    out.append("export interface EventTypeRow {\n  readonly number: number;\n  readonly version: number;")
-    out.append("  readonly name: string;\n  readonly namespaces: readonly string[];\n}\n")
+    out.append("export interface EventTypeRow {\n  readonly number: number;")
+    out.append("  readonly version: number;\n  readonly name: string;")
+    out.append("  readonly namespaces: readonly string[];\n}\n")
     out.append("export const eventTypes: readonly EventTypeRow[] = [")
     for row in events:
         names = ", ".join(quoted(name) for name in row["namespaces"])
@@ -150,14 +163,19 @@ def events_typescript(events: list) -> str:
 def codes_markdown(codes: dict) -> str:
     """codes.toml as the error catalogue."""
     out = ["# Error catalogue\n", HEADER.format("protocol/schema/codes.toml") + "\n"]
-    for kind, title, text, flag, yes, no in (
-        ("error", "Error codes", "In `Error.code`, `PublishAck.code` and `SubscribedChannel.code`.",
-         "temporary", "temporary: the same request may succeed later", "permanent"),
-        ("close", "Close codes", "In the WebSocket close frame. 3000-3499 reconnect, 3500-3999 are final.",
-         "reconnect", "SDKs reconnect by themselves", "final: SDKs do not reconnect by themselves")):
+    kinds = (
+        ("error", "Error codes", "temporary",
+         "In `Error.code`, `PublishAck.code` and `SubscribedChannel.code`.",
+         "temporary: the same request may succeed later", "permanent"),
+        ("close", "Close codes", "reconnect",
+         "In the WebSocket close frame. 3000-3499 reconnect, 3500-3999 are final.",
+         "SDKs reconnect by themselves", "final: SDKs do not reconnect by themselves"),
+    )
+    for kind, title, flag, text, yes, no in kinds:
         out.append(f"## {title}\n\n{text}\n")
         for row in codes[kind]:
             out.append(f"### {row['code']} {row['name']}\n\n{row['meaning']}\n")
             local = "" if row.get("sent", True) else "; never on the wire"
-            out.append(f"- Kind: {yes if row[flag] else no}{local}\n- Cause: {row['cause']}\n- Cure: {row['cure']}\n")
+            out.append(f"- Kind: {yes if row[flag] else no}{local}")
+            out.append(f"- Cause: {row['cause']}\n- Cure: {row['cure']}\n")
     return "\n".join(out)

@@ -55,7 +55,10 @@ pub enum ClaimsError {
     )]
     Name(&'static str),
     /// A list is too long.
-    #[error("claim {0} lists more than {most} names; issue tokens with fewer", most = NAMES_PER_LIST)]
+    #[error(
+        "claim {0} lists more than {most} names; issue tokens with fewer",
+        most = NAMES_PER_LIST
+    )]
     TooMany(&'static str),
 }
 

@@ -1,19 +1,23 @@
 //! The shipped table of namespaces.
 //!
-//! | namespace | class | durable | subscribe | publish |
-//! |---|---|---|---|---|
-//! | `inst.<i>`, `dept.<i>.<d>`, `class.<c>` | P1 | yes | members | members who are staff or teacher; services |
-//! | `chat.<u1>~<u2>`, `chat.<id>` | P1 | yes | the two named, or by token | the same |
-//! | `collab.<doc>` | P1 | yes | by token | by token |
-//! | `collab-awareness.<doc>` | P2, conflated | no | by token | by token |
-//! | `user.<u>` | P1 | yes, cursor | the user | services |
-//! | `alert.<u>` | P0 | yes, cursor, escalation | the user | services |
-//! | `activity.<u>` | P2 | no | the user, or by token | the user |
-//! | `presence.<scope>` | P2, conflated | no | members of the scope | the same |
-//! | `sys.notifications`, `sys.status` | P1, P2 | yes, no | staff, teachers, operators, services | the system |
-//! | `sys.metrics`, `sys.security` | P2, P0 | no, yes | operators, services | the system |
-//! | `report.<i>.<x>` | P3 | yes | staff of the institution, services | services |
-//! | `usage.<i>.<x>` | P3 | yes | staff and teachers of the institution, services | members of the institution, services |
+//! - `inst.<i>`, `dept.<i>.<d>`, `class.<c>`: P1, durable. Members subscribe; members who are
+//!   staff or teachers publish, and services.
+//! - `chat.<u1>~<u2>`, `chat.<id>`: P1, durable. The two named, or by token; the same publish.
+//! - `collab.<doc>`: P1, durable. By token; the same publish.
+//! - `collab-awareness.<doc>`: P2, conflated. By token; the same publish.
+//! - `user.<u>`: P1, durable, with cursor. The user subscribes; services publish.
+//! - `alert.<u>`: P0, durable, with cursor and escalation. The user subscribes; services publish.
+//! - `activity.<u>`: P2. The user subscribes, or by token; the user publishes.
+//! - `presence.<scope>`: P2, conflated. Members of the scope subscribe and publish; a scope is
+//!   the name of an `inst`, `dept` or `class` channel.
+//! - `sys.notifications` (P1, durable), `sys.status` (P2): staff, teachers, operators and services
+//!   subscribe; the system publishes.
+//! - `sys.metrics` (P2), `sys.security` (P0, durable): operators and services subscribe; the
+//!   system publishes.
+//! - `report.<i>.<x>`: P3, durable. Staff of the institution and services subscribe; services
+//!   publish.
+//! - `usage.<i>.<x>`: P3, durable. Staff and teachers of the institution and services subscribe;
+//!   members of the institution and services publish.
 //!
 //! What the system publishes does not pass a permission check; nobody else may publish there.
 
