@@ -33,4 +33,3 @@ pub mod session;
 pub mod websocket;
 
 pub use codes::{CloseCode, ErrorCode};
-

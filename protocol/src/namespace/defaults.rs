@@ -72,8 +72,8 @@ fn conversations() -> [NamespacePolicy; 3] {
     [
         NamespacePolicy {
             presence: true,
-            subscribe: by_token(Who::Named),
-            publish: by_token(Who::Named),
+            subscribe: by_token(Who::Pair),
+            publish: by_token(Who::Pair),
             ..durable("chat", Priority::P1)
         },
         NamespacePolicy {
@@ -99,14 +99,14 @@ fn users() -> [NamespacePolicy; 4] {
     [
         NamespacePolicy {
             cursor: true,
-            subscribe: rule(Who::Named, &[]),
+            subscribe: rule(Who::Owner, &[]),
             publish: rule(Who::Nobody, &[ROLE_SERVICE]),
             ..durable("user", Priority::P1)
         },
         NamespacePolicy {
             cursor: true,
             escalation: true,
-            subscribe: rule(Who::Named, &[]),
+            subscribe: rule(Who::Owner, &[]),
             publish: rule(Who::Nobody, &[ROLE_SERVICE]),
             ..durable("alert", Priority::P0)
         },
@@ -114,9 +114,9 @@ fn users() -> [NamespacePolicy; 4] {
             opaque_allowed: true,
             subscribe: Rule {
                 token: true,
-                ..rule(Who::Named, &[])
+                ..rule(Who::Owner, &[])
             },
-            publish: rule(Who::Named, &[]),
+            publish: rule(Who::Owner, &[]),
             ..ephemeral("activity")
         },
         NamespacePolicy {

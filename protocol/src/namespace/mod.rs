@@ -45,8 +45,10 @@ pub enum Who {
     Nobody,
     /// Every authenticated user.
     Everyone,
-    /// Users whom the id names: the user itself, or one of the two of a pair.
-    Named,
+    /// The user whose name is the id.
+    Owner,
+    /// One of the two users of an id `<u1>~<u2>`.
+    Pair,
     /// Members of what the id names.
     Members(Scope),
 }

@@ -61,11 +61,10 @@ fn is_meant(who: Who, channel: &ChannelName<'_>, claims: &dyn ClaimsView) -> boo
     match who {
         Who::Nobody => false,
         Who::Everyone => true,
-        Who::Named => match channel.pair() {
-            Some((first, second)) => claims.user() == first || claims.user() == second,
-            // `user.ada` names Ada, while `chat.ada` is a group that happens to be called so.
-            None => channel.namespace() != "chat" && claims.user() == channel.id(),
-        },
+        Who::Owner => claims.user() == channel.id(),
+        Who::Pair => channel
+            .pair()
+            .is_some_and(|(first, second)| [first, second].contains(&claims.user())),
         Who::Members(scope) => is_member(scope, channel.id(), claims),
     }
 }
