@@ -223,7 +223,9 @@ impl fmt::Display for RefusedText<'_> {
         if let Some(code) = self.0.known() {
             write!(f, ": {} {} {}", code.meaning(), code.cause(), code.cure())?;
         }
-        if self.1.is_empty() {
+        // A server without words of its own sends the meaning of the code.
+        let meaning = self.0.known().map(ErrorCode::meaning);
+        if self.1.is_empty() || meaning == Some(self.1) {
             return Ok(());
         }
         write!(f, " [{}]", self.1)

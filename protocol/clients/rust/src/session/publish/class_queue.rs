@@ -45,6 +45,9 @@ pub(super) struct ClassQueue {
     bytes: usize,
     in_flight: u32,
     hold_until_ms: u64,
+    /// A publish was refused for now: nothing leaves until everything on its way is answered,
+    /// so that what was refused leaves again in order.
+    regrouping: bool,
     refusals_in_row: u32,
     settled: u64,
     /// Publishes taken since the start; the place of the next entry in the class.
@@ -84,7 +87,8 @@ impl ClassQueue {
 
     /// True when something waits and nothing holds it.
     pub(super) fn is_ready(&self, now_ms: u64) -> bool {
-        !self.waiting.is_empty() && self.hold_until_ms <= now_ms
+        let regroups = self.regrouping && self.in_flight > 0;
+        !self.waiting.is_empty() && self.hold_until_ms <= now_ms && !regroups
     }
 
     /// What was on its way waits again.
@@ -97,6 +101,7 @@ impl ClassQueue {
         }
         self.in_flight = 0;
         self.hold_until_ms = 0;
+        self.regrouping = false;
         self.refusals_in_row = 0;
     }
 
@@ -173,6 +178,7 @@ impl ClassQueue {
             named => named,
         };
         self.refusals_in_row = self.refusals_in_row.saturating_add(1);
+        self.regrouping = true;
         let until = now_ms + pause.min(limits::RETRY_AFTER_MAX_MS);
         self.hold_until_ms = self.hold_until_ms.max(until);
     }
@@ -218,6 +224,7 @@ impl ClassQueue {
     /// Takes the next waiting publish and counts it as sent.
     pub(super) fn depart(&mut self, now_ms: u64) -> Option<Departure<'_>> {
         let id = self.waiting.pop_first()?;
+        self.regrouping &= self.in_flight > 0;
         let index = self.index_of(id)?;
         self.in_flight += 1;
         let entry = &mut self.entries[index];

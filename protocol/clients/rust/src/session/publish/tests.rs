@@ -227,6 +227,22 @@ fn a_temporary_refusal_holds_the_class_and_keeps_the_order() {
 }
 
 #[test]
+fn nothing_overtakes_a_refused_publish_whose_neighbours_are_still_on_their_way() {
+    let mut book = PublishBook::default();
+    let ids: Vec<u64> = (0..3).map(|_| push(&mut book, Priority::P1)).collect();
+    departed(&mut book, 0);
+    answer(&mut book, &refused(ids[0], ErrorCode::Overloaded, 10), 0);
+    assert_eq!(
+        departed(&mut book, 100),
+        [] as [u64; 0],
+        "the second may be refused too"
+    );
+    answer(&mut book, &refused(ids[1], ErrorCode::Overloaded, 10), 100);
+    answer(&mut book, &refused(ids[2], ErrorCode::Overloaded, 10), 100);
+    assert_eq!(departed(&mut book, 110), ids);
+}
+
+#[test]
 fn a_mark_from_before_the_retry_does_not_settle_a_refused_publish() {
     let mut book = PublishBook::default();
     let ids: Vec<u64> = (0..2).map(|_| push(&mut book, Priority::P1)).collect();

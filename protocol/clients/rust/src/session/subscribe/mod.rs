@@ -107,6 +107,8 @@ struct Desired {
     phase: Phase,
     track: Track,
     asked_from: Option<Position>,
+    /// Position that the `Hello` of this connection named.
+    offered: Option<Position>,
     accepted_once: bool,
     retry_at_ms: u64,
     retries: Backoff,
@@ -160,6 +162,7 @@ impl SubscriptionBook {
             phase: Phase::Wanted,
             track: Track::default(),
             asked_from: None,
+            offered: None,
             accepted_once: false,
             retry_at_ms: 0,
             retries: Backoff::new(retry_policy()),
@@ -182,8 +185,9 @@ impl SubscriptionBook {
     /// Stops taking events of a channel until `proceed`, since its subscriber lags.
     pub fn pause(&mut self, channel: &str) {
         if let Some((name, desired)) = self.entry(channel) {
-            if desired.phase != Phase::Paused {
-                desired.phase = Phase::Paused;
+            let asked = matches!(desired.phase, Phase::Asked { .. } | Phase::Live);
+            desired.phase = Phase::Paused;
+            if asked {
                 self.leaving.insert(name);
             }
         }
@@ -210,6 +214,7 @@ impl SubscriptionBook {
         self.leaving.clear();
         self.open_requests.clear();
         for desired in self.channels.values_mut() {
+            desired.offered = None;
             desired.retry_at_ms = 0;
             desired.retries.reset();
             if matches!(desired.phase, Phase::Asked { .. } | Phase::Live) {
@@ -220,14 +225,15 @@ impl SubscriptionBook {
 
     /// Positions from which a session can be resumed, most urgent class first; `None` when
     /// there are more than a `Hello` may carry.
-    pub fn resume_positions(&self) -> Option<Vec<(Arc<str>, Position)>> {
+    pub fn resume_positions(&mut self) -> Option<Vec<(Arc<str>, Position)>> {
         let mut positions = Vec::new();
         for class in Priority::ALL {
-            for (name, desired) in &self.channels {
+            for (name, desired) in &mut self.channels {
                 if desired.class != class || desired.phase == Phase::Paused {
                     continue;
                 }
-                if let Some(position) = desired.continue_from() {
+                desired.offered = desired.continue_from();
+                if let Some(position) = desired.offered {
                     positions.push((name.clone(), position));
                 }
             }
@@ -246,11 +252,13 @@ impl SubscriptionBook {
             self.leaving.insert(channel.into());
             return Outcome::Nothing;
         };
-        if desired.phase != Phase::Wanted {
+        let offered = desired.offered.take();
+        if desired.phase != Phase::Wanted || offered.is_none() {
+            // The server continued from somewhere else; the channel is asked for anew.
             self.leaving.insert(name);
             return Outcome::Nothing;
         }
-        desired.asked_from = desired.continue_from();
+        desired.asked_from = offered;
         desired.go_live(Some(position), recovery)
     }
 

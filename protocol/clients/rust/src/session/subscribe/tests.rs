@@ -278,6 +278,7 @@ fn what_a_resumed_session_still_has_is_matched_with_what_is_wanted() {
     book.on_answer(1, "chat.a~b", plain_live(3), 0, 0);
     book.on_answer(1, "chat.a~c", plain_live(0), 0, 0);
     book.on_lost();
+    book.resume_positions();
     let outcome = book.on_restored("chat.a~b", at(8), recovery(true, 5));
     assert!(matches!(outcome, Outcome::Live { first: false, .. }));
     book.on_restored("chat.gone", at(1), recovery(true, 0));
@@ -286,4 +287,19 @@ fn what_a_resumed_session_still_has_is_matched_with_what_is_wanted() {
     let asks = ask(&mut book, 2);
     assert_eq!(asks.len(), 1, "only what the session did not restore");
     assert_eq!(&*asks[0].channel, "chat.a~c");
+}
+
+#[test]
+fn a_restored_channel_whose_position_was_not_offered_is_asked_for_anew() {
+    let mut book = wanted(&[("chat.a~b", Priority::P1)]);
+    ask(&mut book, 1);
+    book.on_answer(1, "chat.a~b", plain_live(3), 0, 0);
+    book.pause("chat.a~b");
+    book.on_lost();
+    assert_eq!(book.resume_positions(), Some(vec![]));
+    book.proceed("chat.a~b");
+    let outcome = book.on_restored("chat.a~b", at(8), recovery(false, 0));
+    assert_eq!(outcome, Outcome::Nothing);
+    assert_eq!(leaving(&mut book), ["chat.a~b"]);
+    assert_eq!(ask(&mut book, 2)[0].recover, Some(at(3)));
 }
