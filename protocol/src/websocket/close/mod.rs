@@ -1,7 +1,7 @@
 //! The closing handshake: its states, its payload and its codes (RFC 6455 sections 5.5.1, 7).
 //!
-//! The machine is a table of `event(from => to)`; whatever the table does not name is an
-//! [`IllegalClose`] value and changes nothing. Close frames carry an optional 2-byte code and a
+//! The machine is a table of `event(from => to)`; whatever the table does not name is an illegal
+//! event, a value that changes nothing. Close frames carry an optional 2-byte code and a
 //! UTF-8 reason; [`parse`] accepts exactly the codes that may stand on the wire.
 //!
 //! Invariants: at most one close frame is sent; after one was received no data frame is sent.
@@ -10,6 +10,7 @@
 use super::frame::{append_server_frame, ControlKind, Opcode};
 use super::limits::{CLOSE_REASON_BYTES_MAX, CONTROL_PAYLOAD_BYTES_MAX};
 use super::Violation;
+use crate::transitions;
 
 /// Close codes of RFC 6455 section 7.4.1 that this codec sends by itself. Codes of the
 /// application are generated from the code table of the schema.
@@ -32,57 +33,31 @@ pub mod code {
     pub const INTERNAL: u16 = 1011;
 }
 
-/// Where the closing handshake stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum CloseState {
-    /// No close frame in either direction.
-    #[default]
-    Open,
-    /// Ours is sent; the peer's has not come. Data of the peer may still arrive and is dropped.
-    CloseSent,
-    /// The peer's has come; ours is not sent. No data may be sent.
-    CloseReceived,
-    /// Both have passed, or the transport ended. A server closes the socket now.
-    Closed,
-}
-
-/// What can happen to the closing handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CloseEvent {
-    /// We send a close frame.
-    Send,
-    /// A close frame of the peer arrives.
-    Receive,
-    /// We give the connection up after a violation: a close frame is sent, none is awaited
-    /// (section 7.1.7).
-    Fail,
-    /// The transport ends.
-    TransportEnd,
-}
-
-/// An event that the state does not allow; the state is unchanged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{event:?} is not allowed in {state:?}; check the state before sending a close frame")]
-pub struct IllegalClose {
-    /// The state at the time.
-    pub state: CloseState,
-    /// The refused event.
-    pub event: CloseEvent,
-}
-
-/// Writes the lookup of a table of `event(from | from => to)` rows.
-macro_rules! close_table {
-    ($($event:ident($($from:ident)|+ => $to:ident);)+) => {
-        const fn lookup(state: CloseState, event: CloseEvent) -> Option<CloseState> {
-            match (event, state) {
-                $($((CloseEvent::$event, CloseState::$from))|+ => Some(CloseState::$to),)+
-                _ => None,
-            }
-        }
-    };
-}
-
-close_table! {
+transitions! {
+    /// Where the closing handshake stands.
+    pub states CloseState {
+        /// No close frame in either direction.
+        Open,
+        /// Ours is sent; the peer's has not come. Data of the peer may still arrive and is
+        /// dropped.
+        CloseSent,
+        /// The peer's has come; ours is not sent. No data may be sent.
+        CloseReceived,
+        /// Both have passed, or the transport ended. A server closes the socket now.
+        Closed,
+    }
+    /// What can happen to the closing handshake.
+    events CloseEvent {
+        /// We send a close frame.
+        Send,
+        /// A close frame of the peer arrives.
+        Receive,
+        /// We give the connection up after a violation: a close frame is sent, none is awaited
+        /// (section 7.1.7).
+        Fail,
+        /// The transport ends.
+        TransportEnd,
+    }
     Send(Open => CloseSent);
     Send(CloseReceived => Closed);
     Receive(Open => CloseReceived);
@@ -92,31 +67,6 @@ close_table! {
 }
 
 impl CloseState {
-    /// Every state, for tests that walk the table.
-    pub const ALL: [CloseState; 4] = [
-        CloseState::Open,
-        CloseState::CloseSent,
-        CloseState::CloseReceived,
-        CloseState::Closed,
-    ];
-
-    /// Applies `event`.
-    ///
-    /// # Errors
-    /// [`IllegalClose`] when the table has no such row: a second close frame in one direction.
-    pub fn apply(&mut self, event: CloseEvent) -> Result<(), IllegalClose> {
-        match lookup(*self, event) {
-            Some(next) => {
-                *self = next;
-                Ok(())
-            }
-            None => Err(IllegalClose {
-                state: *self,
-                event,
-            }),
-        }
-    }
-
     /// Whether data and control frames may still be sent.
     #[must_use]
     pub const fn may_send(self) -> bool {
