@@ -51,6 +51,9 @@ pub const SETUP_TIMEOUT_NS: u64 = 30_000_000_000;
 /// Publishes that a connection may have unanswered (the protocol's credit of P1 to P3).
 pub const WINDOW_MAX: u32 = 64;
 
+/// The same for P0, which has a credit of its own.
+pub const CRITICAL_WINDOW_MAX: u32 = 8;
+
 /// Scheduled publishes that wait for credit on one connection before the oldest is given up.
 /// At this depth the offered rate is plainly beyond the server and the step has failed.
 pub const BACKLOG_MAX: usize = 65_536;

@@ -53,8 +53,6 @@ struct UserClaims<'a> {
 struct SubscriptionClaims<'a> {
     sub: &'a str,
     channel: &'a str,
-    iss: &'a str,
-    aud: &'a str,
     exp: u64,
 }
 
@@ -111,8 +109,6 @@ impl Signer {
         self.sign(&SubscriptionClaims {
             sub: user,
             channel,
-            iss: ISSUER,
-            aud: ISSUER,
             exp: self.expires_s,
         })
     }

@@ -7,9 +7,20 @@
 //! Runs on: the bench's main thread, which is the generator's thread.
 
 pub mod bench;
+pub mod chat;
+pub mod durable;
 pub mod echo;
 pub mod echo_load;
+pub mod fanout;
+pub mod groups;
+pub mod idle;
+pub mod isolation;
+pub mod mixed;
+pub mod push_load;
 pub mod settle;
+pub mod storm;
+pub mod storm_load;
+pub mod traffic;
 pub mod users;
 pub mod watch;
 
@@ -81,6 +92,36 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
     let mut bench = Bench::prepare(scenario)?;
     match scenario {
         Scenario::Echo { connections, .. } => echo::run(&mut bench, *connections)?,
+        Scenario::Fanout { subscribers, .. } => fanout::run(&mut bench, *subscribers)?,
+        Scenario::Durable {
+            connections,
+            window,
+            ..
+        } => {
+            durable::run(&mut bench, *connections, *window)?;
+        }
+        Scenario::Chat { groups, .. } => chat::run(&mut bench, groups)?,
+        Scenario::Idle { sessions, .. } => idle::run(&mut bench, *sessions)?,
+        Scenario::Isolation {
+            groups,
+            alerts,
+            background,
+            ..
+        } => {
+            let wanted = isolation::Wanted {
+                alerts: *alerts,
+                background: *background,
+            };
+            isolation::run(&mut bench, groups, wanted)?;
+        }
+        Scenario::Mixed { users, .. } => mixed::run(&mut bench, *users)?,
+        Scenario::Storm {
+            sessions,
+            unfinished,
+            ..
+        } => {
+            storm::run(&mut bench, *sessions, *unfinished)?;
+        }
         _ => anyhow::bail!("not yet"),
     }
     Ok(bench.finish())
