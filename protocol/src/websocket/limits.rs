@@ -25,9 +25,9 @@ pub const MESSAGE_BYTES_CEILING: u32 = 1 << 31;
 /// Largest fragment limit that a reader can be given: its fragment counter has 24 bits.
 pub const FRAGMENTS_CEILING: u32 = (1 << 24) - 1;
 
-/// What one frame of a session may carry, in bytes of payload. It is the size of the largest
-/// block that holds a cut frame, and far above any event of the platform.
-pub const SESSION_FRAME_BYTES: u32 = 64 * 1024;
+/// What one WebSocket frame of a session may carry, in bytes of payload: one frame of the
+/// protocol above, since a session sends each in one message.
+pub const SESSION_FRAME_BYTES: u32 = crate::limits::FRAME_BYTES as u32;
 
 /// How many frames one message of a session may be cut into. Browsers and proxies cut large
 /// messages into a handful; an endless run of empty fragments would cost work for no payload.
@@ -128,6 +128,8 @@ impl Default for HandshakeLimits {
 }
 
 const _: () = assert!(Limits::SESSION.is_valid());
+// A client of the SDK reads the server's frames under the same limits.
+const _: () = assert!(crate::limits::SERVER_FRAME_BYTES <= SESSION_FRAME_BYTES as usize);
 const _: () = assert!(Limits::CONFORMANCE.is_valid());
 const _: () = assert!(HANDSHAKE_BYTES < u16::MAX as usize);
 // A fragment limit must let the largest conformance message through in frames of 128 bytes.

@@ -6,7 +6,7 @@
 //! unfragmented data frame with a short length that is already there in full; it accepts nothing
 //! that `parse` would refuse and refuses nothing, it only declines.
 //!
-//! Decision: `FrameHeader::parse` goes through a cursor, a reader trait and six log statements,
+//! Decision: `FrameHeader::parse` goes through a cursor, a reader trait and five log statements,
 //! several times the instructions of `find_whole` on the same header, and it leaves masks,
 //! reserved bits, control frames, minimal lengths and limits to its caller. So it serves all
 //! headers except the hot one, and a test compares the two readers on all 65,536 first two bytes.
