@@ -15,3 +15,6 @@ pub mod lanes;
 pub mod memory;
 pub mod server;
 pub mod telemetry;
+pub mod files_thread;
+pub mod shard;
+pub mod wheel;

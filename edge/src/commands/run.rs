@@ -13,5 +13,5 @@ use crate::{server, telemetry};
 pub(super) fn run(file: Option<&Path>, arguments: &NodeArguments) -> Result<(), CommandError> {
     let config = load(file, arguments)?;
     telemetry::log::init(&config.log);
-    server::run(config, server::shards::idle_shards)
+    server::run(config, crate::shard::launch)
 }

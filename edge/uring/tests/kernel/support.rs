@@ -1,12 +1,12 @@
 //! Sockets and loops that the tests of this crate share.
 
-#![expect(dead_code, reason = "each test binary uses a part of this module")]
-
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use interlink_uring::{EdgeRing, Event, Kernel, RingConfig, Send, SendOutcome, SocketId};
+use interlink_uring::{
+    EdgeRing, Event, Kernel, RingConfig, Send, SendOutcome, SendTarget, SocketId,
+};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,7 +60,7 @@ pub fn armed(kernel: &mut impl Kernel) -> (SocketId, TcpStream) {
 
 /// Sends once.
 pub fn send(kernel: &mut impl Kernel, socket: SocketId, bytes: &[u8]) -> SendOutcome {
-    let target = interlink_uring::SendTarget::Socket(socket);
+    let target = SendTarget::Socket(socket);
     let mut outcomes = Vec::new();
     kernel.send(&[Send { target, bytes }], &mut outcomes);
     outcomes[0]

@@ -1,0 +1,281 @@
+//! Subscriptions that get past events page by page.
+//!
+//! Purpose: a subscriber whose next event is no longer in the channel's log reads
+//! history from the retained journal, one page at a time and never more than its
+//! socket has taken, until it reaches the log and goes live. Channels of P2 and P3
+//! do not go back: what a slow client missed there is counted and announced.
+//!
+//! Invariant: nothing of the channel is sent from the log while a page is awaited,
+//! so order holds.
+//!
+//! Thread: the shard; pages are read by the journal-files thread.
+
+use interlink_protocol::frame::HistoryPageFields;
+use interlink_protocol::ids::Position;
+use interlink_protocol::priority::Priority;
+use interlink_protocol::{channel::ChannelName, ErrorCode};
+use interlink_wire as wire;
+
+use super::channel::SubscriptionState;
+use super::connection::{LAGGING, NONE};
+use super::files::{FilesRequest, HistoryAnswer, HistoryFor, HistoryWish};
+use super::Shard;
+
+/// Events of one page.
+const PAGE_EVENTS: usize = 100;
+
+/// What a subscription that is behind waits for.
+#[derive(Debug, Clone, Copy)]
+pub struct Behind {
+    /// Last position that the client has.
+    pub position: Position,
+    /// Whether a page is being read.
+    pub fetching: bool,
+}
+
+impl Behind {
+    /// A subscription that continues after `position`.
+    pub fn recovering(position: Position) -> Self {
+        Self { position, fetching: false }
+    }
+}
+
+impl Shard {
+    /// Whether the subscription's next bytes were given up; if so it is put behind.
+    pub(super) fn overrun(&mut self, subscription: u32) -> bool {
+        let sub = &self.subscriptions[subscription];
+        let channel = &self.channels[sub.channel];
+        if !self.logs.is_overrun(channel, sub.cursor) {
+            return false;
+        }
+        let (tail, oldest) = self.logs.oldest(channel);
+        let last = self.lagging.remove(&subscription).unwrap_or(oldest);
+        let priority = sub.priority;
+        if matches!(priority, Priority::P0 | Priority::P1) {
+            self.subscriptions[subscription].state = SubscriptionState::Behind;
+            self.behind.insert(subscription, Behind::recovering(last));
+            self.fetch_if_behind(subscription);
+            return true;
+        }
+        let skipped = oldest.offset.saturating_sub(last.offset);
+        self.subscriptions[subscription].cursor = tail;
+        self.announce_skipped(subscription, oldest, skipped, wire::PositionReason::Slow);
+        false
+    }
+
+    fn announce_skipped(
+        &mut self,
+        subscription: u32,
+        position: Position,
+        skipped: u64,
+        reason: wire::PositionReason,
+    ) {
+        let sub = self.subscriptions[subscription];
+        self.counters.events_skipped.add(sub.priority, skipped);
+        if sub.connection == NONE {
+            return;
+        }
+        let mut encoder = self.take_encoder();
+        let name = &self.channels[sub.channel].name;
+        let frame = encoder.position(name, position, skipped, reason);
+        self.queue_frame(sub.connection, frame);
+        self.encoder = Some(encoder);
+    }
+
+    /// Remembers where a subscriber stands that a pass could not send to.
+    pub(super) fn note_lagging(&mut self, subscription: u32) {
+        if self.lagging.contains_key(&subscription) {
+            return;
+        }
+        let sub = &self.subscriptions[subscription];
+        let position = self.logs.position_at(&self.channels[sub.channel], sub.cursor);
+        self.lagging.insert(subscription, position);
+    }
+
+    /// An event found no memory: every member continues from history, or skips it.
+    pub(super) fn overrun_members(&mut self, channel: u32) {
+        let members: Vec<u32> = self.members.members(&self.channels[channel]).to_vec();
+        for subscription in members {
+            let sub = &self.subscriptions[subscription];
+            if sub.state != SubscriptionState::Live {
+                continue;
+            }
+            let position = self.logs.position_at(&self.channels[channel], sub.cursor);
+            self.subscriptions[subscription].state = SubscriptionState::Behind;
+            self.behind.insert(subscription, Behind::recovering(position));
+            self.fetch_if_behind(subscription);
+        }
+    }
+
+    /// Whether the archive may hold what follows `position`.
+    pub(super) fn archive_can_continue(&self, channel: u32, position: Position) -> bool {
+        let entry = &self.channels[channel];
+        let policy = self.policy(entry.policy);
+        let top = entry.sequencer.top();
+        let missing = top.offset.saturating_sub(position.offset);
+        policy.durable && missing <= u64::from(policy.history_events)
+    }
+
+    /// Asks for the next page of a subscription that is behind, unless replies wait already.
+    pub(super) fn fetch_if_behind(&mut self, subscription: u32) {
+        let Some(behind) = self.behind.get_mut(&subscription) else {
+            return;
+        };
+        let sub = &self.subscriptions[subscription];
+        if behind.fetching || sub.connection == NONE {
+            return;
+        }
+        let position = behind.position;
+        let entry = &self.channels[sub.channel];
+        if let Some(cursor) = self.logs.find(entry, position) {
+            return self.go_live(subscription, cursor);
+        }
+        behind.fetching = true;
+        let session = self.sessions[sub.session].key;
+        self.files.request(FilesRequest::History(HistoryWish {
+            shard: self.id,
+            channel: entry.name.clone(),
+            after: position,
+            limit: PAGE_EVENTS,
+            purpose: HistoryFor::Subscription { subscription, session },
+        }));
+    }
+
+    fn go_live(&mut self, subscription: u32, cursor: u64) {
+        self.behind.remove(&subscription);
+        self.lagging.remove(&subscription);
+        let sub = &mut self.subscriptions[subscription];
+        sub.state = SubscriptionState::Live;
+        sub.cursor = cursor;
+        let connection = sub.connection;
+        if connection != NONE {
+            self.connections[connection].set(LAGGING);
+            self.mark_ready(connection);
+        }
+    }
+
+    /// A page of history was read.
+    pub(super) fn on_history_page(&mut self, answer: HistoryAnswer) {
+        match answer.wish.purpose {
+            HistoryFor::Subscription { subscription, session } => {
+                let current = self.behind.contains_key(&subscription)
+                    && self.sessions[self.subscriptions[subscription].session].key == session;
+                if current {
+                    self.continue_behind(subscription, &answer);
+                }
+            }
+            HistoryFor::Request { socket, request_id } => {
+                if let Some(connection) = self.connection_of(socket) {
+                    self.answer_history(connection, request_id, &answer);
+                }
+            }
+        }
+    }
+
+    fn continue_behind(&mut self, subscription: u32, answer: &HistoryAnswer) {
+        let sub = self.subscriptions[subscription];
+        let Some(behind) = self.behind.get_mut(&subscription) else {
+            return;
+        };
+        behind.fetching = false;
+        if answer.frames.is_empty() {
+            // The archive cannot prove what follows: the gap is announced, never hidden.
+            let position = self.logs.visible_position(&self.channels[sub.channel]);
+            let skipped = position.offset.saturating_sub(behind.position.offset);
+            let end = self.logs.visible_end(&self.channels[sub.channel]);
+            let reason = wire::PositionReason::Retention;
+            self.go_live(subscription, end);
+            return self.announce_skipped(subscription, position, skipped, reason);
+        }
+        behind.position = answer.last;
+        for frame in &answer.frames {
+            self.queue_frame(sub.connection, frame);
+        }
+        if self.connections[sub.connection].queue == NONE {
+            self.fetch_if_behind(subscription);
+        }
+    }
+
+    /// Replies of the connection have left; subscriptions that are behind may read on.
+    pub(super) fn fetch_behind_of(&mut self, connection: u32) {
+        if self.behind.is_empty() {
+            return;
+        }
+        let session = self.connections[connection].session;
+        if session == NONE {
+            return;
+        }
+        let mut next = self.sessions[session].subscriptions;
+        while next != NONE {
+            let subscription = next;
+            next = self.subscriptions[subscription].next;
+            self.fetch_if_behind(subscription);
+        }
+    }
+
+    /// A client asks for history.
+    pub(super) fn on_history(&mut self, connection: u32, frame: &wire::History<'_>) {
+        let session = self.connections[connection].session;
+        if session == NONE {
+            return;
+        }
+        let request_id = frame.request_id();
+        match self.history_wish(session, connection, frame) {
+            Ok(wish) => self.files.request(FilesRequest::History(wish)),
+            Err(code) => self.reply_error(connection, code, request_id),
+        }
+    }
+
+    fn history_wish(
+        &self,
+        session: u32,
+        connection: u32,
+        frame: &wire::History<'_>,
+    ) -> Result<HistoryWish, ErrorCode> {
+        let name = ChannelName::parse(frame.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
+        let subscribed = self
+            .find_channel(name.as_str())
+            .is_some_and(|channel| self.find_subscription(session, channel).is_some());
+        if !subscribed {
+            self.check_permission(session, &name, None)?;
+        }
+        let limit = match frame.limit() as usize {
+            0 => PAGE_EVENTS,
+            limit => limit.min(interlink_protocol::limits::HISTORY_PAGE_EVENTS),
+        };
+        let socket = self.connections[connection].socket;
+        Ok(HistoryWish {
+            shard: self.id,
+            channel: name.as_str().into(),
+            after: frame.after().map_or(Position::ZERO, Position::from),
+            limit,
+            purpose: HistoryFor::Request { socket, request_id: frame.request_id() },
+        })
+    }
+
+    fn answer_history(&mut self, connection: u32, request_id: u32, answer: &HistoryAnswer) {
+        let top = self
+            .find_channel(&answer.wish.channel)
+            .map(|channel| self.channels[channel].sequencer.top());
+        let more = answer.more;
+        let events = answer.frames.iter().filter_map(|frame| super::files::event_of(frame));
+        let mut encoder = self.take_encoder();
+        let frame = encoder.history_page(
+            &HistoryPageFields {
+                request_id,
+                channel: &answer.wish.channel,
+                top,
+                recovered: answer.complete,
+                reason: if answer.complete {
+                    wire::PositionReason::None
+                } else {
+                    wire::PositionReason::Retention
+                },
+                more,
+            },
+            events,
+        );
+        self.queue_frame(connection, frame);
+        self.encoder = Some(encoder);
+    }
+}

@@ -1,0 +1,75 @@
+//! The time of a turn.
+//!
+//! Purpose: one clock read a turn serves everything. Milliseconds count from the
+//! start of the shard and fit 32 bits for 49 days of deadlines, wall time follows the
+//! monotonic clock from an offset that is measured again every second.
+//!
+//! Thread: the shard.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How often the offset to wall time is measured.
+const ALIGN_EVERY_NS: u64 = 1_000_000_000;
+
+/// The time of a turn in the units that its users want.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    /// CLOCK_MONOTONIC, nanoseconds.
+    pub now_ns: u64,
+    /// Milliseconds since the shard started, from 1.
+    pub now_ms: u32,
+    /// Microseconds since the Unix epoch; never goes back.
+    pub unix_us: u64,
+    start_ns: u64,
+    unix_offset_us: i64,
+    aligned_ns: u64,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn new(now_ns: u64) -> Self {
+        let mut clock = Self {
+            now_ns,
+            now_ms: 1,
+            unix_us: 0,
+            start_ns: now_ns,
+            unix_offset_us: 0,
+            aligned_ns: 0,
+        };
+        clock.align();
+        clock.advance(now_ns);
+        clock
+    }
+
+    /// Moves to the time of a new turn.
+    pub fn advance(&mut self, now_ns: u64) {
+        self.now_ns = now_ns.max(self.now_ns);
+        if self.now_ns - self.aligned_ns >= ALIGN_EVERY_NS {
+            self.align();
+        }
+        self.now_ms = ((self.now_ns - self.start_ns) / 1_000_000) as u32 + 1;
+        let unix_us = (self.now_ns / 1_000) as i64 + self.unix_offset_us;
+        self.unix_us = self.unix_us.max(unix_us as u64);
+    }
+
+    fn align(&mut self) {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.unix_offset_us = wall.as_micros() as i64 - (self.now_ns / 1_000) as i64;
+        self.aligned_ns = self.now_ns;
+    }
+
+    /// Seconds since the Unix epoch.
+    pub fn unix_s(&self) -> u64 {
+        self.unix_us / 1_000_000
+    }
+
+    /// The monotonic nanoseconds of a shard millisecond.
+    pub fn ns_of_ms(&self, at_ms: u32) -> u64 {
+        self.start_ns + u64::from(at_ms.saturating_sub(1)) * 1_000_000
+    }
+
+    /// The monotonic nanoseconds of a Unix microsecond.
+    pub fn ns_of_us(&self, at_us: u64) -> u64 {
+        self.now_ns + at_us.saturating_sub(self.unix_us) * 1_000
+    }
+}

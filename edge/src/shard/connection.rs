@@ -1,0 +1,92 @@
+//! One socket of a shard, and the table of them.
+//!
+//! Purpose: what a shard knows of a socket between two of its completions. A
+//! connection is 48 bytes and holds no buffer: bytes that wait in either
+//! direction live in pools and are named by index.
+//!
+//! Invariants: the index of a connection follows from its socket slot, so no map
+//! stands between a completion and its connection; an entry whose `socket` is not
+//! the one of the completion belongs to an earlier life of the slot.
+//!
+//! Thread: the shard.
+
+use interlink_protocol::websocket::Reader;
+use interlink_uring::SocketId;
+
+/// No index: the end of a list or an absent neighbour.
+pub const NONE: u32 = u32::MAX;
+
+/// The kernel took less than was offered; nothing is sent until `Writable`.
+pub const BLOCKED: u16 = 1;
+/// The connection waits in the ready queue.
+pub const READY: u16 = 1 << 1;
+/// Subscriptions may lag behind their channels; visit all of them.
+pub const LAGGING: u16 = 1 << 2;
+/// Close once everything queued has been sent.
+pub const CLOSE_WHEN_SENT: u16 = 1 << 3;
+/// Closing: cancelled and closed in the kernel, waiting for `Closed`.
+pub const CLOSING: u16 = 1 << 4;
+/// The receive is armed in the kernel.
+pub const RECEIVING: u16 = 1 << 5;
+/// A heartbeat was sent and its answer is due.
+pub const AWAITING_PONG: u16 = 1 << 6;
+/// The socket is part of the send batch that is being built.
+pub const IN_BATCH: u16 = 1 << 7;
+/// The last `Writable` was followed by a send that took nothing.
+pub const FUTILE_WRITABLE: u16 = 1 << 8;
+/// The close frame has left; the peer may still read it.
+pub const LINGERING: u16 = 1 << 9;
+
+/// A socket with its session.
+#[derive(Debug)]
+pub struct Connection {
+    /// The kernel's name of the socket; [`SocketId::NONE`] when the entry is free.
+    pub socket: SocketId,
+    /// Index of the session, or [`NONE`].
+    pub session: u32,
+    /// Index of the queue of replies, or [`NONE`].
+    pub queue: u32,
+    /// Index of the buffer with the bytes of a cut frame, or [`NONE`].
+    pub partial: u32,
+    /// Milliseconds of the shard's clock at which a send was first refused; 0 is never.
+    pub blocked_since_ms: u32,
+    /// Flags of this module.
+    pub flags: u16,
+    /// Code with which the connection is being closed, 0 if the peer left.
+    pub close_code: u16,
+    /// WebSocket decoding state.
+    pub reader: Reader,
+}
+
+const _: () = assert!(std::mem::size_of::<Connection>() <= 64);
+
+impl Connection {
+    /// A connection that was just installed.
+    pub fn new(socket: SocketId, reader: Reader) -> Self {
+        Self {
+            socket,
+            session: NONE,
+            queue: NONE,
+            partial: NONE,
+            blocked_since_ms: 0,
+            flags: 0,
+            close_code: 0,
+            reader,
+        }
+    }
+
+    /// Whether every flag of `flags` is set.
+    pub fn is(&self, flags: u16) -> bool {
+        self.flags & flags == flags
+    }
+
+    /// Sets `flags`.
+    pub fn set(&mut self, flags: u16) {
+        self.flags |= flags;
+    }
+
+    /// Clears `flags`.
+    pub fn clear(&mut self, flags: u16) {
+        self.flags &= !flags;
+    }
+}

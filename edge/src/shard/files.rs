@@ -1,0 +1,147 @@
+//! The shard's link to the journal-files thread.
+//!
+//! Purpose: everything about files that blocks is asked for by value and answered
+//! by value. The shard never waits; it looks for answers once a turn, and the other
+//! side rings its doorbell.
+//!
+//! Limits: requests are bounded by what asks for them: one segment request for each
+//! prepared segment, one page for each subscription that is behind, one for each
+//! history request of a connection; the channel itself is unbounded.
+//!
+//! Thread: the shard; `serve` in the files module runs on the other side.
+
+use std::fs::File;
+use std::sync::mpsc;
+
+use interlink_protocol::frame::{decode_server, EventFields, FrameLimits, ServerFrame};
+use interlink_protocol::ids::{Position, SessionKey};
+use interlink_relay::journal::SealedSegment;
+use interlink_relay::record::SegmentId;
+use interlink_uring::SocketId;
+
+/// What a shard asks of the files thread.
+#[derive(Debug)]
+pub enum FilesRequest {
+    /// Make a segment and open it.
+    Prepare {
+        /// Who asks.
+        shard: u16,
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// A segment is complete.
+    Sealed {
+        /// Whose it is.
+        shard: u16,
+        /// The segment.
+        sealed: SealedSegment,
+    },
+    /// Read past events of a channel.
+    History(HistoryWish),
+}
+
+/// Which past events.
+#[derive(Debug)]
+pub struct HistoryWish {
+    /// Who asks.
+    pub shard: u16,
+    /// Full channel name.
+    pub channel: Box<str>,
+    /// Events after this position; zero is from the oldest.
+    pub after: Position,
+    /// Most events.
+    pub limit: usize,
+    /// What they are for.
+    pub purpose: HistoryFor,
+}
+
+/// What past events are for.
+#[derive(Debug, Clone, Copy)]
+pub enum HistoryFor {
+    /// A subscription that is behind.
+    Subscription {
+        /// Index of the subscription.
+        subscription: u32,
+        /// Its session, since the index may be used again.
+        session: SessionKey,
+    },
+    /// A `History` request.
+    Request {
+        /// The connection.
+        socket: SocketId,
+        /// The request.
+        request_id: u32,
+    },
+}
+
+/// Past events.
+#[derive(Debug)]
+pub struct HistoryAnswer {
+    /// What was asked.
+    pub wish: HistoryWish,
+    /// Encoded events in order, without gaps.
+    pub frames: Vec<Box<[u8]>>,
+    /// Position of the last one.
+    pub last: Position,
+    /// Whether the first one follows the wanted position directly.
+    pub complete: bool,
+    /// Whether more follow.
+    pub more: bool,
+}
+
+/// What the files thread answers.
+#[derive(Debug)]
+pub enum FilesReply {
+    /// A segment is ready.
+    Prepared {
+        /// The segment.
+        segment: SegmentId,
+        /// Its file.
+        file: File,
+    },
+    /// A segment could not be made.
+    NotPrepared {
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// Bytes of this shard's journal that something still needs.
+    Used {
+        /// The bytes.
+        bytes: u64,
+    },
+    /// Past events.
+    Page(HistoryAnswer),
+}
+
+/// Both directions, as the shard holds them.
+#[derive(Debug)]
+pub struct FilesLink {
+    requests: mpsc::Sender<FilesRequest>,
+    replies: mpsc::Receiver<FilesReply>,
+}
+
+impl FilesLink {
+    /// A link over these channels.
+    pub fn new(requests: mpsc::Sender<FilesRequest>, replies: mpsc::Receiver<FilesReply>) -> Self {
+        Self { requests, replies }
+    }
+
+    /// Asks for something. A files thread that has ended answers nothing any more; the journal
+    /// then refuses publishes for want of segments, which is the right answer.
+    pub fn request(&self, request: FilesRequest) {
+        let _ = self.requests.send(request);
+    }
+
+    /// The next answer.
+    pub fn take(&self) -> Option<FilesReply> {
+        self.replies.try_recv().ok()
+    }
+}
+
+/// The values of an encoded event; `None` if the bytes are none.
+pub fn event_of(frame: &[u8]) -> Option<EventFields<'_>> {
+    match decode_server(frame, &FrameLimits::SERVER) {
+        Ok(ServerFrame::Event(event)) => Some(event.into()),
+        _ => None,
+    }
+}

@@ -1,0 +1,417 @@
+//! From an accepted socket to a verified `Hello`.
+//!
+//! Purpose: the part of a connection's life that any shard may carry: HTTP upgrade
+//! and `Hello`, with single receives on ordinary descriptors. What comes out is an
+//! [`Arrival`] for the home shard of the user, with no operation in flight.
+//!
+//! Limits: 8 KiB and 64 headers for the request, one `Hello` of at most
+//! [`HELLO_BYTES`], a deadline for each; the number of unfinished handshakes is
+//! bounded for the whole process, and at the bound nobody new is accepted.
+//!
+//! Thread: the shard that accepted.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::atomic::Ordering;
+
+use interlink_protocol::frame::{decode_client, ClientFrame, FrameLimits};
+use interlink_protocol::limits::{HELLO_BYTES, SUBPROTOCOL};
+use interlink_protocol::websocket::handshake::{parse_head, write_accept, write_refusal, HeadScan};
+use interlink_protocol::websocket::{
+    frame::append_server_frame, close, DataKind, Limits, Opcode, Reader, Step,
+};
+use interlink_protocol::{CloseCode, ErrorCode};
+use interlink_uring::{HandshakeId, Kernel, Send, SendOutcome, SendTarget};
+
+use super::arrival::Arrival;
+use super::Shard;
+
+/// Handshakes older than this make room when the bound is reached.
+const EVICTABLE_AFTER_MS: u32 = 1_000;
+/// Most bytes that a handshake keeps: a request head, or a `Hello` with its header.
+const KEPT_BYTES: usize = HELLO_BYTES + 16;
+/// Generations of handshake slots wrap below the kernel's 24 bits.
+const GENERATION_MASK: u32 = (1 << 24) - 1;
+
+/// What the handshake waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Request(HeadScan),
+    Hello,
+    /// Refused: what still comes is thrown away, so that the answer is not lost to a reset.
+    Discard,
+}
+
+#[derive(Debug)]
+struct Handshake {
+    descriptor: OwnedFd,
+    peer: SocketAddr,
+    stage: Stage,
+    stage_since_ms: u32,
+    /// Bytes that did not end the stage yet, or answers on their way out.
+    kept: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    handshake: Option<Handshake>,
+}
+
+/// What a step of a handshake asks of the driver.
+#[derive(Debug)]
+enum Next {
+    /// Send the bytes, then receive again.
+    AnswerAndReceive(u32, Vec<u8>),
+    /// Receive again.
+    Receive(u32),
+    /// Send the bytes and close.
+    AnswerAndDrop(u32, Vec<u8>),
+    /// The connection goes to its home shard.
+    Arrived(Box<Arrival>),
+}
+
+/// Unfinished handshakes of a shard.
+#[derive(Debug, Default)]
+pub struct Handshakes {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Slots by the start of their stage, oldest first; stale entries are skipped.
+    order: VecDeque<(u32, u32, u32)>,
+    next: Vec<Next>,
+    unfinished: usize,
+}
+
+impl Handshakes {
+    /// Handshakes under way.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// When the oldest stage may be over, in shard milliseconds.
+    pub fn next_deadline_ms(&self) -> Option<u32> {
+        self.order.front().map(|entry| entry.2)
+    }
+
+    fn start(&mut self, handshake: Handshake) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.generation = (entry.generation + 1) & GENERATION_MASK;
+        self.order.push_back((slot, entry.generation, handshake.stage_since_ms));
+        entry.handshake = Some(handshake);
+        self.unfinished += 1;
+        slot
+    }
+
+    fn end(&mut self, slot: u32) -> Option<Handshake> {
+        let handshake = self.slots[slot as usize].handshake.take()?;
+        self.free.push(slot);
+        self.unfinished -= 1;
+        Some(handshake)
+    }
+
+    fn id(&self, slot: u32) -> HandshakeId {
+        let generation = self.slots[slot as usize].generation;
+        HandshakeId { slot, generation }
+    }
+
+    fn current(&self, id: HandshakeId) -> bool {
+        self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
+    }
+}
+
+impl Shard {
+    /// A client connected.
+    pub(super) fn on_accepted<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        descriptor: OwnedFd,
+        peer: SocketAddr,
+    ) {
+        self.counters.connections_accepted += 1;
+        self.shared.unfinished_handshakes.fetch_add(1, Ordering::Relaxed);
+        let raw = descriptor.as_raw_fd();
+        let slot = self.handshakes.start(Handshake {
+            descriptor,
+            peer,
+            stage: Stage::Request(HeadScan::new()),
+            stage_since_ms: self.clock.now_ms,
+            kept: Vec::new(),
+        });
+        kernel.receive_once(self.handshakes.id(slot), raw);
+    }
+
+    /// Bytes of a handshake arrived; what follows is noted for [`Self::advance_handshakes`].
+    pub(super) fn on_handshake_bytes(&mut self, id: HandshakeId, bytes: &mut [u8]) {
+        if !self.handshakes.current(id) {
+            return;
+        }
+        let Some(handshake) = self.handshakes.slots[id.slot as usize].handshake.as_mut() else {
+            return;
+        };
+        let next = match handshake.stage {
+            Stage::Request(scan) => self.on_request_bytes(id.slot, scan, bytes),
+            Stage::Hello => self.on_hello_bytes(id.slot, bytes),
+            Stage::Discard => Next::Receive(id.slot),
+        };
+        self.handshakes.next.push(next);
+    }
+
+    fn handshake_mut(&mut self, slot: u32) -> &mut Handshake {
+        self.handshakes.slots[slot as usize]
+            .handshake
+            .as_mut()
+            .expect("the slot of a handshake step holds a handshake")
+    }
+
+    fn on_request_bytes(&mut self, slot: u32, mut scan: HeadScan, bytes: &[u8]) -> Next {
+        let limits = self.limits.handshake;
+        let handshake = self.handshake_mut(slot);
+        let room = limits.header_bytes.saturating_sub(handshake.kept.len());
+        handshake.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let head = match scan.advance(&handshake.kept, &limits) {
+            Ok(Some(head)) => head,
+            Ok(None) => {
+                handshake.stage = Stage::Request(scan);
+                return Next::Receive(slot);
+            }
+            Err(error) => return refuse(slot, error.status(), &error.to_string()),
+        };
+        let kept = std::mem::take(&mut handshake.kept);
+        let request = match parse_head(&kept[..head], &limits) {
+            Ok(request) => request,
+            Err(error) => return refuse(slot, error.status(), &error.to_string()),
+        };
+        if request.path != self.limits.path {
+            return refuse(slot, 404, "connect to the path of the WebSocket endpoint");
+        }
+        if !request.offers(SUBPROTOCOL) {
+            return refuse(slot, 400, "offer the WebSocket subprotocol interlink.v1");
+        }
+        if !self.limits.origin_allowed(request.origin) {
+            self.counters.handshakes_refused += 1;
+            return refuse(slot, 403, "this origin is not in listen.allowed_origins");
+        }
+        let mut answer = Vec::with_capacity(192);
+        write_accept(&request, Some(SUBPROTOCOL), &mut answer);
+        let now_ms = self.clock.now_ms;
+        let generation = self.handshakes.slots[slot as usize].generation;
+        self.handshakes.order.push_back((slot, generation, now_ms));
+        let handshake = self.handshake_mut(slot);
+        handshake.stage = Stage::Hello;
+        handshake.stage_since_ms = now_ms;
+        // A client may send its Hello without waiting for the answer.
+        let mut rest = kept;
+        rest.drain(..head);
+        handshake.kept = rest;
+        Next::AnswerAndReceive(slot, answer)
+    }
+
+    fn on_hello_bytes(&mut self, slot: u32, bytes: &mut [u8]) -> Next {
+        let handshake = self.handshake_mut(slot);
+        if handshake.kept.is_empty() {
+            return self.read_hello(slot, bytes);
+        }
+        let mut kept = std::mem::take(&mut handshake.kept);
+        kept.extend_from_slice(bytes);
+        self.read_hello(slot, &mut kept)
+    }
+
+    /// Looks for a complete `Hello` in `bytes`, which start at the first frame.
+    fn read_hello(&mut self, slot: u32, bytes: &mut [u8]) -> Next {
+        let mut reader = Reader::server();
+        let limits = Limits { frame_bytes: HELLO_BYTES as u32, ..Limits::SESSION };
+        let (payload_start, payload_end, consumed) = match reader.next(bytes, &limits) {
+            Step::NeedMore { .. } => {
+                if bytes.len() >= KEPT_BYTES {
+                    return close_answer(slot, 1009, "the Hello is too large");
+                }
+                self.handshake_mut(slot).kept = bytes.to_vec();
+                return Next::Receive(slot);
+            }
+            Step::Message { kind: DataKind::Binary, payload, consumed } => {
+                (consumed - payload.len(), consumed, consumed)
+            }
+            Step::Failed(violation) => {
+                return close_answer(slot, violation.close_code(), "the WebSocket frame is invalid")
+            }
+            _ => return close_answer(slot, 1002, "the first message must be a binary Hello"),
+        };
+        let rest = bytes[consumed..].to_vec();
+        self.admit(slot, &bytes[payload_start..payload_end], rest)
+    }
+
+    fn admit(&mut self, slot: u32, payload: &[u8], rest: Vec<u8>) -> Next {
+        let hello = match decode_client(payload, &FrameLimits::HELLO) {
+            Ok(ClientFrame::Hello(hello)) => hello,
+            Ok(_) => return self.refuse_hello(slot, ErrorCode::UnexpectedFrame),
+            Err(error) => return self.refuse_hello(slot, error.code()),
+        };
+        match self.verify_hello(&hello) {
+            Ok(identity) => {
+                let Some(handshake) = self.handshakes.end(slot) else {
+                    return Next::Receive(slot);
+                };
+                self.shared.unfinished_handshakes.fetch_sub(1, Ordering::Relaxed);
+                self.counters.handshakes_done += 1;
+                Next::Arrived(Box::new(Arrival {
+                    descriptor: handshake.descriptor,
+                    peer: handshake.peer,
+                    identity,
+                    rest,
+                }))
+            }
+            Err(code) => self.refuse_hello(slot, code),
+        }
+    }
+
+    /// Answers a refused `Hello` with an `Error` frame and the matching close code.
+    fn refuse_hello(&mut self, slot: u32, code: ErrorCode) -> Next {
+        self.counters.tokens_refused += 1;
+        let mut answer = Vec::with_capacity(256);
+        let mut encoder = self.take_encoder();
+        let frame = encoder.error(&super::replies::error_fields(code, 0));
+        append_server_frame(Opcode::Data(DataKind::Binary), true, frame, &mut answer);
+        self.encoder = Some(encoder);
+        let close = super::replies::close_for(code);
+        close::append_server_close(Some(close.number()), code.meaning(), &mut answer);
+        Next::AnswerAndDrop(slot, answer)
+    }
+
+    /// Carries out what the handshakes of this event asked for.
+    pub(super) fn advance_handshakes<K: Kernel>(&mut self, kernel: &mut K) {
+        while let Some(next) = self.handshakes.next.pop() {
+            match next {
+                Next::Receive(slot) => self.receive_handshake(kernel, slot),
+                Next::AnswerAndReceive(slot, answer) => {
+                    let descriptor = self.handshake_mut(slot).descriptor.as_raw_fd();
+                    if !self.send_whole(kernel, descriptor, &answer) {
+                        self.drop_slot(slot);
+                    } else if self.handshake_mut(slot).kept.is_empty() {
+                        self.receive_handshake(kernel, slot);
+                    } else {
+                        let next = self.on_hello_bytes(slot, &mut []);
+                        self.handshakes.next.push(next);
+                    }
+                }
+                Next::AnswerAndDrop(slot, answer) => {
+                    let descriptor = self.handshake_mut(slot).descriptor.as_raw_fd();
+                    self.send_whole(kernel, descriptor, &answer);
+                    self.discard_rest(kernel, slot);
+                }
+                Next::Arrived(arrival) => self.send_home(arrival),
+            }
+        }
+    }
+
+    fn receive_handshake<K: Kernel>(&mut self, kernel: &mut K, slot: u32) {
+        let id = self.handshakes.id(slot);
+        let descriptor = self.handshake_mut(slot).descriptor.as_raw_fd();
+        kernel.receive_once(id, descriptor);
+    }
+
+    /// Ends our side of a refused connection and reads on, within the deadline, until the peer
+    /// ends its own; closing with unread bytes would reset the connection and lose the answer.
+    fn discard_rest<K: Kernel>(&mut self, kernel: &mut K, slot: u32) {
+        let now_ms = self.clock.now_ms;
+        let generation = self.handshakes.slots[slot as usize].generation;
+        self.handshakes.order.push_back((slot, generation, now_ms));
+        let handshake = self.handshake_mut(slot);
+        handshake.stage = Stage::Discard;
+        handshake.stage_since_ms = now_ms;
+        handshake.kept = Vec::new();
+        // SAFETY: shutdown takes plain numbers; the descriptor is open while the slot holds it.
+        unsafe { libc::shutdown(handshake.descriptor.as_raw_fd(), libc::SHUT_WR) };
+        self.receive_handshake(kernel, slot);
+    }
+
+    /// Sends a short answer on a fresh socket, whose buffer is empty.
+    fn send_whole<K: Kernel>(&mut self, kernel: &mut K, descriptor: RawFd, bytes: &[u8]) -> bool {
+        let mut outcomes = std::mem::take(&mut self.handshake_outcomes);
+        outcomes.clear();
+        let target = SendTarget::Descriptor(descriptor);
+        kernel.send(&[Send { target, bytes }], &mut outcomes);
+        let sent = outcomes.first() == Some(&SendOutcome::Sent);
+        self.handshake_outcomes = outcomes;
+        sent
+    }
+
+    /// The receive of a handshake ended: the peer left, or the deadline cancelled it.
+    pub(super) fn drop_handshake(&mut self, id: HandshakeId) {
+        if self.handshakes.current(id) {
+            self.drop_slot(id.slot);
+        }
+    }
+
+    fn drop_slot(&mut self, slot: u32) {
+        if self.handshakes.end(slot).is_some() {
+            self.shared.unfinished_handshakes.fetch_sub(1, Ordering::Relaxed);
+            self.counters.handshakes_evicted += 1;
+        }
+    }
+
+    /// Ends handshakes past their deadline, or past [`EVICTABLE_AFTER_MS`] when there is no room.
+    pub(super) fn expire_handshakes<K: Kernel>(&mut self, kernel: &mut K) {
+        let now_ms = self.clock.now_ms;
+        let crowded = self.accepts_are_full();
+        while let Some(&(slot, generation, since_ms)) = self.handshakes.order.front() {
+            let id = HandshakeId { slot, generation };
+            let live = self.handshakes.current(id)
+                && self.handshakes.slots[slot as usize]
+                    .handshake
+                    .as_ref()
+                    .is_some_and(|handshake| handshake.stage_since_ms == since_ms);
+            if live {
+                let handshake = self.handshake_mut(slot);
+                let stage = handshake.stage;
+                let deadline_ms = match stage {
+                    _ if crowded => EVICTABLE_AFTER_MS,
+                    Stage::Request(_) => self.limits.handshake_timeout_ms,
+                    Stage::Hello => self.limits.hello_timeout_ms,
+                    Stage::Discard => EVICTABLE_AFTER_MS,
+                };
+                if now_ms.wrapping_sub(since_ms) < deadline_ms {
+                    return;
+                }
+                self.expire_handshake(kernel, id, stage);
+            }
+            self.handshakes.order.pop_front();
+        }
+    }
+
+    fn expire_handshake<K: Kernel>(&mut self, kernel: &mut K, id: HandshakeId, stage: Stage) {
+        let descriptor = self.handshake_mut(id.slot).descriptor.as_raw_fd();
+        let mut answer = Vec::new();
+        match stage {
+            Stage::Request(_) => {
+                write_refusal(408, "send the whole upgrade request in time", &mut answer);
+            }
+            Stage::Hello => {
+                let code = CloseCode::HelloTimeout;
+                close::append_server_close(Some(code.number()), code.meaning(), &mut answer);
+            }
+            Stage::Discard => {}
+        }
+        if !answer.is_empty() {
+            self.send_whole(kernel, descriptor, &answer);
+        }
+        // The slot is freed when the receive reports its end.
+        kernel.cancel_once(id);
+    }
+}
+
+fn refuse(slot: u32, status: u16, reason: &str) -> Next {
+    let mut answer = Vec::with_capacity(256);
+    write_refusal(status, reason, &mut answer);
+    Next::AnswerAndDrop(slot, answer)
+}
+
+fn close_answer(slot: u32, code: u16, reason: &str) -> Next {
+    let mut answer = Vec::with_capacity(64);
+    close::append_server_close(Some(code), reason, &mut answer);
+    Next::AnswerAndDrop(slot, answer)
+}

@@ -1,0 +1,254 @@
+//! The logs of channels with recent events, and how far each may be sent.
+//!
+//! Purpose: one place for what a channel has beside its 72 bytes once events come:
+//! the log of ready-made WebSocket frames, the end up to which they may be sent (a
+//! durable event is visible once its block has been written), and the pass that is
+//! under way.
+//!
+//! Retention: the newest [`KEEP_EVENTS`] events of the last [`KEEP_MS`]; a log that
+//! falls empty is given up and its channel remembers the byte position at which the
+//! next one starts, so that cursors stay meaningful.
+//!
+//! Thread: the shard.
+
+use std::collections::VecDeque;
+
+use interlink_protocol::ids::Position;
+use interlink_protocol::websocket::{frame::server_header, DataKind, Opcode};
+
+use super::channel::{Channel, Visible};
+use super::connection::NONE;
+use crate::memory::{AppendError, BlockPool, ChannelLog, EventMeta, MemoryError, Slab, TrimRule};
+
+/// Events that a log keeps for recovery.
+pub const KEEP_EVENTS: u32 = 256;
+/// How long it keeps them.
+pub const KEEP_MS: u32 = 60_000;
+/// A log above this size is trimmed even while a pass is under way.
+const LOG_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Events that stay when memory is short.
+const KEEP_EVENTS_SCARCE: u32 = 8;
+
+#[derive(Debug)]
+struct Entry {
+    log: ChannelLog,
+    visible: Visible,
+}
+
+/// All logs of a shard.
+#[derive(Debug)]
+pub struct Logs {
+    pool: BlockPool,
+    entries: Slab<Entry>,
+    /// Channels by the time at which their log is looked at again.
+    aging: VecDeque<(u32, u32)>,
+}
+
+impl Logs {
+    /// At most `logs` logs in `bytes` of memory.
+    ///
+    /// # Errors
+    /// When the address space is refused.
+    pub fn new(logs: usize, bytes: usize) -> Result<Self, MemoryError> {
+        Ok(Self {
+            pool: BlockPool::new(bytes)?,
+            entries: Slab::new(logs)?,
+            aging: VecDeque::new(),
+        })
+    }
+
+    /// Bytes of memory that the blocks hold.
+    pub fn held_bytes(&self) -> usize {
+        self.pool.stats().held_bytes
+    }
+
+    /// What of the channel's log may be sent from `cursor` on, in one piece.
+    pub fn unsent(&self, channel: &Channel, cursor: u64) -> &[u8] {
+        let Some(entry) = self.entry(channel) else {
+            return &[];
+        };
+        if cursor >= entry.visible.end {
+            return &[];
+        }
+        let bytes = entry.log.range(&self.pool, cursor).unwrap_or(&[]);
+        let most = (entry.visible.end - cursor).min(bytes.len() as u64);
+        &bytes[..most as usize]
+    }
+
+    /// The rest of the frame in which `cursor` stands.
+    pub fn rest_of_frame(&self, channel: &Channel, cursor: u64) -> &[u8] {
+        let Some(entry) = self.entry(channel) else {
+            return &[];
+        };
+        let boundary = entry.log.next_frame_boundary(&self.pool, cursor);
+        let bytes = entry.log.range(&self.pool, cursor).unwrap_or(&[]);
+        &bytes[..(boundary.saturating_sub(cursor)).min(bytes.len() as u64) as usize]
+    }
+
+    /// Byte position up to which the channel's events may be sent.
+    pub fn visible_end(&self, channel: &Channel) -> u64 {
+        self.entry(channel).map_or(channel.log_start, |entry| entry.visible.end)
+    }
+
+    /// Position of the last event that may be sent.
+    pub fn visible_position(&self, channel: &Channel) -> Position {
+        match self.entry(channel) {
+            Some(entry) => entry.log.position_at(&self.pool, entry.visible.end),
+            None => channel.sequencer.top(),
+        }
+    }
+
+    /// Position of a reader that was sent everything up to `cursor`.
+    pub fn position_at(&self, channel: &Channel, cursor: u64) -> Position {
+        match self.entry(channel) {
+            Some(entry) => entry.log.position_at(&self.pool, cursor),
+            None => channel.sequencer.top(),
+        }
+    }
+
+    /// Whether bytes after `cursor` were given up before they were sent.
+    pub fn is_overrun(&self, channel: &Channel, cursor: u64) -> bool {
+        self.entry(channel).is_some_and(|entry| cursor < entry.log.tail())
+    }
+
+    /// Byte position and stream position of the oldest retained event's predecessor.
+    pub fn oldest(&self, channel: &Channel) -> (u64, Position) {
+        match self.entry(channel) {
+            Some(entry) => (entry.log.tail(), entry.log.base()),
+            None => (channel.log_start, channel.sequencer.top()),
+        }
+    }
+
+    /// The byte position from which a reader at `position` misses nothing.
+    pub fn find(&self, channel: &Channel, position: Position) -> Option<u64> {
+        match self.entry(channel) {
+            Some(entry) => entry.log.find(&self.pool, position).ok(),
+            None => (position == channel.sequencer.top()).then_some(channel.log_start),
+        }
+    }
+
+    /// The pass and visibility of the channel, if it has a log.
+    pub fn visible_mut(&mut self, channel: &Channel) -> Option<&mut Visible> {
+        if channel.log == NONE {
+            return None;
+        }
+        Some(&mut self.entries[channel.log].visible)
+    }
+
+    /// Frames that may be sent from byte position `from` on.
+    pub fn frames<'a>(
+        &'a self,
+        channel: &Channel,
+        from: u64,
+    ) -> impl Iterator<Item = &'a [u8]> + 'a {
+        let entry = self.entry(channel);
+        let end = entry.map_or(0, |entry| entry.visible.end);
+        entry
+            .into_iter()
+            .flat_map(move |entry| entry.log.frames(&self.pool, from))
+            .take_while(move |frame| frame.start < end)
+            .map(|frame| frame.bytes)
+    }
+
+    /// Appends an encoded event; it is not visible yet. Returns the log's new head.
+    ///
+    /// # Errors
+    /// When no memory can be freed for it; the log then has a gap after what it holds.
+    pub fn append(
+        &mut self,
+        index: u32,
+        channel: &mut Channel,
+        before: Position,
+        meta: &EventMeta,
+        frame: &[u8],
+        now_ms: u32,
+    ) -> Result<u64, AppendError> {
+        if channel.log == NONE {
+            let log = ChannelLog::new(before, channel.log_start);
+            let visible = Visible { end: channel.log_start, ..Visible::default() };
+            let Some(slot) = self.entries.insert(Entry { log, visible }) else {
+                return Err(AppendError::PoolEmpty);
+            };
+            channel.log = slot;
+            self.aging.push_back((index, now_ms.wrapping_add(KEEP_MS)));
+        }
+        let mut header = [0; 10];
+        let binary = Opcode::Data(DataKind::Binary);
+        let len = server_header(binary, true, frame.len(), &mut header);
+        let entry = &mut self.entries[channel.log];
+        let parts = [&header[..len], frame];
+        if entry.log.append(&mut self.pool, &parts, meta) == Err(AppendError::PoolEmpty) {
+            let rule = TrimRule {
+                keep_events: KEEP_EVENTS_SCARCE,
+                before_s: 0,
+                min_cursor: entry.visible.end,
+            };
+            entry.log.trim(&mut self.pool, &rule);
+            entry.log.append(&mut self.pool, &parts, meta)?;
+        }
+        Ok(self.entries[channel.log].log.head())
+    }
+
+    /// Drops what is beyond the retention, as far as it may have been sent.
+    pub fn trim(&mut self, channel: &Channel, now_ms: u32, in_pass: bool) {
+        if channel.log == NONE {
+            return;
+        }
+        let entry = &mut self.entries[channel.log];
+        let bytes = entry.log.head() - entry.log.tail();
+        if entry.log.events() <= KEEP_EVENTS || (in_pass && bytes < LOG_BYTES_MAX) {
+            return;
+        }
+        let rule = TrimRule {
+            keep_events: KEEP_EVENTS,
+            before_s: 0,
+            min_cursor: entry.visible.end,
+        };
+        entry.log.trim(&mut self.pool, &rule);
+        let _ = now_ms;
+    }
+
+    /// The next channel whose log has to be looked at for its age.
+    pub fn next_aged(&mut self, now_ms: u32) -> Option<u32> {
+        let &(channel, at_ms) = self.aging.front()?;
+        if at_ms.wrapping_sub(now_ms) as i32 > 0 {
+            return None;
+        }
+        self.aging.pop_front();
+        Some(channel)
+    }
+
+    /// Drops events older than the retention; gives the log up when nothing is left.
+    pub fn age(&mut self, index: u32, channel: &mut Channel, now_ms: u32) {
+        if channel.log == NONE {
+            return;
+        }
+        let entry = &mut self.entries[channel.log];
+        let rule = TrimRule {
+            keep_events: KEEP_EVENTS,
+            before_s: now_ms.saturating_sub(KEEP_MS) / 1_000,
+            min_cursor: entry.visible.end,
+        };
+        entry.log.trim(&mut self.pool, &rule);
+        if entry.log.is_empty() {
+            channel.log_start = entry.log.head();
+            self.entries.remove(channel.log);
+            channel.log = NONE;
+        } else {
+            self.aging.push_back((index, now_ms.wrapping_add(KEEP_MS / 2)));
+        }
+    }
+
+    /// Gives up the log of a channel that is forgotten.
+    pub fn forget(&mut self, channel: &mut Channel) {
+        if channel.log != NONE {
+            let mut entry = self.entries.remove(channel.log);
+            entry.log.clear(&mut self.pool);
+            channel.log = NONE;
+        }
+    }
+
+    fn entry(&self, channel: &Channel) -> Option<&Entry> {
+        (channel.log != NONE).then(|| &self.entries[channel.log])
+    }
+}

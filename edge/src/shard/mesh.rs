@@ -1,0 +1,415 @@
+//! Messages between shards, and channels that another shard owns.
+//!
+//! Purpose: the node is one system although its shards share nothing. A publish on
+//! a foreign channel is journaled at home, then numbered by the owner, which notes
+//! the position in its own journal; events reach every shard that has shown
+//! interest in the channel, in the owner's order.
+//!
+//! Order of what makes a publish safe: the record is written at home before the
+//! owner learns of it; the owner's mark is written before the event is sent, and
+//! synced before home is told; home acknowledges when its own record is synced too.
+//!
+//! Full lanes: nothing waits. What may not be lost is kept in `overflow` here and
+//! sent before anything later to the same shard; it is bounded by the publishes in
+//! flight, since each of them leaves at most one message of each kind.
+//!
+//! Thread: the shard.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use interlink_protocol::channel::ChannelName;
+use interlink_protocol::frame::event::{patch_position, read_position};
+use interlink_protocol::frame::{FrameEncoder, SubscribeFields};
+use interlink_protocol::ids::{placement_hash, Position, RecordId};
+use interlink_protocol::priority::Priority;
+use interlink_protocol::ErrorCode;
+use interlink_relay::record::{Kind, Mark, Placement, Sequence};
+use interlink_relay::backplane::Sequencer;
+
+use super::arrival::Arrival;
+use super::channel::{GRANTED, INTERESTED};
+use super::files::event_of;
+use super::journal::PendingMark;
+use super::publish::Checked;
+use super::Shard;
+use interlink_wire as wire;
+use crate::lanes::{Port, Taken};
+
+/// Entries that one turn takes from the lanes.
+const TAKE: usize = 64;
+
+/// A record on its way to the owner of its channel.
+#[derive(Debug)]
+pub struct Foreign {
+    /// Home shard of the publisher.
+    pub home: u16,
+    /// Log of the record there.
+    pub kind: Kind,
+    /// Sequence of the record there; none for an event that is not stored.
+    pub sequence: Sequence,
+    /// Identity of the record.
+    pub record: RecordId,
+    /// Whether the channel is durable.
+    pub durable: bool,
+    /// The encoded event, without a position.
+    pub frame: Vec<u8>,
+}
+
+/// What one shard tells another; 16 bytes.
+#[derive(Debug)]
+pub enum Message {
+    /// A verified connection for its home shard.
+    Arrive(Box<Arrival>),
+    /// A record for the owner of its channel.
+    Place(Box<Foreign>),
+    /// The owner has numbered a record and its mark is on the disk.
+    Placed(Kind, Sequence),
+    /// A shard has its first member of a channel.
+    Interest(u16, Box<str>),
+    /// The owner's answer: the position after which events follow.
+    Granted(Box<(Box<str>, Position)>),
+    /// A shard has no member of a channel any more.
+    NoInterest(u16, Box<str>),
+    /// A numbered event for the members of a shard.
+    Event(Arc<[u8]>),
+}
+
+const _: () = assert!(std::mem::size_of::<Message>() <= 32);
+
+/// The shard's end of the lanes.
+pub struct Mesh {
+    port: Port<Message>,
+    taken: Vec<Taken<Message>>,
+    overflow: Vec<VecDeque<(Priority, Message)>>,
+}
+
+impl Mesh {
+    /// The mesh of one shard among `shards`.
+    pub fn new(port: Port<Message>, shards: u16) -> Self {
+        Self {
+            port,
+            taken: Vec::with_capacity(TAKE),
+            overflow: (0..shards).map(|_| VecDeque::new()).collect(),
+        }
+    }
+
+    /// Before a sleep: whether nothing waits, so that the doorbell will wake the shard.
+    pub fn park(&self) -> bool {
+        self.port.receiver.park()
+    }
+
+    /// After a sleep.
+    pub fn unpark(&self) {
+        self.port.receiver.unpark();
+    }
+
+    /// Lets other threads wake this one through the descriptor.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be duplicated.
+    pub fn attach(&self, wake: std::os::fd::RawFd) -> std::io::Result<()> {
+        self.port.receiver.attach(wake)
+    }
+
+    /// Whether messages wait, in either direction.
+    pub fn has_work(&self) -> bool {
+        !self.port.receiver.is_empty() || self.overflow.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// Sends in order; what finds the lane full follows as soon as there is room.
+    pub fn send(&mut self, to: u16, priority: Priority, message: Message) {
+        let queue = &mut self.overflow[usize::from(to)];
+        if !queue.is_empty() {
+            queue.push_back((priority, message));
+            return;
+        }
+        if let Err(message) = self.port.sender.push(usize::from(to), priority, message) {
+            queue.push_back((priority, message));
+        }
+    }
+
+    fn flush_overflow(&mut self) {
+        for to in 0..self.overflow.len() {
+            while let Some((priority, message)) = self.overflow[to].pop_front() {
+                if let Err(message) = self.port.sender.push(to, priority, message) {
+                    self.overflow[to].push_front((priority, message));
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The frame again as bytes, to be taken up later.
+pub(super) fn reencode(frame: &wire::Subscribe<'_>) -> Vec<u8> {
+    let channels: Vec<SubscribeFields<'_>> = frame
+        .channels()
+        .iter()
+        .map(|entry| SubscribeFields {
+            channel: entry.channel(),
+            recover: entry.recover().map(|position| Position::from(position)),
+            presence: entry.presence(),
+            token: entry.token(),
+        })
+        .collect();
+    FrameEncoder::new().subscribe(frame.request_id(), &channels).to_vec()
+}
+
+impl Shard {
+    /// Takes what other shards sent; returns whether there was anything.
+    pub(super) fn take_lane_entries(&mut self) -> bool {
+        if self.shards == 1 {
+            return false;
+        }
+        let mut taken = std::mem::take(&mut self.mesh.taken);
+        let count = self.mesh.port.receiver.take(TAKE, &mut taken);
+        for entry in taken.drain(..) {
+            self.on_message_of(entry.entry);
+        }
+        self.mesh.taken = taken;
+        self.place_waiting();
+        count > 0
+    }
+
+    /// Wakes shards that sleep and have something to take.
+    pub(super) fn ring_doorbells(&mut self) {
+        if self.shards > 1 {
+            self.mesh.flush_overflow();
+            self.mesh.port.sender.flush();
+        }
+    }
+
+    fn on_message_of(&mut self, message: Message) {
+        match message {
+            Message::Arrive(arrival) => self.arrive(*arrival),
+            Message::Place(foreign) => self.unplaced.push_back(*foreign),
+            Message::Placed(kind, sequence) => self.journal.placed(kind, sequence),
+            Message::Interest(shard, name) => self.on_interest(shard, &name),
+            Message::Granted(grant) => self.on_granted(&grant.0, grant.1),
+            Message::NoInterest(shard, name) => self.on_no_interest(shard, &name),
+            Message::Event(frame) => self.on_event_of(&frame),
+        }
+    }
+
+    /// Journals a publish on a channel of another owner.
+    pub(super) fn accept_foreign(
+        &mut self,
+        checked: &Checked<'_>,
+        owner: u16,
+    ) -> Result<(), ErrorCode> {
+        let mut encoder = self.take_encoder();
+        let frame = encoder.event(&self.event_fields(checked, &Placement::default()));
+        let record = self.record_ref(checked, None, frame);
+        let appended = self.journal_append(&record);
+        let result = appended.map(|sequence| {
+            let class = checked.decision.priority;
+            let foreign = Foreign {
+                home: self.id,
+                kind: Kind::of(class),
+                sequence,
+                record: checked.record,
+                durable: true,
+                frame: frame.to_vec(),
+            };
+            self.journal.await_forward(class, sequence, owner, Box::new(foreign));
+            self.await_ack(checked, sequence, false);
+        });
+        self.encoder = Some(encoder);
+        result
+    }
+
+    /// Sends an event that is not stored to the owner of its channel.
+    pub(super) fn forward_ephemeral(
+        &mut self,
+        checked: &Checked<'_>,
+        owner: u16,
+    ) -> Result<(), ErrorCode> {
+        let mut encoder = self.take_encoder();
+        let frame = encoder.event(&self.event_fields(checked, &Placement::default())).to_vec();
+        self.encoder = Some(encoder);
+        let foreign = Foreign {
+            home: self.id,
+            kind: Kind::of(checked.decision.priority),
+            sequence: Sequence::NONE,
+            record: checked.record,
+            durable: false,
+            frame,
+        };
+        let message = Message::Place(Box::new(foreign));
+        self.mesh.send(owner, checked.decision.priority, message);
+        Ok(())
+    }
+
+    /// Numbers a record of another shard's publisher.
+    fn place(&mut self, mut foreign: Foreign) {
+        let Some(channel) = self.channel_of_frame(&foreign.frame) else {
+            return;
+        };
+        let placement = match foreign.durable {
+            true => self.channels[channel].sequencer.next(foreign.record),
+            false => self.channels[channel].sequencer.next_ephemeral(),
+        };
+        let patched = patch_position(
+            &mut foreign.frame,
+            placement.position,
+            placement.previous_chain,
+        );
+        if patched.is_err() {
+            return;
+        }
+        if foreign.durable {
+            let mark = Mark {
+                record: foreign.record,
+                channel_hash: placement_hash(self.channels[channel].name.as_bytes()),
+                position: placement.position,
+                previous_chain: placement.previous_chain,
+            };
+            let now_us = self.clock.unix_us;
+            let Ok(sequence) = self.journal.journal.append_mark(&mark, now_us) else {
+                self.unplaced.push_front(foreign);
+                return;
+            };
+            self.channels[channel].sequencer.commit(&placement);
+            let end = self.keep_event(channel, &placement, &foreign.frame);
+            let pending = PendingMark {
+                home: foreign.home,
+                kind: foreign.kind,
+                sequence: foreign.sequence,
+            };
+            let frame: Arc<[u8]> = foreign.frame.into();
+            self.journal.await_placed(sequence, channel, end, frame);
+            self.journal.await_mark(sequence, pending);
+        } else {
+            self.channels[channel].sequencer.commit(&placement);
+            let end = self.keep_event(channel, &placement, &foreign.frame);
+            self.make_visible(channel, end);
+            self.spread(channel, &foreign.frame.into());
+        }
+    }
+
+    /// Numbers the records that wait here, in their order, as far as the journal takes marks.
+    fn place_waiting(&mut self) {
+        while let Some(foreign) = self.unplaced.pop_front() {
+            let waiting = self.unplaced.len();
+            self.place(foreign);
+            if self.unplaced.len() > waiting {
+                return;
+            }
+        }
+    }
+
+    fn channel_of_frame(&mut self, frame: &[u8]) -> Option<u32> {
+        let event = event_of(frame)?;
+        let name = ChannelName::parse(event.channel).ok()?;
+        self.channel_named(&name).ok()
+    }
+
+    /// Sends a numbered event to the shards that have members of its channel.
+    pub(super) fn spread(&mut self, channel: u32, frame: &Arc<[u8]>) {
+        let Some(&shards) = self.interest.get(&channel) else {
+            return;
+        };
+        let class = self.channels[channel].priority;
+        for shard in (0..self.shards).filter(|shard| shards & (1 << shard) != 0) {
+            self.mesh.send(shard, class, Message::Event(Arc::clone(frame)));
+        }
+    }
+
+    /// Asks the owner for the events of a channel that has its first member here.
+    pub(super) fn show_interest(&mut self, channel: u32) {
+        let entry = &mut self.channels[channel];
+        if self.shards == 1 || entry.flags & INTERESTED != 0 {
+            return;
+        }
+        entry.flags |= INTERESTED;
+        let (name, priority) = (entry.name.clone(), entry.priority);
+        let owner = self.owner_of(&name);
+        if owner == self.id {
+            self.channels[channel].flags |= GRANTED;
+        } else {
+            self.mesh.send(owner, priority, Message::Interest(self.id, name));
+        }
+    }
+
+    /// Whether the position of a channel of the request is not known here yet; its owner is
+    /// asked for it.
+    pub(super) fn awaits_grants(&mut self, frame: &wire::Subscribe<'_>) -> bool {
+        if self.shards == 1 {
+            return false;
+        }
+        let mut awaits = false;
+        for entry in frame.channels() {
+            let name = match ChannelName::parse(entry.channel()) {
+                Ok(name) if self.owner_of(name.as_str()) != self.id => name,
+                _ => continue,
+            };
+            if let Ok(channel) = self.channel_named(&name) {
+                self.show_interest(channel);
+                awaits |= self.channels[channel].flags & GRANTED == 0;
+            }
+        }
+        awaits
+    }
+
+    /// Takes up requests that waited for a grant.
+    fn retry_deferred(&mut self) {
+        for (socket, frame) in std::mem::take(&mut self.deferred) {
+            if let Some(connection) = self.connection_of(socket) {
+                self.on_message(connection, &frame);
+            }
+        }
+    }
+
+    fn on_interest(&mut self, shard: u16, name: &str) {
+        let Ok(parsed) = ChannelName::parse(name) else {
+            return;
+        };
+        let Ok(channel) = self.channel_named(&parsed) else {
+            return;
+        };
+        *self.interest.entry(channel).or_default() |= 1 << shard;
+        let position = self.logs.visible_position(&self.channels[channel]);
+        let priority = self.channels[channel].priority;
+        let grant = Message::Granted(Box::new((name.into(), position)));
+        self.mesh.send(shard, priority, grant);
+    }
+
+    fn on_granted(&mut self, name: &str, position: Position) {
+        let Some(channel) = self.find_channel(name) else {
+            return;
+        };
+        let entry = &mut self.channels[channel];
+        entry.flags |= GRANTED;
+        entry.sequencer = Sequencer::resume(position);
+        self.retry_deferred();
+    }
+
+    fn on_no_interest(&mut self, shard: u16, name: &str) {
+        if let Some(channel) = self.find_channel(name) {
+            if let Some(shards) = self.interest.get_mut(&channel) {
+                *shards &= !(1 << shard);
+                if *shards == 0 {
+                    self.interest.remove(&channel);
+                }
+            }
+        }
+    }
+
+    /// An event of a channel that another shard owns.
+    fn on_event_of(&mut self, frame: &[u8]) {
+        let Some(event) = event_of(frame) else {
+            return;
+        };
+        let Some(channel) = self.find_channel(event.channel) else {
+            return;
+        };
+        let Ok((position, previous_chain)) = read_position(frame) else {
+            return;
+        };
+        let placement = Placement { position, previous_chain };
+        self.channels[channel].sequencer = Sequencer::resume(position);
+        let end = self.keep_event(channel, &placement, frame);
+        self.make_visible(channel, end);
+    }
+}

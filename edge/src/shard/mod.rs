@@ -1,0 +1,239 @@
+//! A shard: one pinned thread and everything it owns.
+//!
+//! Purpose: serve the sessions of its users and number the channels that fall to it.
+//! Nothing here is shared with another thread but what [`Shared`] names; shards talk
+//! through lanes. The logic holds no runtime: [`driver`] runs turns under glommio, a
+//! test runs the same turns over a scripted kernel.
+//!
+//! Map: `turn` is the loop's body; `accept`, `handshake`, `arrival` bring clients
+//! in; `receive` finds frames; `publish`, `journal`, `settle` take events; `subscribe`,
+//! `behind` give them; `fanout`, `transmit`, `queues` send; `heartbeat`, `close` end;
+//! `mesh`, `files` reach other threads; `tables`, `logs` hold.
+//!
+//! Limits: every table is sized from the configuration at start; see `config plan`.
+
+mod accept;
+mod ack;
+mod arrival;
+mod behind;
+mod channel;
+mod clock;
+mod close;
+mod connection;
+mod connections;
+pub mod driver;
+mod fanout;
+pub mod files;
+mod handshake;
+mod heartbeat;
+mod journal;
+mod limits;
+mod listener_temp;
+mod logs;
+mod mesh;
+mod partials;
+mod publish;
+mod queues;
+mod random;
+mod receive;
+mod replies;
+mod session;
+mod settle;
+mod start;
+mod subscribe;
+mod tables;
+mod transmit;
+mod turn;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use interlink_protocol::frame::FrameEncoder;
+use interlink_protocol::ids::{Position, SessionKey};
+use interlink_protocol::namespace::{NamespaceId, NamespacePolicy, Namespaces};
+use interlink_protocol::registry::Registry;
+use interlink_protocol::CloseCode;
+use interlink_uring::{Kernel, SendOutcome, SocketId};
+
+use crate::auth::Verifier;
+use crate::memory::Slab;
+use crate::telemetry::{Counters, ShardCounters};
+use crate::wheel::Wheel;
+use behind::Behind;
+use channel::{Channel, MemberLists, Subscription};
+use clock::Clock;
+use connections::Connections;
+use limits::ShardLimits;
+use session::{Publisher, Session, User};
+
+pub use mesh::Message;
+pub use start::{launch, ShardParts};
+
+/// How long an unused publisher instance is remembered: as long as its ids may come again.
+const PUBLISHER_KEPT_MS: u32 = 10 * 60 * 1_000;
+
+/// What the shards of a node share.
+#[derive(Debug)]
+pub struct Shared {
+    /// Checks tokens.
+    pub verifier: Arc<Verifier>,
+    /// Policies of namespaces.
+    pub namespaces: Namespaces,
+    /// Event types.
+    pub registry: Registry,
+    /// Epoch of channels that are new in this boot.
+    pub epoch: u64,
+    /// Connections of the process between accept and `Hello`.
+    pub unfinished_handshakes: AtomicUsize,
+    /// Set once to stop all shards in order.
+    pub stop: AtomicBool,
+}
+
+/// Where the sweeps over slow-changing tables go on.
+#[derive(Debug, Default)]
+struct Sweep {
+    publisher: u32,
+    user: u32,
+}
+
+/// All state of one shard.
+pub struct Shard {
+    id: u16,
+    shards: u16,
+    shared: Arc<Shared>,
+    limits: ShardLimits,
+    clock: Clock,
+    random: random::Random,
+    counters: Counters,
+    published_counters: Arc<ShardCounters>,
+
+    // Coming in.
+    accepts_wanted: usize,
+    accept_rests_until_ms: u32,
+    handshakes: handshake::Handshakes,
+    handshake_outcomes: Vec<SendOutcome>,
+    arrivals: arrival::Arrivals,
+    install_outcomes: Vec<Result<SocketId, i32>>,
+    partials: partials::Partials,
+    deferred: Vec<(SocketId, Vec<u8>)>,
+
+    // Tables.
+    connections: Connections,
+    open_connections: u32,
+    sessions: Slab<Session>,
+    users: Slab<User>,
+    publishers: Slab<Publisher>,
+    subscriptions: Slab<Subscription>,
+    channels: Slab<Channel>,
+    members: MemberLists,
+    tables: tables::Tables,
+    interest: HashMap<u32, u64>,
+    cursors: ack::Cursors,
+    sweep: Sweep,
+
+    // Events.
+    journal: journal::ShardJournal,
+    files: files::FilesLink,
+    mesh: mesh::Mesh,
+    unplaced: VecDeque<mesh::Foreign>,
+    logs: logs::Logs,
+    dirty: fanout::DirtyChannels,
+    behind: HashMap<u32, Behind>,
+    lagging: HashMap<u32, Position>,
+
+    // Going out.
+    encoder: Option<Box<FrameEncoder>>,
+    queues: queues::Queues,
+    ready: VecDeque<u32>,
+    transmit: transmit::Transmit,
+
+    // Time.
+    wheel: Wheel,
+    due: Vec<u32>,
+    lingering: VecDeque<(SocketId, u32)>,
+    closing: VecDeque<SocketId>,
+    absent: VecDeque<(SessionKey, u32, u32)>,
+    unfinished_messages: VecDeque<(SocketId, u32)>,
+    blocked: VecDeque<(SocketId, u32)>,
+    retries: VecDeque<(SocketId, u32)>,
+
+    stopping: bool,
+    stop_deadline_ms: u32,
+}
+
+impl Shard {
+    /// The connection with this socket, unless it has ended.
+    fn connection_of(&self, socket: SocketId) -> Option<u32> {
+        self.connections.find(socket)
+    }
+
+    /// The policy of a channel's namespace.
+    fn policy(&self, id: NamespaceId) -> &NamespacePolicy {
+        self.shared.namespaces.get(id)
+    }
+
+    /// Whether another turn has something to do at once.
+    fn has_work(&self) -> bool {
+        !self.ready.is_empty()
+            || !self.dirty.is_empty()
+            || !self.closing.is_empty()
+            || self.arrivals.are_waiting()
+            || !self.unplaced.is_empty()
+            || self.mesh.has_work()
+    }
+
+    /// Copies the counters to where the scraper reads them.
+    fn publish_counters<K: Kernel>(&mut self, kernel: &K) {
+        self.counters.turns += 1;
+        self.counters.connections_open = u64::from(self.open_connections);
+        self.counters.handshakes_open = self.handshakes.unfinished() as u64;
+        self.counters.sessions_open = self.sessions.len() as u64;
+        self.counters.subscriptions = self.subscriptions.len() as u64;
+        self.counters.channels_active = self.channels.len() as u64;
+        self.counters.log_bytes = self.logs.held_bytes() as u64;
+        self.counters.partial_bytes = self.partials.bytes() as u64;
+        let journal = self.journal.journal.counters();
+        self.counters.journal_bytes = journal.written_bytes;
+        self.counters.journal_blocks = journal.blocks;
+        self.counters.journal_syncs = journal.syncs;
+        self.counters.journal_failures = journal.write_failures + journal.sync_failures;
+        self.counters.take_ring(kernel.counters());
+        self.published_counters.publish(&self.counters);
+    }
+
+    /// Starts the ordered stop: no new clients, no new publishes, then the journal, then the
+    /// connections.
+    fn begin_stop(&mut self) {
+        self.stopping = true;
+        self.stop_deadline_ms = self.clock.now_ms + self.limits.stop_ms;
+        for index in 0..self.connections.used() {
+            if self.connections[index].socket != SocketId::NONE {
+                self.send_reconnect(index);
+                self.close_with(index, CloseCode::Draining);
+            }
+        }
+    }
+
+    /// Tells a client that the node goes away and when to come back, spread over a second.
+    fn send_reconnect(&mut self, connection: u32) {
+        let delay_ms = (self.random.next_u64() % 1_000) as u32;
+        let mut encoder = self.take_encoder();
+        let frame = encoder.reconnect(delay_ms, None, true);
+        self.queue_frame(connection, frame);
+        self.encoder = Some(encoder);
+    }
+
+    /// Whether the shard has stopped: everything durable and every connection closed, or the
+    /// time for that is over.
+    fn is_stopped(&mut self) -> bool {
+        if !self.stopping {
+            if !self.shared.stop.load(Ordering::Relaxed) {
+                return false;
+            }
+            self.begin_stop();
+        }
+        let over = self.clock.now_ms >= self.stop_deadline_ms;
+        over || (self.journal.is_idle() && self.open_connections == 0)
+    }
+}

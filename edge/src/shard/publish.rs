@@ -1,0 +1,274 @@
+//! From a `Publish` frame to a numbered event on its way to disk and subscribers.
+//!
+//! Purpose: the hot path of the server. Checks come first and cost no memory; then
+//! the event is encoded once, numbered by its channel's owner, journaled if the
+//! channel is durable, and kept in the channel's log for the pass that sends it.
+//!
+//! Order: while an id is refused for now, every later id of its class is refused
+//! too, so that a retry cannot fall behind what followed it.
+//!
+//! Thread: the home shard of the publisher. Channels of other owners: `mesh`.
+
+use interlink_protocol::frame::{EventFields, TraceFields};
+use interlink_protocol::ids::{Position, RecordId};
+use interlink_protocol::priority::Priority;
+use interlink_protocol::session::publish::{check_publish, Attempt, PublishDecision, Refusal};
+use interlink_protocol::ErrorCode;
+use interlink_relay::dedupe::Verdict;
+use interlink_relay::record::{Placement, RecordRef};
+use interlink_wire as wire;
+
+use super::connection::NONE;
+use super::journal::PendingAck;
+use super::Shard;
+use crate::memory::EventMeta;
+
+/// A publish that passed every check, with what the next steps need.
+pub(super) struct Checked<'a> {
+    pub frame: &'a wire::Publish<'a>,
+    pub decision: PublishDecision,
+    pub session: u32,
+    pub publisher: u32,
+    pub record: RecordId,
+    pub payload_hash: u64,
+}
+
+impl Checked<'_> {
+    fn class(&self) -> Priority {
+        self.decision.priority
+    }
+}
+
+impl Shard {
+    /// A client publishes.
+    pub(super) fn on_publish(&mut self, connection: u32, frame: &wire::Publish<'_>) {
+        let session = self.connections[connection].session;
+        if session == NONE {
+            return;
+        }
+        let id = frame.client_message_id();
+        let checked = match self.check(session, frame) {
+            Ok(checked) => checked,
+            Err(refusal) => return self.refuse(connection, id, refusal),
+        };
+        let (publisher, class) = (checked.publisher, checked.class());
+        let window = &mut self.publishers[publisher].window;
+        match window.look_up(class, id, checked.payload_hash) {
+            Verdict::New => {}
+            Verdict::Repeat => return self.answer_repeat(connection, publisher, class, id),
+            Verdict::Conflict => {
+                return self.refuse(connection, id, Refusal::of(ErrorCode::IdempotencyConflict))
+            }
+            Verdict::TooOld => {
+                return self.refuse(connection, id, Refusal::of(ErrorCode::OutcomeUnknown))
+            }
+        }
+        let barrier = self.publishers[publisher].barrier[class.index()];
+        if barrier != 0 && id > barrier {
+            return self.refuse(connection, id, Refusal::of(ErrorCode::Overloaded));
+        }
+        match self.accept(&checked) {
+            Ok(()) => {
+                let now_s = self.clock.unix_s() as u32;
+                let now_ms = self.clock.now_ms;
+                let entry = &mut self.publishers[publisher];
+                entry.window.insert(class, id, checked.payload_hash, now_s);
+                entry.accepted(class, id, now_ms);
+                self.counters.publishes.add(class, 1);
+            }
+            Err(code) => {
+                let refusal = Refusal::of(code);
+                if code.is_temporary() {
+                    self.publishers[publisher].barrier[class.index()] = id;
+                }
+                self.refuse(connection, id, refusal);
+            }
+        }
+    }
+
+    fn check<'a>(
+        &mut self,
+        session: u32,
+        frame: &'a wire::Publish<'a>,
+    ) -> Result<Checked<'a>, Refusal> {
+        let user = &self.users[self.sessions[session].user];
+        let decision = check_publish(
+            frame,
+            &self.shared.namespaces,
+            &self.shared.registry,
+            &user.claims,
+            || self.holds_grant(session, frame.channel()),
+        )?;
+        if decision.attempt == Attempt::LookUp {
+            // Ids older than what is remembered here would have to be looked up in an archive.
+            return Err(Refusal::of(ErrorCode::OutcomeUnknown));
+        }
+        let publisher = self
+            .publisher_of(session)
+            .ok_or_else(|| Refusal::of(ErrorCode::Overloaded))?;
+        let record = self.publishers[publisher].prefix.id(frame.client_message_id());
+        let payload_hash = xxhash_rust::xxh3::xxh3_64(frame.payload().bytes());
+        Ok(Checked { frame, decision, session, publisher, record, payload_hash })
+    }
+
+    fn accept(&mut self, checked: &Checked<'_>) -> Result<(), ErrorCode> {
+        let owner = self.owner_of(checked.frame.channel());
+        if !checked.decision.durable {
+            return self.accept_ephemeral(checked, owner);
+        }
+        let class = checked.class();
+        let credit = &mut self.sessions[checked.session].credit;
+        credit.take(class).map_err(|_| ErrorCode::Overloaded)?;
+        let result = if owner == self.id {
+            self.accept_owned(checked)
+        } else {
+            self.accept_foreign(checked, owner)
+        };
+        if result.is_err() {
+            self.sessions[checked.session].credit.give_back(class);
+        }
+        result
+    }
+
+    /// Numbers, journals and keeps an event of a channel that this shard owns.
+    fn accept_owned(&mut self, checked: &Checked<'_>) -> Result<(), ErrorCode> {
+        let channel = self.channel_for(checked.frame.channel(), &checked.decision)?;
+        let next = self.channels[channel].sequencer.next(checked.record);
+        let mut encoder = self.take_encoder();
+        let frame = encoder.event(&self.event_fields(checked, &next));
+        let record = self.record_ref(checked, Some(next), frame);
+        let appended = self.journal_append(&record);
+        let result = appended.map(|sequence| {
+            self.channels[channel].sequencer.commit(&next);
+            let end = self.keep_event(channel, &next, frame);
+            let class = checked.class();
+            self.journal.await_visible(class, sequence, channel, end);
+            self.await_ack(checked, sequence, true);
+        });
+        self.encoder = Some(encoder);
+        result
+    }
+
+    /// Numbers an event that nobody stores and lets it go out at once.
+    fn accept_ephemeral(&mut self, checked: &Checked<'_>, owner: u16) -> Result<(), ErrorCode> {
+        if owner != self.id {
+            self.forward_ephemeral(checked, owner)?;
+        } else {
+            let channel = self.channel_for(checked.frame.channel(), &checked.decision)?;
+            let next = self.channels[channel].sequencer.next_ephemeral();
+            let mut encoder = self.take_encoder();
+            let frame = encoder.event(&self.event_fields(checked, &next));
+            self.channels[channel].sequencer.commit(&next);
+            let end = self.keep_event(channel, &next, frame);
+            self.encoder = Some(encoder);
+            self.make_visible(channel, end);
+        }
+        let id = checked.frame.client_message_id();
+        self.publishers[checked.publisher].settle_now(checked.class(), id);
+        self.acknowledge(checked.publisher, checked.class(), id, wire::AckLevel::Accepted.0);
+        Ok(())
+    }
+
+    /// Waits for the disk before the acknowledgement, or acknowledges now where the channel's
+    /// level is `accepted`.
+    pub(super) fn await_ack(
+        &mut self,
+        checked: &Checked<'_>,
+        sequence: interlink_relay::record::Sequence,
+        placed: bool,
+    ) {
+        let id = checked.frame.client_message_id();
+        let level = checked.decision.level;
+        let acked = level == wire::AckLevel::Accepted;
+        let class = checked.class();
+        let session_epoch = self.sessions[checked.session].epoch;
+        let publisher = checked.publisher;
+        // One node reaches `local`; `replicated` needs a cluster and is never claimed here.
+        let level = if acked { level } else { wire::AckLevel::Local };
+        self.journal.await_durable(
+            sequence,
+            PendingAck { publisher, session_epoch, id, class, level: level.0, acked, placed },
+        );
+        self.publishers[publisher].in_flight[class.index()] += 1;
+        if acked {
+            self.sessions[checked.session].credit.give_back(class);
+            self.acknowledge(publisher, class, id, level.0);
+        }
+    }
+
+    pub(super) fn event_fields<'a>(
+        &'a self,
+        checked: &Checked<'a>,
+        next: &Placement,
+    ) -> EventFields<'a> {
+        let frame = checked.frame;
+        EventFields {
+            channel: frame.channel(),
+            position: next.position,
+            previous_chain: next.previous_chain,
+            record: checked.record,
+            publisher: &self.users[self.sessions[checked.session].user].name,
+            priority: checked.decision.priority,
+            event_type: frame.event_type(),
+            schema_version: frame.schema_version(),
+            server_time_us: self.clock.unix_us,
+            payload: frame.payload().bytes(),
+            conflation_key: frame.conflation_key(),
+            trace: TraceFields::of(frame.trace()),
+        }
+    }
+
+    pub(super) fn record_ref<'a>(
+        &self,
+        checked: &Checked<'a>,
+        placement: Option<Placement>,
+        frame: &'a [u8],
+    ) -> RecordRef<'a> {
+        RecordRef {
+            class: checked.decision.priority,
+            record: checked.record,
+            instance: self.publishers[checked.publisher].instance,
+            client_message_id: checked.frame.client_message_id(),
+            payload_hash: checked.payload_hash,
+            accepted_at_us: self.clock.unix_us,
+            channel: checked.frame.channel(),
+            placement,
+            frame,
+        }
+    }
+
+    /// Appends an event to its channel's log and returns the log's end.
+    pub(super) fn keep_event(&mut self, channel: u32, next: &Placement, frame: &[u8]) -> u64 {
+        let entry = &mut self.channels[channel];
+        let before = Position {
+            epoch: next.position.epoch,
+            offset: next.position.offset - 1,
+            chain: next.previous_chain,
+        };
+        let now_ms = self.clock.now_ms;
+        let meta = EventMeta {
+            position: next.position,
+            previous_chain: next.previous_chain,
+            time_s: now_ms / 1_000,
+        };
+        let in_pass = entry.flags & super::channel::DIRTY != 0;
+        self.logs.trim(entry, now_ms, in_pass);
+        match self.logs.append(channel, entry, before, &meta, frame, now_ms) {
+            Ok(end) => end,
+            Err(_) => {
+                self.counters.pool_empty += 1;
+                self.overrun_members(channel);
+                self.logs.visible_end(&self.channels[channel])
+            }
+        }
+    }
+
+    /// Lets the channel's events up to byte position `end` be sent.
+    pub(super) fn make_visible(&mut self, channel: u32, end: u64) {
+        let entry = &self.channels[channel];
+        if let Some(visible) = self.logs.visible_mut(entry) {
+            visible.end = visible.end.max(end);
+            self.mark_dirty(channel);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Random numbers for secrets and spreading, without a system call each.
+//!
+//! Invariant: session keys come from a cryptographic generator that the kernel seeds,
+//! since whoever guesses one can resume the session. Thread: the shard.
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// The generator of a shard.
+#[derive(Debug)]
+pub struct Random(StdRng);
+
+impl Random {
+    /// Seeded by the kernel.
+    pub fn from_system() -> Self {
+        Self(StdRng::from_os_rng())
+    }
+
+    /// Seeded by the caller, for tests that repeat.
+    pub fn from_seed(seed: u64) -> Self {
+        Self(StdRng::seed_from_u64(seed))
+    }
+
+    /// 64 random bits.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0.random()
+    }
+
+    /// 128 random bits.
+    pub fn next_u128(&mut self) -> u128 {
+        self.0.random()
+    }
+}

@@ -1,0 +1,73 @@
+//! Frames to one connection, outside of channels.
+//!
+//! Thread: the shard.
+
+use interlink_protocol::frame::{ErrorFields, FrameEncoder};
+use interlink_protocol::session::publish::Refusal;
+use interlink_protocol::websocket::{frame::server_header, DataKind, Opcode};
+use interlink_protocol::{CloseCode, ErrorCode};
+
+use super::connection::{CLOSE_WHEN_SENT, CLOSING};
+use super::Shard;
+
+/// The `Error` frame for `code`.
+pub fn error_fields(code: ErrorCode, request_id: u32) -> ErrorFields<'static> {
+    ErrorFields {
+        code,
+        message: "",
+        retry_after_ms: Refusal::of(code).retry_after_ms,
+        request_id,
+    }
+}
+
+/// The close code that goes with a refused `Hello`.
+pub fn close_for(code: ErrorCode) -> CloseCode {
+    match code {
+        ErrorCode::TokenExpired => CloseCode::TokenExpired,
+        ErrorCode::TokenRevoked => CloseCode::TokenRevoked,
+        ErrorCode::UnsupportedVersion => CloseCode::UnsupportedVersion,
+        ErrorCode::MalformedFrame | ErrorCode::TooManyItems => CloseCode::MalformedFrame,
+        ErrorCode::UnexpectedFrame => CloseCode::UnexpectedFrame,
+        ErrorCode::FrameTooLarge => CloseCode::MessageTooBig,
+        ErrorCode::AuthenticationUnavailable => CloseCode::Unavailable,
+        _ => CloseCode::TokenInvalid,
+    }
+}
+
+impl Shard {
+    /// The encoder, which frames of one call borrow; put it back afterwards.
+    pub(super) fn take_encoder(&mut self) -> Box<FrameEncoder> {
+        self.encoder.take().unwrap_or_default()
+    }
+
+    /// Queues an encoded frame for `connection`.
+    pub(super) fn queue_frame(&mut self, connection: u32, frame: &[u8]) {
+        self.queue_bytes(connection, Opcode::Data(DataKind::Binary), frame);
+    }
+
+    /// Queues one WebSocket frame for `connection`.
+    pub(super) fn queue_bytes(&mut self, connection: u32, opcode: Opcode, payload: &[u8]) {
+        let entry = &mut self.connections[connection];
+        if entry.flags & (CLOSE_WHEN_SENT | CLOSING) != 0 {
+            return;
+        }
+        let mut header = [0; 10];
+        let len = server_header(opcode, true, payload.len(), &mut header);
+        match self.queues.push(&mut entry.queue, &[&header[..len], payload]) {
+            Ok(()) => self.mark_ready(connection),
+            Err(_) => {
+                self.counters.closes.add(CloseCode::SlowClient);
+                self.close_lost(connection);
+            }
+        }
+    }
+
+    /// Queues an `Error` frame.
+    pub(super) fn reply_error(&mut self, connection: u32, code: ErrorCode, request_id: u32) {
+        self.counters.refusals.add(code);
+        let mut encoder = self.take_encoder();
+        let frame = encoder.error(&error_fields(code, request_id));
+        self.queue_frame(connection, frame);
+        self.encoder = Some(encoder);
+    }
+}

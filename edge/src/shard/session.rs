@@ -1,0 +1,202 @@
+//! Sessions, the users that they belong to, and their publishers.
+//!
+//! Purpose: identity. A session is an authenticated client and outlives its
+//! connections for the resume window; a user is what all sessions of one account
+//! on this shard share; a publisher holds what only sessions that publish need,
+//! so that an idle session does not pay for it.
+//!
+//! Limits: a session is 80 bytes, a user 48 bytes beside its name and claims.
+//!
+//! Thread: the shard that is home of the user.
+
+use interlink_protocol::claims::PackedClaims;
+use interlink_protocol::ids::{InstanceId, RecordIdPrefix, SessionKey};
+use interlink_protocol::priority::Priority;
+use interlink_protocol::session::publish::Credit;
+use interlink_relay::dedupe::PublisherWindow;
+
+use super::connection::NONE;
+
+/// An authenticated client.
+#[derive(Debug)]
+pub struct Session {
+    /// Publisher instance of the newest connection.
+    pub instance: InstanceId,
+    /// Secret identity, shown to the client in `Welcome`.
+    pub key: SessionKey,
+    /// Index of the user.
+    pub user: u32,
+    /// Index of the connection, or [`NONE`] while the client is away.
+    pub connection: u32,
+    /// First subscription of the session's list, or [`NONE`].
+    pub subscriptions: u32,
+    /// Publisher state, or [`NONE`] before the first publish.
+    pub publisher: u32,
+    /// Next session of the same user, or [`NONE`].
+    pub next_of_user: u32,
+    /// Connections of this session so far.
+    pub epoch: u32,
+    /// Unix seconds at which the token expires.
+    pub expires_at_s: u32,
+    /// Shard milliseconds at which a session without connection is forgotten.
+    pub forget_at_ms: u32,
+    /// Subscriptions in the list.
+    pub subscription_count: u16,
+    /// Unacknowledged publishes.
+    pub credit: Credit,
+}
+
+const _: () = assert!(std::mem::size_of::<Session>() <= 80);
+
+/// What the sessions of one account share.
+#[derive(Debug)]
+pub struct User {
+    /// The `sub` claim.
+    pub name: Box<str>,
+    /// Claims of the newest token.
+    pub claims: PackedClaims,
+    /// First session of the list.
+    pub sessions: u32,
+    /// Publisher states of the user.
+    pub publishers: u32,
+}
+
+const _: () = assert!(std::mem::size_of::<User>() <= 48);
+
+/// A run of consecutive publishes that will be answered by one frame.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct AckRun {
+    /// First id.
+    pub first: u64,
+    /// Number of ids; 0 is no run.
+    pub count: u32,
+    /// Level that was reached, as on the wire.
+    pub level: u8,
+    /// Status, as on the wire.
+    pub status: u8,
+}
+
+/// State of one publisher instance.
+#[derive(Debug)]
+pub struct Publisher {
+    /// Identity of the client object.
+    pub instance: InstanceId,
+    /// Index of the user.
+    pub user: u32,
+    /// Session that publishes now, or [`NONE`].
+    pub session: u32,
+    /// Makes record ids.
+    pub prefix: RecordIdPrefix,
+    /// Accepted ids, for repeats.
+    pub window: PublisherWindow,
+    /// For each class, the id up to which everything is settled.
+    pub settled: [u64; 4],
+    /// For each class, an id that is settled once nothing of the class is in flight.
+    pub settles_later: [u64; 4],
+    /// For each class, the id that was refused for now and must come first; 0 is none.
+    pub barrier: [u64; 4],
+    /// For each class, publishes that wait for the disk.
+    pub in_flight: [u32; 4],
+    /// Acknowledgements that wait for the end of the batch.
+    pub run: AckRun,
+    /// Highest accepted id over all classes.
+    pub highest: u64,
+    /// Shard milliseconds of the last publish.
+    pub last_used_ms: u32,
+    /// Whether the publisher is listed for the end of the batch.
+    pub touched: bool,
+}
+
+impl Session {
+    /// A session of `user` on its first connection.
+    pub fn new(key: SessionKey, user: u32, connection: u32, expires_at_s: u32) -> Self {
+        Self {
+            instance: InstanceId(0),
+            key,
+            user,
+            connection,
+            subscriptions: NONE,
+            publisher: NONE,
+            next_of_user: NONE,
+            epoch: 1,
+            expires_at_s,
+            forget_at_ms: 0,
+            subscription_count: 0,
+            credit: Credit::default(),
+        }
+    }
+
+    /// Whether a client is connected.
+    pub fn is_attached(&self) -> bool {
+        self.connection != NONE
+    }
+}
+
+impl AckRun {
+    /// Adds `id` if it continues the run with the same outcome.
+    pub fn extend(&mut self, id: u64, level: u8, status: u8) -> bool {
+        let continues = self.count > 0
+            && id == self.first + u64::from(self.count)
+            && level == self.level
+            && status == self.status;
+        if continues {
+            self.count += 1;
+        }
+        continues
+    }
+}
+
+impl Publisher {
+    /// A publisher that has published nothing yet.
+    pub fn new(instance: InstanceId, user: u32, prefix: RecordIdPrefix) -> Self {
+        Self {
+            instance,
+            user,
+            session: NONE,
+            prefix,
+            window: PublisherWindow::default(),
+            settled: [0; 4],
+            settles_later: [0; 4],
+            barrier: [0; 4],
+            in_flight: [0; 4],
+            run: AckRun::default(),
+            highest: 0,
+            last_used_ms: 0,
+            touched: false,
+        }
+    }
+
+    /// Notes an accepted id.
+    pub fn accepted(&mut self, class: Priority, id: u64, now_ms: u32) {
+        self.highest = self.highest.max(id);
+        self.last_used_ms = now_ms;
+        if self.barrier[class.index()] == id {
+            self.barrier[class.index()] = 0;
+        }
+    }
+
+    /// Whether the id was accepted and waits for the disk.
+    pub fn is_pending(&self, class: Priority, id: u64) -> bool {
+        self.in_flight[class.index()] > 0 && id > self.settled[class.index()]
+    }
+
+    /// An id that nothing is stored of is settled as soon as everything before it is.
+    pub fn settle_now(&mut self, class: Priority, id: u64) {
+        let class = class.index();
+        if self.in_flight[class] == 0 {
+            self.settled[class] = self.settled[class].max(id);
+        } else {
+            self.settles_later[class] = self.settles_later[class].max(id);
+        }
+    }
+
+    /// An id is on the disk and numbered.
+    pub fn settle_durable(&mut self, class: Priority, id: u64) {
+        let class = class.index();
+        self.in_flight[class] -= 1;
+        self.settled[class] = self.settled[class].max(id);
+        if self.in_flight[class] == 0 {
+            self.settled[class] = self.settled[class].max(self.settles_later[class]);
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Answers to publishes: acknowledgements, settled ids and refusals.
+//!
+//! Purpose: what became durable in one batch is answered with as few frames as
+//! possible: consecutive ids of a publisher with the same outcome share one
+//! `PublishAck`, which also carries what is settled.
+//!
+//! Thread: the home shard of the publisher.
+
+use interlink_protocol::frame::{PublishAckFields, Settled};
+use interlink_protocol::ids::RecordIdPrefix;
+use interlink_protocol::priority::Priority;
+use interlink_protocol::session::publish::Refusal;
+use interlink_wire as wire;
+
+use super::connection::NONE;
+use super::journal::PendingAck;
+use super::session::{AckRun, Publisher};
+use super::Shard;
+
+impl Shard {
+    /// The publisher state of the session's instance, made at its first publish.
+    pub(super) fn publisher_of(&mut self, session: u32) -> Option<u32> {
+        let entry = &self.sessions[session];
+        if entry.publisher != NONE {
+            return Some(entry.publisher);
+        }
+        let user = &self.users[entry.user];
+        let institution = interlink_protocol::claims::ClaimsView::institution(&user.claims);
+        let prefix = RecordIdPrefix::new(institution, &user.name, entry.instance);
+        let publisher = self.publishers.insert(Publisher::new(entry.instance, entry.user, prefix))?;
+        self.users[self.sessions[session].user].publishers += 1;
+        self.index_publisher(publisher);
+        self.publishers[publisher].session = session;
+        self.sessions[session].publisher = publisher;
+        Some(publisher)
+    }
+
+    /// Connects a session to the publisher state that its instance already has.
+    pub(super) fn bind_publisher(&mut self, session: u32) {
+        let (user, instance) = (self.sessions[session].user, self.sessions[session].instance);
+        let earlier = self.sessions[session].publisher;
+        if earlier != NONE && self.publishers[earlier].session == session {
+            self.publishers[earlier].session = NONE;
+        }
+        let publisher = self.find_publisher(user, instance).unwrap_or(NONE);
+        self.sessions[session].publisher = publisher;
+        if publisher != NONE {
+            self.publishers[publisher].session = session;
+            self.publishers[publisher].run = AckRun::default();
+        }
+    }
+
+    /// Highest accepted id and settled ids of the session's instance, for `Welcome`.
+    pub(super) fn publisher_standing(&self, session: u32) -> (u64, Option<Settled>) {
+        match self.sessions[session].publisher {
+            NONE => (0, None),
+            publisher => {
+                let entry = &self.publishers[publisher];
+                (entry.highest, Some(entry.settled))
+            }
+        }
+    }
+
+    /// A publish is on the disk and numbered.
+    pub(super) fn on_durable(&mut self, pending: &PendingAck) {
+        let entry = &mut self.publishers[pending.publisher];
+        entry.settle_durable(pending.class, pending.id);
+        let session = entry.session;
+        if session == NONE {
+            return;
+        }
+        let record = &mut self.sessions[session];
+        if !pending.acked && record.epoch == pending.session_epoch {
+            record.credit.give_back(pending.class);
+        }
+        if record.is_attached() {
+            if pending.acked {
+                self.touch(pending.publisher);
+            } else {
+                self.acknowledge(pending.publisher, pending.class, pending.id, pending.level);
+            }
+        }
+    }
+
+    /// Adds one acknowledgement to the publisher's run.
+    pub(super) fn acknowledge(&mut self, publisher: u32, class: Priority, id: u64, level: u8) {
+        self.counters.publishes_acked.add(class, 1);
+        let status = wire::PublishStatus::Accepted.0;
+        let run = &mut self.publishers[publisher].run;
+        if run.extend(id, level, status) {
+            return self.touch(publisher);
+        }
+        self.flush_run(publisher);
+        self.publishers[publisher].run = AckRun { first: id, count: 1, level, status };
+        self.touch(publisher);
+    }
+
+    fn touch(&mut self, publisher: u32) {
+        let entry = &mut self.publishers[publisher];
+        if !entry.touched {
+            entry.touched = true;
+            self.journal.touched.push(publisher);
+        }
+    }
+
+    /// Sends the acknowledgements of this batch.
+    pub(super) fn send_acks(&mut self) {
+        while let Some(publisher) = self.journal.touched.pop() {
+            self.publishers[publisher].touched = false;
+            self.flush_run(publisher);
+        }
+    }
+
+    fn flush_run(&mut self, publisher: u32) {
+        let entry = &mut self.publishers[publisher];
+        let run = std::mem::take(&mut entry.run);
+        let (session, settled) = (entry.session, entry.settled);
+        if session == NONE || run.count == 0 {
+            return;
+        }
+        let connection = self.sessions[session].connection;
+        if connection == NONE {
+            return;
+        }
+        let mut encoder = self.take_encoder();
+        let frame = encoder.publish_ack(&PublishAckFields {
+            client_message_id: run.first,
+            count: run.count,
+            status: wire::PublishStatus(run.status),
+            level: wire::AckLevel(run.level),
+            degraded: false,
+            position: None,
+            settled_through: Some(settled),
+            code: 0,
+            retry_after_ms: 0,
+        });
+        self.queue_frame(connection, frame);
+        self.encoder = Some(encoder);
+    }
+
+    /// Answers an id that was accepted before: at once if it is settled, else with the
+    /// acknowledgement that is still to come.
+    pub(super) fn answer_repeat(
+        &mut self,
+        connection: u32,
+        publisher: u32,
+        class: Priority,
+        id: u64,
+    ) {
+        self.counters.publishes_repeated.add(class, 1);
+        let entry = &self.publishers[publisher];
+        if entry.is_pending(class, id) {
+            return;
+        }
+        let settled = entry.settled;
+        let mut encoder = self.take_encoder();
+        let frame = encoder.publish_ack(&PublishAckFields {
+            client_message_id: id,
+            count: 1,
+            status: wire::PublishStatus::Duplicate,
+            level: wire::AckLevel::Local,
+            degraded: false,
+            position: None,
+            settled_through: Some(settled),
+            code: 0,
+            retry_after_ms: 0,
+        });
+        self.queue_frame(connection, frame);
+        self.encoder = Some(encoder);
+    }
+
+    /// Refuses a publish; nothing of it was kept.
+    pub(super) fn refuse(&mut self, connection: u32, id: u64, refusal: Refusal) {
+        self.counters.refusals.add(refusal.code);
+        let mut encoder = self.take_encoder();
+        let frame = encoder.publish_ack(&PublishAckFields {
+            client_message_id: id,
+            count: 1,
+            status: wire::PublishStatus::Refused,
+            level: wire::AckLevel::Default,
+            degraded: false,
+            position: None,
+            settled_through: None,
+            code: refusal.code.number(),
+            retry_after_ms: refusal.retry_after_ms,
+        });
+        self.queue_frame(connection, frame);
+        self.encoder = Some(encoder);
+    }
+}

@@ -1,0 +1,295 @@
+//! Building shards and starting their threads.
+//!
+//! Purpose: everything of a node that shards need is made here on the main thread
+//! and moved to where it runs: lanes, the journal-files thread, then one pinned
+//! executor for each shard, which makes its ring on its own thread.
+//!
+//! Runs on: the main thread, then each shard.
+
+use std::collections::{HashMap, VecDeque};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{mpsc, Arc};
+
+use interlink_protocol::namespace::{NamespacePolicy, Namespaces};
+use interlink_protocol::registry::Registry;
+use interlink_relay::journal::Journal;
+use interlink_uring::{EdgeRing, Kernel, RingConfig};
+use super::listener_temp as listener;
+
+use super::clock::Clock;
+use super::connections::Connections;
+use super::files::FilesLink;
+use super::journal::ShardJournal;
+use super::limits::ShardLimits;
+use super::logs::Logs;
+use super::mesh::{Mesh, Message};
+use super::{driver, Shard, Shared};
+use crate::config::{AckLevel, Config, NamespaceSettings};
+use crate::exit::{CommandError, Exit};
+use crate::files_thread::{FilesThread, Recovered};
+use crate::lanes::{self, Port};
+use crate::memory::{MemoryError, Slab};
+use crate::server::{NodeEvent, Phase, ShardPlan, ShardSet};
+use crate::telemetry::{Counters, ShardCounters};
+use crate::wheel::Wheel;
+
+/// Channels that a shard may know for each session it may have: its own inbox and alerts, and
+/// shared ones.
+const CHANNELS_PER_SESSION: usize = 4;
+/// Subscriptions that a shard plans for, for each session.
+const SUBSCRIPTIONS_PER_SESSION: usize = 16;
+/// Channels that may have recent events at one time, for each session.
+const LOGS_PER_SESSION: usize = 2;
+
+/// What one shard is made of.
+pub struct ShardParts {
+    /// Number of the shard.
+    pub id: u16,
+    /// Shards of the node.
+    pub shards: u16,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What the shards share.
+    pub shared: Arc<Shared>,
+    /// Where the scraper reads.
+    pub counters: Arc<ShardCounters>,
+    /// Its end of the lanes.
+    pub port: Port<Message>,
+    /// Its link to the journal-files thread.
+    pub files: FilesLink,
+    /// Its journal.
+    pub journal: Journal,
+    /// What it takes over from earlier boots.
+    pub recovered: Recovered,
+}
+
+impl Shard {
+    /// A shard with empty tables and what was recovered for it.
+    ///
+    /// # Errors
+    /// When the address space for its tables is refused.
+    pub fn new(parts: ShardParts, now_ns: u64) -> Result<Self, MemoryError> {
+        let limits = ShardLimits::of(&parts.config);
+        let sessions = limits.max_sessions;
+        let rings = &parts.config.rings;
+        let log_bytes = parts.config.limits.channel_log_bytes_per_shard.0 as usize;
+        let partial_bytes = parts.config.limits.partial_bytes_per_shard.0 as usize;
+        let connections = Connections::new(rings.rings_max, rings.slots_per_ring)?;
+        let wheel = Wheel::new(connections.capacity(), 1)?;
+        let shard = Self {
+            id: parts.id,
+            shards: parts.shards,
+            shared: parts.shared,
+            clock: Clock::new(now_ns),
+            random: super::random::Random::from_system(),
+            counters: Counters::default(),
+            published_counters: parts.counters,
+            accepts_wanted: 0,
+            accept_rests_until_ms: 0,
+            handshakes: Default::default(),
+            handshake_outcomes: Vec::new(),
+            arrivals: Default::default(),
+            install_outcomes: Vec::new(),
+            partials: super::partials::Partials::new(partial_bytes),
+            deferred: Vec::new(),
+            connections,
+            open_connections: 0,
+            sessions: Slab::new(sessions)?,
+            users: Slab::new(sessions)?,
+            publishers: Slab::new(sessions)?,
+            subscriptions: Slab::new(sessions * SUBSCRIPTIONS_PER_SESSION)?,
+            channels: Slab::new(sessions * CHANNELS_PER_SESSION)?,
+            members: Default::default(),
+            tables: Default::default(),
+            interest: HashMap::new(),
+            cursors: Default::default(),
+            sweep: Default::default(),
+            journal: ShardJournal::new(parts.journal),
+            files: parts.files,
+            mesh: Mesh::new(parts.port, parts.shards),
+            unplaced: VecDeque::new(),
+            logs: Logs::new(sessions * LOGS_PER_SESSION, log_bytes)?,
+            dirty: Default::default(),
+            behind: HashMap::new(),
+            lagging: HashMap::new(),
+            encoder: None,
+            queues: Default::default(),
+            ready: VecDeque::new(),
+            transmit: Default::default(),
+            wheel,
+            due: Vec::new(),
+            lingering: VecDeque::new(),
+            closing: VecDeque::new(),
+            absent: VecDeque::new(),
+            unfinished_messages: VecDeque::new(),
+            blocked: VecDeque::new(),
+            retries: VecDeque::new(),
+            stopping: false,
+            stop_deadline_ms: 0,
+            limits,
+        };
+        Ok(shard)
+    }
+
+    /// Lets other threads wake this one.
+    pub(super) fn attach_doorbell(&self, ring: &EdgeRing) -> std::io::Result<()> {
+        self.mesh.attach(ring.wake_descriptor())
+    }
+}
+
+/// Starts the shards of a node; returns when each of them listens.
+///
+/// # Errors
+/// When the address is taken, the kernel lacks a feature, or a thread does not start.
+pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
+    let shards = plan.counters.len() as u16;
+    listener::probe_free(plan.client_address)
+        .map_err(|error| CommandError::new(Exit::Address, error))?;
+    plan.node.advance(Phase::Recovering);
+    let (mut files, recovered) = FilesThread::open(&plan, shards)?;
+    let shared = Arc::new(Shared {
+        verifier: Arc::clone(&plan.verifier),
+        namespaces: namespaces(&plan.config)?,
+        registry: Registry::core(),
+        epoch: recovered.epoch,
+        unfinished_handshakes: AtomicUsize::new(0),
+        stop: AtomicBool::new(false),
+    });
+    let ports = lanes::mesh::<Message>(usize::from(shards))
+        .map_err(|error| CommandError::new(Exit::Config, error))?;
+    let processors = driver::allowed_processors();
+    let (listening, ready) = mpsc::channel();
+    let mut joins: Vec<Box<dyn FnOnce()>> = Vec::new();
+    for ((id, port), recovered) in (0..shards).zip(ports).zip(recovered.shards) {
+        let parts = ShardParts {
+            id,
+            shards,
+            config: Arc::clone(&plan.config),
+            shared: Arc::clone(&shared),
+            counters: Arc::clone(&plan.counters[usize::from(id)]),
+            port,
+            files: files.link(id),
+            journal: files.journal(id)?,
+            recovered,
+        };
+        let processor = processors[usize::from(id) % processors.len()];
+        joins.push(start_shard(&plan, parts, processor, listening.clone())?);
+    }
+    drop(listening);
+    let join_files = files.start()?;
+    for _ in 0..shards {
+        ready.recv().unwrap_or_else(|_| Err("a shard ended at its start".to_owned())).map_err(
+            |error| {
+                CommandError::new(Exit::Host, error)
+                    .cure("see the message; `interlink-edge config print` shows the limits in use")
+            },
+        )?;
+    }
+    // The files thread ends with the last shard's link.
+    if let Some(last) = joins.pop() {
+        joins.push(Box::new(move || {
+            last();
+            join_files();
+        }));
+    }
+    let stop = move || shared.stop.store(true, Ordering::Relaxed);
+    Ok(ShardSet::new(stop, joins))
+}
+
+type Listening = mpsc::Sender<Result<(), String>>;
+
+fn start_shard(
+    plan: &ShardPlan,
+    parts: ShardParts,
+    processor: usize,
+    listening: Listening,
+) -> Result<Box<dyn FnOnce()>, CommandError> {
+    let id = parts.id;
+    let socket = listener::bind_reuse_port(plan.client_address, &listener_options(&plan.config))
+        .map_err(|error| CommandError::new(Exit::Address, error))?;
+    let events = plan.events.clone();
+    let build = move || build_shard(parts, socket, &listening);
+    let ended = move |outcome: anyhow::Result<()>| {
+        let error = outcome.err().map(|error| format!("{error:#}"));
+        // The main thread may have stopped waiting.
+        let _ = events.send(NodeEvent::ShardEnded { shard: usize::from(id), error });
+    };
+    let handle = driver::spawn(&format!("shard-{id}"), processor, build, ended)
+        .map_err(|error| CommandError::new(Exit::Host, error))?;
+    Ok(Box::new(move || drop(handle.join())))
+}
+
+fn build_shard(
+    parts: ShardParts,
+    socket: OwnedFd,
+    listening: &Listening,
+) -> anyhow::Result<(Shard, EdgeRing)> {
+    let built = (|| {
+        let mut ring = EdgeRing::new(ring_config(&parts.config))?;
+        ring.add_listener(socket);
+        let shard = Shard::new(parts, driver::monotonic_ns())?;
+        shard.attach_doorbell(&ring)?;
+        anyhow::Ok((shard, ring))
+    })();
+    let outcome = built.as_ref().map(|_| ()).map_err(|error| format!("{error:#}"));
+    let _ = listening.send(outcome);
+    built
+}
+
+fn ring_config(config: &Config) -> RingConfig {
+    let rings = &config.rings;
+    let defaults = RingConfig::default();
+    RingConfig {
+        rings_at_start: rings.rings_at_start as usize,
+        rings_max: rings.rings_max as usize,
+        slots_per_ring: rings.slots_per_ring.min(defaults.slots_per_ring),
+        buffers: rings.buffers as u16,
+        first_ring_buffers: rings.first_ring_buffers as u16,
+        ..defaults
+    }
+}
+
+fn listener_options(config: &Config) -> listener::ListenerOptions {
+    listener::ListenerOptions {
+        backlog: config.listen.backlog as i32,
+        user_timeout: config.limits.write_timeout,
+        ..listener::ListenerOptions::default()
+    }
+}
+
+/// Overrides of one namespace.
+fn apply(settings: &NamespaceSettings, policy: &mut NamespacePolicy) {
+    if let Some(level) = settings.ack_level {
+        policy.ack_level = match level {
+            AckLevel::Accepted => interlink_wire::AckLevel::Accepted,
+            AckLevel::Local => interlink_wire::AckLevel::Local,
+        };
+    }
+    if let Some(events) = settings.history_events {
+        policy.history_events = events;
+    }
+    if let Some(age) = settings.history_age {
+        policy.history_age_s = age.as_secs().min(u64::from(u32::MAX)) as u32;
+    }
+    if let Some(bytes) = settings.payload_bytes {
+        policy.payload_bytes = bytes.0.min(u64::from(u32::MAX)) as u32;
+    }
+    if let Some(allowed) = settings.opaque_allowed {
+        policy.opaque_allowed = allowed;
+    }
+    if let Some(conflated) = settings.conflated {
+        policy.conflated = conflated;
+    }
+}
+
+/// The namespace table with the configuration's overrides.
+fn namespaces(config: &Config) -> Result<Namespaces, CommandError> {
+    let mut policies: Vec<_> = Namespaces::defaults().iter().cloned().collect();
+    for policy in &mut policies {
+        if let Some(settings) = config.namespaces.get(&policy.name) {
+            apply(settings, policy);
+        }
+    }
+    Namespaces::new(policies).map_err(|error| CommandError::new(Exit::Config, error))
+}

@@ -1,0 +1,103 @@
+//! One turn of a shard: what arrived in, what is due out, within a budget.
+//!
+//! Purpose: the loop's body, readable in one sitting. A turn takes at most
+//! [`EVENTS_PER_TURN`] completions, one portion of each lane, what the wheel and
+//! the queues of deadlines hold, and sends at most one batch a priority round.
+//!
+//! Invariants: bytes of a completion are used up before the turn ends; nothing
+//! waits on another thread; the kernel is entered once for what was queued, and
+//! once for each batch of sends.
+//!
+//! Thread: the shard.
+
+use interlink_uring::driver::{Next, Turn};
+use interlink_uring::{EndReason, Event, Kernel, SocketId};
+
+use super::Shard;
+
+/// Completions that one turn takes before it lets sends go out.
+pub const EVENTS_PER_TURN: usize = 64;
+/// Sends that one turn makes.
+pub const SENDS_PER_TURN: usize = 32;
+/// Longest sleep, so that counters and liveness move on an idle shard.
+const SLEEP_MAX_NS: u64 = 500_000_000;
+
+impl Turn for Shard {
+    fn turn(&mut self, kernel: &mut impl Kernel, now_ns: u64) -> Next {
+        self.clock.advance(now_ns);
+        self.mesh.unpark();
+        let mut busy = self.take_events(kernel);
+        busy |= self.take_lane_entries();
+        self.take_file_replies();
+        self.take_due();
+        busy |= self.install_arrivals(kernel);
+        busy |= self.run_journal(kernel);
+        busy |= self.send_some(kernel);
+        self.close_some(kernel);
+        self.keep_accepting(kernel);
+        self.ring_doorbells();
+        self.publish_counters(kernel);
+        self.next_step(busy)
+    }
+}
+
+impl Shard {
+    fn take_events<K: Kernel>(&mut self, kernel: &mut K) -> bool {
+        for taken in 0..EVENTS_PER_TURN {
+            let Some(event) = kernel.next_event() else {
+                return taken > 0;
+            };
+            self.on_event(kernel, event);
+        }
+        true
+    }
+
+    fn on_event<K: Kernel>(&mut self, kernel: &mut K, event: Event) {
+        match event {
+            Event::Received { socket, bytes } => {
+                if let Some(connection) = self.connection_of(socket) {
+                    self.on_bytes(connection, kernel.bytes_mut(&bytes));
+                }
+            }
+            Event::HandshakeReceived { handshake, bytes } => {
+                self.on_handshake_bytes(handshake, kernel.bytes_mut(&bytes));
+                self.advance_handshakes(kernel);
+            }
+            Event::Accepted { descriptor, peer, .. } => self.on_accepted(kernel, descriptor, peer),
+            Event::AcceptFailed { errno, .. } => self.on_accept_failed(errno),
+            Event::ReceiveEnded { socket, reason } => self.on_receive_ended(socket, reason),
+            Event::HandshakeEnded { handshake, .. } => self.drop_handshake(handshake),
+            Event::Writable { socket } => self.on_writable(socket),
+            Event::Closed { socket } => self.on_closed(socket),
+            Event::Written { token, result, buffer } => self.on_written(token, result, buffer),
+            Event::Synced { token, result } => self.on_synced(token, result),
+            Event::Timer => {}
+        }
+    }
+
+    fn on_receive_ended(&mut self, socket: SocketId, reason: EndReason) {
+        let Some(connection) = self.connection_of(socket) else {
+            return;
+        };
+        self.connections[connection].clear(super::connection::RECEIVING);
+        match reason {
+            EndReason::Stopped => {}
+            EndReason::Closed | EndReason::Failed(_) => self.close_lost(connection),
+        }
+    }
+
+    fn next_step(&mut self, busy: bool) -> Next {
+        if self.is_stopped() {
+            return Next::Stop;
+        }
+        if busy || self.has_work() {
+            return Next::Again;
+        }
+        if !self.mesh.park() {
+            return Next::Again;
+        }
+        self.counters.sleeps += 1;
+        let limit = self.clock.now_ns + SLEEP_MAX_NS;
+        Next::SleepUntil(Some(self.next_deadline_ns().map_or(limit, |at| at.min(limit))))
+    }
+}
