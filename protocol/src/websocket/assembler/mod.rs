@@ -1,6 +1,6 @@
 //! Fragments into messages, within limits (RFC 6455 section 5.4).
 //!
-//! Two parts. [`Progress`] is what a connection must remember while a message is open: 8 bytes
+//! Two parts. `Progress` is what a connection must remember while a message is open: 8 bytes
 //! of counters inside the [`super::Reader`], checked when a header arrives and before a byte is
 //! kept. [`Assembler`] joins the bytes in a growing buffer, for callers that own one: the client
 //! SDK, the load generator and the conformance server. An edge session joins them in a block of
