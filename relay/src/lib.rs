@@ -10,8 +10,13 @@
 #![forbid(unsafe_code)]
 
 pub mod backplane;
+mod bytes;
 pub mod dedupe;
+pub mod files;
+mod index;
 pub mod journal;
 pub mod limits;
 pub mod record;
 pub mod recovery;
+#[cfg(test)]
+mod testing;

@@ -88,6 +88,34 @@ pub const DEDUPE_PUBLISHERS_MAX: usize = 512 * 1024;
 /// Windows compared when one has to go; eight find a quiet one with near certainty.
 pub const DEDUPE_EVICTION_CANDIDATES: usize = 8;
 
+/// Bytes that the index of a growing segment reads at a time.
+pub const INDEX_READ_BYTES: usize = 1024 * 1024;
+
+/// Retained journal of a node by default.
+pub const RETENTION_BYTES_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;
+
+/// Retained time by default, seconds.
+pub const RETENTION_S_DEFAULT: u64 = 24 * 3600;
+
+/// Pre-written segments kept free; one second of a full load's 60 MB/s.
+pub const POOL_SEGMENTS_DEFAULT: usize = 4;
+
+/// Recent events of a channel that a start hands over: what the owner keeps in memory.
+pub const RECENT_EVENTS_MAX: usize = 256;
+
+/// Bytes of the newest segments that a start reads for recent events.
+pub const RECENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A mark stands in a block that was sealed at most this long before the files side has
+/// seen everything older; covers stalled disks.
+pub const MARK_SLACK_US: u64 = 120_000_000;
+
+/// Most events of a page of history.
+pub const HISTORY_EVENTS_MAX: usize = 1_000;
+
+/// Most bytes of frames in a page of history.
+pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 const _: () = assert!(BLOCK_BYTES_TARGET.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(BLOCK_BYTES_MAX.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(

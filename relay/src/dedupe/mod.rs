@@ -32,6 +32,7 @@ use crate::limits::{
     DEDUPE_PUBLISHERS_MAX, DEDUPE_WINDOW_IDS,
 };
 pub use publisher::PublisherWindow;
+pub(crate) use window::fingerprint;
 pub use window::ClassWindow;
 
 const _: () = assert!(DEDUPE_WINDOW_IDS <= u16::MAX as usize);

@@ -187,6 +187,7 @@ impl ClassWindow {
     }
 }
 
-fn fingerprint(payload_hash: u64) -> u32 {
+/// What a window keeps of a payload's hash.
+pub(crate) fn fingerprint(payload_hash: u64) -> u32 {
     (payload_hash ^ payload_hash >> 32) as u32
 }

@@ -16,6 +16,7 @@
 use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
+use crate::bytes::Fields;
 use crate::record::{Mark, Placement, RecordRef, Sequence};
 
 /// Bytes before the body of every entry.
@@ -125,9 +126,7 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(usize, EntryBody<'_>)> {
     let header = bytes.get(..ENTRY_HEADER_BYTES)?;
     let length = u32::from_le_bytes(header[..4].try_into().ok()?) as usize;
     let entry = bytes.get(..length)?;
-    let mut body = Reader {
-        bytes: entry.get(ENTRY_HEADER_BYTES..)?,
-    };
+    let mut body = Fields::new(entry.get(ENTRY_HEADER_BYTES..)?);
     let body = match header[4] {
         TAG_RECORD => EntryBody::Record(read_record(header[5], header[6], &mut body)?),
         TAG_MARK => EntryBody::Mark(read_mark(&mut body)?),
@@ -136,19 +135,18 @@ pub(crate) fn read_entry(bytes: &[u8]) -> Option<(usize, EntryBody<'_>)> {
     Some((length, body))
 }
 
-fn read_record<'a>(class: u8, flags: u8, body: &mut Reader<'a>) -> Option<RecordRef<'a>> {
+fn read_record<'a>(class: u8, flags: u8, body: &mut Fields<'a>) -> Option<RecordRef<'a>> {
     let record = RecordId(body.u128()?);
     let instance = InstanceId(body.u128()?);
     let client_message_id = body.u64()?;
     let payload_hash = body.u64()?;
     let accepted_at_us = body.u64()?;
     let placement = if flags & FLAG_PLACED != 0 {
-        Some(body.placement()?)
+        Some(read_placement(body)?)
     } else {
         None
     };
-    let name_bytes = body.u16()? as usize;
-    let channel = std::str::from_utf8(body.take(name_bytes)?).ok()?;
+    let channel = body.text()?;
     Some(RecordRef {
         class: Priority::from_index(usize::from(class))?,
         record,
@@ -158,19 +156,31 @@ fn read_record<'a>(class: u8, flags: u8, body: &mut Reader<'a>) -> Option<Record
         accepted_at_us,
         channel,
         placement,
-        frame: body.bytes,
+        frame: body.rest(),
     })
 }
 
-fn read_mark(body: &mut Reader<'_>) -> Option<Mark> {
+fn read_mark(body: &mut Fields<'_>) -> Option<Mark> {
     let record = RecordId(body.u128()?);
     let channel_hash = body.u64()?;
-    let placement = body.placement()?;
+    let placement = read_placement(body)?;
     Some(Mark {
         record,
         channel_hash,
         position: placement.position,
         previous_chain: placement.previous_chain,
+    })
+}
+
+fn read_placement(body: &mut Fields<'_>) -> Option<Placement> {
+    let position = Position {
+        epoch: body.u64()?,
+        offset: body.u64()?,
+        chain: body.u64()?,
+    };
+    Some(Placement {
+        position,
+        previous_chain: body.u64()?,
     })
 }
 
@@ -191,42 +201,5 @@ impl Cursor<'_> {
         self.put(&placement.position.offset.to_le_bytes());
         self.put(&placement.position.chain.to_le_bytes());
         self.put(&placement.previous_chain.to_le_bytes());
-    }
-}
-
-/// Reads little-endian fields one after the other; every read may find the end.
-struct Reader<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.bytes.split_at_checked(count)?;
-        self.bytes = rest;
-        Some(taken)
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_le_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    fn u128(&mut self) -> Option<u128> {
-        Some(u128::from_le_bytes(self.take(16)?.try_into().ok()?))
-    }
-
-    fn placement(&mut self) -> Option<Placement> {
-        let position = Position {
-            epoch: self.u64()?,
-            offset: self.u64()?,
-            chain: self.u64()?,
-        };
-        Some(Placement {
-            position,
-            previous_chain: self.u64()?,
-        })
     }
 }

@@ -14,6 +14,8 @@ use crate::record::{Sequence, StreamId};
 pub struct SegmentReader<'a> {
     stream: StreamId,
     segment: u32,
+    /// Offset in the segment of the first byte.
+    base: u32,
     bytes: &'a [u8],
 }
 
@@ -30,9 +32,15 @@ pub struct SegmentBlock<'a> {
 impl<'a> SegmentReader<'a> {
     /// A reader of `bytes`, the content of segment `segment` of `stream` from offset 0.
     pub fn new(stream: StreamId, segment: u32, bytes: &'a [u8]) -> Self {
+        Self::at(stream, segment, 0, bytes)
+    }
+
+    /// A reader of the part of a segment that starts at offset `base`.
+    pub fn at(stream: StreamId, segment: u32, base: u32, bytes: &'a [u8]) -> Self {
         Self {
             stream,
             segment,
+            base,
             bytes,
         }
     }
@@ -54,8 +62,9 @@ impl<'a> SegmentReader<'a> {
     /// The first whole block at or after `offset`, wherever it is; for looking behind a
     /// break.
     pub fn next_block_after_break(&self, offset: u32) -> Option<SegmentBlock<'a>> {
+        let end = self.base as usize + self.bytes.len();
         let mut at = (offset as usize).next_multiple_of(BLOCK_ALIGN);
-        while at < self.bytes.len() {
+        while at < end {
             if let Ok(block) = self.block_at(at as u32) {
                 return Some(block);
             }
@@ -70,7 +79,10 @@ impl<'a> SegmentReader<'a> {
             segment: self.segment,
             offset,
         };
-        let bytes = self.bytes.get(offset as usize..).unwrap_or_default();
+        let start = offset.checked_sub(self.base).map(|start| start as usize);
+        let bytes = start
+            .and_then(|start| self.bytes.get(start..))
+            .unwrap_or_default();
         match block::find(bytes, &place) {
             Found::Block(header) => Ok(SegmentBlock {
                 offset,

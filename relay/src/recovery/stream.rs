@@ -130,8 +130,10 @@ impl StreamScan {
         });
     }
 
-    /// Adds a segment by its bytes, from offset 0.
-    pub fn add_segment(&mut self, segment: u32, bytes: &[u8]) {
+    /// Adds a segment by its bytes, from offset 0; returns how many blocks of this log it
+    /// holds, a broken one included.
+    pub fn add_segment(&mut self, segment: u32, bytes: &[u8]) -> usize {
+        let before = self.candidates.len();
         let reader = SegmentReader::new(self.stream, segment, bytes);
         let mut blocks = reader.blocks(0);
         let mut end = Sequence::NONE;
@@ -153,6 +155,7 @@ impl StreamScan {
             broken,
             end,
         });
+        self.candidates.len() - before + usize::from(broken)
     }
 
     /// Judges what was added.

@@ -1,0 +1,366 @@
+//! The files of a node's journal: everything that blocks.
+//!
+//! Purpose: segments are made before a shard needs them, indexed while they grow, kept for
+//! their time, recycled afterwards, and read for history. At start the same module recovers
+//! what earlier boots left.
+//!
+//! Invariants:
+//! - One process has a journal open, by a lock that the kernel releases with the process.
+//! - A name that a shard was told about is durable in its directory.
+//! - A segment goes only when it is sealed, retention has passed it, no consumer needs it,
+//!   and, for earlier boots, [`JournalFiles::release_recovered`] was called.
+//!
+//! Limits: [`FilesConfig`]. Runs on: the main thread until the shards start, then a thread
+//! of its own named `journal-files`.
+
+mod boot;
+pub(crate) mod catalog;
+mod error;
+mod history;
+pub(crate) mod layout;
+mod pool;
+mod retention;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use interlink_protocol::ids::RecordId;
+
+pub use boot::Boot;
+pub use error::FilesError;
+pub use history::{Gap, HistoryPage};
+pub use layout::SegmentKey;
+
+use crate::index::sidecar;
+use crate::index::{ChannelFilter, SegmentIndex};
+use crate::journal::{EntryBody, SealedSegment};
+use crate::limits::{
+    MARK_SLACK_US, POOL_SEGMENTS_DEFAULT, RETENTION_BYTES_DEFAULT, RETENTION_S_DEFAULT,
+    SEGMENT_BYTES_DEFAULT,
+};
+use crate::record::{Kind, SegmentId, StreamId};
+use crate::recovery::build::Build;
+use crate::recovery::scan::Scan;
+use crate::recovery::RecoveredNode;
+use catalog::{Catalog, Growing, SegmentFile};
+use layout::{
+    create_directory, segment_path, shard_directory, sidecar_path, sync_directory, Layout,
+};
+use pool::Pool;
+
+/// Settings of the files side.
+#[derive(Clone, Debug)]
+pub struct FilesConfig {
+    /// The journal's directory; made when missing.
+    pub directory: PathBuf,
+    /// Shards of this boot.
+    pub shards: u16,
+    /// Size of new segments, the same as in [`crate::journal::JournalConfig`].
+    pub segment_bytes: u32,
+    /// Sealed segments beyond this go, oldest first.
+    pub retention_bytes: u64,
+    /// Sealed segments older than this go, seconds.
+    pub retention_s: u64,
+    /// Pre-written segments kept free.
+    pub pool_segments: usize,
+    /// Boot identity of the operating system; asked of the kernel when absent.
+    pub system_boot: Option<String>,
+}
+
+impl FilesConfig {
+    /// The defaults for a journal in `directory`.
+    pub fn new(directory: &Path, shards: u16) -> Self {
+        Self {
+            directory: directory.to_path_buf(),
+            shards,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            retention_bytes: RETENTION_BYTES_DEFAULT,
+            retention_s: RETENTION_S_DEFAULT,
+            pool_segments: POOL_SEGMENTS_DEFAULT,
+            system_boot: None,
+        }
+    }
+}
+
+/// Plain counters and levels.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct FilesCounters {
+    /// Segments handed to shards.
+    pub prepared: u64,
+    /// Segments sealed and indexed.
+    pub sealed: u64,
+    /// Segments that retention removed or recycled.
+    pub retired: u64,
+    /// Blocks or indexes that could not be read.
+    pub damaged: u64,
+    /// Bytes of all segments in boots.
+    pub segment_bytes: u64,
+    /// Bytes of pre-written segments.
+    pub pool_bytes: u64,
+}
+
+/// The files of a node's journal, open and locked.
+#[derive(Debug)]
+pub struct JournalFiles {
+    config: FilesConfig,
+    layout: Layout,
+    _lock: File,
+    node: u128,
+    boot: Boot,
+    pool: Pool,
+    catalog: Catalog,
+    /// Records of this and earlier boots whose mark has not been seen, with the time of
+    /// their block.
+    unresolved: HashMap<RecordId, u64>,
+    /// Marks whose record has not been seen.
+    early_marks: HashSet<RecordId>,
+    /// Records that earlier boots left without a position, until their copy is seen.
+    handed_over: HashSet<RecordId>,
+    /// Earlier boots may go.
+    released: bool,
+    /// First segment that a consumer still needs, by shard and kind.
+    needed_from: HashMap<(u16, Kind), SegmentKey>,
+    counters: FilesCounters,
+}
+
+impl JournalFiles {
+    /// Opens a journal, recovers earlier boots and begins a new one. `now_us` is the time
+    /// since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`FilesError`]: nothing was lost, and the same start can be tried again.
+    pub fn open(config: FilesConfig, now_us: u64) -> Result<(Self, RecoveredNode), FilesError> {
+        let layout = Layout::new(&config.directory);
+        for directory in [layout.root().to_path_buf(), layout.boots(), layout.pool()] {
+            create_directory(&directory)?;
+        }
+        let lock = boot::lock(&layout)?;
+        sync_directory(layout.root())?;
+        let node = boot::node_identity(&layout)?;
+        let system = match &config.system_boot {
+            Some(system) => system.clone(),
+            None => boot::system_boot()?,
+        };
+        let boots = Boot::list(&layout)?;
+        let mut scan = Scan::default();
+        for boot in &boots {
+            scan.add_boot(boot)?;
+        }
+        let recovered = Build::new(&boots, &system, now_us).run(&mut scan)?;
+        let mut pool = Pool::open(&layout, config.segment_bytes, config.pool_segments)?;
+        for (_, file) in &scan.empty {
+            pool.recycle(&file.path, true)?;
+        }
+        let number = boots.last().map_or(1, |boot| boot.number + 1);
+        let boot = Boot::create(&layout, number, &system, config.shards)?;
+        let unmarked = recovered.unmarked.iter().map(|record| record.record);
+        let mut files = Self {
+            config,
+            layout,
+            _lock: lock,
+            node,
+            boot,
+            pool,
+            catalog: Catalog {
+                files: scan.files,
+                growing: HashMap::new(),
+            },
+            unresolved: unmarked.clone().map(|record| (record, 0)).collect(),
+            early_marks: HashSet::new(),
+            handed_over: unmarked.collect(),
+            released: recovered.unmarked.is_empty(),
+            needed_from: HashMap::new(),
+            counters: FilesCounters::default(),
+        };
+        files.remove_empty_boots()?;
+        Ok((files, recovered))
+    }
+
+    /// The boot that began with this start; its id goes into [`crate::journal::JournalConfig`].
+    pub fn boot(&self) -> &Boot {
+        &self.boot
+    }
+
+    /// Identity of the node, the same for all its boots.
+    pub fn node(&self) -> u128 {
+        self.node
+    }
+
+    /// Makes the segment that a shard's journal asked for and opens it for reading and
+    /// writing. Blocks for a rename and a directory sync, or for writing a whole segment
+    /// when none is free.
+    pub fn prepare(&mut self, shard: u16, segment: SegmentId) -> Result<File, FilesError> {
+        let directory = shard_directory(&self.boot.path, shard);
+        let path = segment_path(&directory, segment);
+        let file = self.pool.take(&path)?;
+        let reading = file
+            .try_clone()
+            .map_err(FilesError::access("open", &path))?;
+        let stream = StreamId {
+            boot: self.boot.id,
+            shard,
+            kind: segment.kind,
+        };
+        let key = SegmentKey {
+            boot: self.boot.number,
+            shard,
+            id: segment,
+        };
+        self.catalog.files.insert(
+            key,
+            SegmentFile {
+                stream,
+                path,
+                bytes: u64::from(self.config.segment_bytes),
+                last_us: 0,
+                sealed: false,
+                poisoned: false,
+                damaged: false,
+                channels: ChannelFilter::default(),
+                checked: false,
+            },
+        );
+        let index = SegmentIndex::new(stream, segment.number);
+        self.catalog
+            .growing
+            .insert(key, Growing::new(reading, index));
+        self.counters.prepared += 1;
+        Ok(file)
+    }
+
+    /// Takes note that a shard's journal has left a segment for good: it is indexed to its
+    /// end, and from then on subject to retention.
+    pub fn retire(&mut self, shard: u16, sealed: SealedSegment) -> Result<(), FilesError> {
+        let key = SegmentKey {
+            boot: self.boot.number,
+            shard,
+            id: sealed.segment,
+        };
+        // Marks of records in this segment are in others; they are read up to here first.
+        let seen_us = self.index_growing()?;
+        let Some(file) = self.catalog.files.get_mut(&key) else {
+            return Ok(());
+        };
+        file.sealed = true;
+        file.poisoned |= sealed.poisoned;
+        self.counters.sealed += 1;
+        let Some(growing) = self.catalog.growing.get_mut(&key) else {
+            return Ok(());
+        };
+        if growing.index.length != sealed.length {
+            self.counters.damaged += 1;
+            return Ok(());
+        }
+        growing.finish();
+        if sealed.poisoned {
+            // Part of it may never have reached the disk: it stays without a sidecar, so
+            // that a start judges its bytes.
+            return Ok(());
+        }
+        growing.index.sort();
+        let oldest = self.unresolved.values().min().copied().unwrap_or(seen_us);
+        let resolved_us = oldest.min(seen_us.saturating_sub(MARK_SLACK_US));
+        let bytes = sidecar::encode(&growing.index, resolved_us, false);
+        layout::write_whole(&sidecar_path(&file.path), &bytes, false)?;
+        file.channels = growing.index.filter();
+        file.checked = true;
+        self.catalog.growing.remove(&key);
+        Ok(())
+    }
+
+    /// Regular work, at least once a second and best every 50 ms: index what was written,
+    /// keep segments ready, remove what has had its time. Says whether more can be done at
+    /// once.
+    pub fn tick(&mut self, now_us: u64) -> Result<bool, FilesError> {
+        self.index_growing()?;
+        let removed = self.apply_retention(now_us)?;
+        let filled = self.pool.refill()?;
+        self.counters.segment_bytes = self.catalog.bytes();
+        self.counters.pool_bytes = self.pool.bytes();
+        Ok(removed || filled)
+    }
+
+    /// Bytes of a shard's segments that retention may not remove: those still written and
+    /// those that a consumer needs. For [`crate::journal::Journal::set_used_bytes`], at
+    /// least once for every segment prepared.
+    pub fn used_bytes(&self, shard: u16) -> u64 {
+        let files = self.catalog.files.iter();
+        let needed = files.filter(|(key, file)| {
+            key.shard == shard
+                && key.boot == self.boot.number
+                && (!file.sealed || self.is_needed(key))
+        });
+        needed.map(|(_, file)| file.bytes).sum()
+    }
+
+    /// Every record of [`RecoveredNode::unmarked`] is durable in the journals of this boot:
+    /// the earlier boots are subject to retention from now on.
+    pub fn release_recovered(&mut self) {
+        self.released = true;
+    }
+
+    /// A consumer has committed everything of a log before `segment`; segments from it on
+    /// stay.
+    pub fn set_needed_from(&mut self, segment: SegmentKey) {
+        self.needed_from
+            .insert((segment.shard, segment.id.kind), segment);
+    }
+
+    /// Counters since the start, and levels as of the last tick.
+    pub fn counters(&self) -> &FilesCounters {
+        &self.counters
+    }
+
+    /// Path of the file of cursors.
+    pub fn cursors_path(&self) -> PathBuf {
+        self.layout.cursors()
+    }
+
+    /// Indexes what was written to growing segments; returns the time of the newest block.
+    fn index_growing(&mut self) -> Result<u64, FilesError> {
+        let mut newest_us = 0;
+        for (key, growing) in &mut self.catalog.growing {
+            let Some(file) = self.catalog.files.get_mut(key) else {
+                continue;
+            };
+            let marks = growing.index.marks.len();
+            let unplaced = growing.index.unplaced.len();
+            let mut resolutions = Vec::new();
+            let handed_over = &self.handed_over;
+            let advanced = growing.advance(|block| {
+                if handed_over.is_empty() {
+                    return;
+                }
+                for entry in block.entries() {
+                    if let EntryBody::Record(record) = entry.body {
+                        if record.placement.is_some() && handed_over.contains(&record.record) {
+                            resolutions.push((record.record, SegmentIndex::resolution(&record)));
+                        }
+                    }
+                }
+            });
+            advanced.map_err(FilesError::access("read", &file.path))?;
+            for (record, mark) in resolutions {
+                self.handed_over.remove(&record);
+                growing.index.marks.extend(mark);
+            }
+            file.last_us = growing.index.last_us;
+            newest_us = newest_us.max(file.last_us);
+            for unplaced in &growing.index.unplaced[unplaced..] {
+                if !self.early_marks.remove(&unplaced.record) {
+                    self.unresolved
+                        .insert(unplaced.record, unplaced.sealed_at_us);
+                }
+            }
+            for mark in &growing.index.marks[marks..] {
+                if self.unresolved.remove(&mark.record).is_none() {
+                    self.early_marks.insert(mark.record);
+                }
+            }
+        }
+        Ok(newest_us)
+    }
+}

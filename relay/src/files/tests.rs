@@ -1,0 +1,319 @@
+//! Starts, stops, crashes and histories over real files.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use interlink_protocol::ids::{InstanceId, Position};
+use interlink_protocol::priority::Priority;
+
+use super::*;
+use crate::dedupe::Verdict;
+use crate::testing::{config, Node, SEGMENT_BYTES};
+
+/// A time that ids and seconds can be made of.
+const NOW_US: u64 = 1_700_000_000_000_000;
+const CLASS: &str = "class.algebra";
+
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+fn segments(node: &Node) -> usize {
+    node.files.catalog.files.len()
+}
+
+#[test]
+fn a_second_process_is_refused_while_the_first_lives() {
+    let directory = temporary();
+    let node = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    let second = JournalFiles::open(config(directory.path(), 1, "s"), NOW_US);
+    assert!(matches!(second, Err(FilesError::Locked { .. })));
+    let identity = node.files.node();
+    drop(node);
+    let again = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    assert_eq!(again.files.node(), identity);
+    assert_eq!(again.files.boot().number, 2);
+}
+
+#[test]
+fn a_killed_process_leaves_tops_events_and_ids() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    let placements: Vec<_> = (0..300)
+        .map(|_| node.publish(0, Priority::P1, CLASS))
+        .collect();
+    let other = node.publish(0, Priority::P3, "report.x");
+    node.settle();
+    let last_id = node.next_id - 1;
+    drop(node);
+
+    let node = Node::start(config(directory.path(), 1, "s"), NOW_US + 1);
+    let recovered = &node.recovered;
+    assert!(!recovered.system_restarted && !recovered.degraded);
+    assert_eq!(recovered.channels.len(), 2);
+    let class = &recovered.channels[0];
+    assert_eq!(&*class.name, CLASS);
+    assert_eq!(class.top, placements[299].position);
+    assert!(class.continues);
+    let events: Vec<_> = class.events.iter().map(|event| event.placement).collect();
+    assert_eq!(events, placements[300 - 256..]);
+    assert_eq!(recovered.channels[1].top, other.position);
+    let window = &recovered.publishers[0].window;
+    assert_eq!(recovered.publishers[0].instance, InstanceId(9));
+    assert_eq!(
+        window.look_up(Priority::P1, last_id, last_id * 7),
+        Verdict::Repeat
+    );
+    assert_eq!(window.look_up(Priority::P1, last_id, 1), Verdict::Conflict);
+    assert_eq!(window.look_up(Priority::P1, last_id + 2, 1), Verdict::New);
+    assert!(recovered.unmarked.is_empty() && recovered.damage.is_empty());
+}
+
+#[test]
+fn epochs_go_on_after_a_kill_and_are_new_after_a_restart_of_the_system() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    let first = node.publish(0, Priority::P1, CLASS).position;
+    drop(node);
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US + 1);
+    let second = node.publish(0, Priority::P1, CLASS);
+    assert_eq!(second.position.epoch, first.epoch);
+    assert_eq!(second.previous_chain, first.chain);
+    drop(node);
+    let mut node = Node::start(config(directory.path(), 1, "t"), NOW_US + 2);
+    assert!(node.recovered.system_restarted);
+    let third = node.publish(0, Priority::P1, CLASS);
+    assert!(third.position.epoch > first.epoch);
+    assert_eq!(third.position.offset, 3);
+    assert_eq!(third.previous_chain, second.position.chain);
+    assert_eq!(
+        node.page(CLASS, first, 10),
+        [2, 3],
+        "the chain holds across epochs"
+    );
+}
+
+#[test]
+fn history_is_read_across_segments_and_boots() {
+    let directory = temporary();
+    let mut tops = Vec::new();
+    for boot in 0..3 {
+        let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US + boot);
+        for _ in 0..400 {
+            tops.push(node.publish(0, Priority::P1, CLASS).position);
+            node.publish(0, Priority::P1, "class.other");
+        }
+        node.files.tick(node.now_us).expect("a tick");
+        assert_eq!(node.page(CLASS, Position::ZERO, 3), [1, 2, 3]);
+        let middle = tops[tops.len() / 2];
+        let all = node.page(CLASS, middle, 1_000);
+        assert_eq!(
+            all,
+            (middle.offset + 1..=tops.len() as u64).collect::<Vec<_>>()
+        );
+        let top = tops[tops.len() - 1];
+        assert_eq!(node.page(CLASS, top, 10), [0; 0]);
+    }
+}
+
+#[test]
+fn a_position_that_was_never_issued_gets_no_history() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    let first = node.publish(0, Priority::P1, CLASS).position;
+    node.publish(0, Priority::P1, CLASS);
+    for wrong in [
+        Position {
+            chain: first.chain ^ 1,
+            ..first
+        },
+        Position { offset: 2, ..first },
+        Position { offset: 7, ..first },
+    ] {
+        let page = node.files.history(CLASS, wrong, 10).expect("readable");
+        assert_eq!(page.gap, Some(Gap::Unknown), "{wrong:?}");
+        assert!(page.events.is_empty());
+    }
+    let page = node
+        .files
+        .history("class.none", first, 10)
+        .expect("readable");
+    assert_eq!(page.gap, Some(Gap::Unknown));
+}
+
+#[test]
+fn retention_removes_the_oldest_segments_and_says_so() {
+    let directory = temporary();
+    let mut settings = config(directory.path(), 1, "s");
+    settings.retention_bytes = 6 * u64::from(SEGMENT_BYTES);
+    let mut node = Node::start(settings, NOW_US);
+    let first = node.publish(0, Priority::P1, CLASS).position;
+    for _ in 0..1_500 {
+        node.publish(0, Priority::P1, CLASS);
+    }
+    assert!(segments(&node) > 7);
+    while node.files.tick(node.now_us).expect("a tick") {}
+    assert!(segments(&node) <= 6);
+    let page = node.files.history(CLASS, first, 10).expect("readable");
+    assert_eq!(page.gap, Some(Gap::Retention));
+    let oldest = node.page(CLASS, Position::ZERO, 5);
+    assert!(oldest[0] > 100 && oldest.len() == 5);
+    assert!(node.files.counters().retired > 0);
+    let top = node.channels[CLASS].top();
+    drop(node);
+    let node = Node::start(config(directory.path(), 1, "s"), NOW_US + 1);
+    assert_eq!(node.recovered.channels[0].top, top, "a log may start late");
+    assert!(node.recovered.damage.is_empty());
+}
+
+#[test]
+fn a_needed_segment_stays_and_counts_as_used() {
+    let directory = temporary();
+    let mut settings = config(directory.path(), 1, "s");
+    settings.retention_bytes = 0;
+    let mut node = Node::start(settings, NOW_US);
+    let id = SegmentId {
+        kind: crate::record::Kind::Urgent,
+        number: 3,
+    };
+    node.files.set_needed_from(SegmentKey {
+        boot: 1,
+        shard: 0,
+        id,
+    });
+    for _ in 0..1_500 {
+        node.publish(0, Priority::P1, CLASS);
+    }
+    let before = node.files.used_bytes(0);
+    while node.files.tick(node.now_us).expect("a tick") {}
+    let numbers: Vec<_> = node
+        .files
+        .catalog
+        .files
+        .keys()
+        .map(|key| key.id.number)
+        .collect();
+    assert_eq!(numbers[0], 3);
+    assert_eq!(node.files.used_bytes(0), before);
+}
+
+#[test]
+fn marks_of_other_shards_give_records_their_positions() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US);
+    for _ in 0..200 {
+        let id = node.publish_unplaced(0, CLASS);
+        node.mark(1, CLASS, id);
+        node.publish(1, Priority::P1, CLASS);
+    }
+    let top = node.channels[CLASS].top();
+    assert_eq!(node.page(CLASS, Position::ZERO, 1_000).len(), 400);
+    drop(node);
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US + 1);
+    assert!(node.recovered.unmarked.is_empty());
+    let class = &node.recovered.channels[0];
+    assert_eq!(class.top, top);
+    assert_eq!(class.events.len(), 256);
+    assert_eq!(node.page(CLASS, Position::ZERO, 1_000).len(), 400);
+}
+
+#[test]
+fn records_without_a_position_are_handed_over_until_they_have_one() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US);
+    let first = node.publish_unplaced(0, CLASS);
+    node.mark(1, CLASS, first);
+    let lost: Vec<_> = (0..300).map(|_| node.publish_unplaced(0, CLASS)).collect();
+    drop(node);
+    // A start that dies before it could place anything changes nothing.
+    let node = Node::start(config(directory.path(), 2, "s"), NOW_US + 1);
+    assert_eq!(node.recovered.unmarked.len(), 300);
+    drop(node);
+    // One that dies in the middle hands over the rest.
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US + 2);
+    let ids: Vec<_> = node
+        .recovered
+        .unmarked
+        .iter()
+        .map(|one| one.client_message_id)
+        .collect();
+    assert_eq!(ids, lost, "in journal order");
+    node.recovered.unmarked.truncate(100);
+    node.place_recovered();
+    drop(node);
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US + 3);
+    let ids: Vec<_> = node
+        .recovered
+        .unmarked
+        .iter()
+        .map(|one| one.client_message_id)
+        .collect();
+    assert_eq!(ids, lost[100..]);
+    node.place_recovered();
+    for _ in 0..300 {
+        node.publish(0, Priority::P1, "class.filler");
+    }
+    node.files.tick(node.now_us).expect("a tick");
+    drop(node);
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US + 4);
+    assert!(node.recovered.unmarked.is_empty());
+    assert_eq!(
+        node.page(CLASS, Position::ZERO, 1_000),
+        (1..=301).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_start_reads_indexes_instead_of_sealed_segments() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    for _ in 0..1_000 {
+        node.publish(0, Priority::P1, CLASS);
+    }
+    node.settle();
+    drop(node);
+    let node = Node::start(config(directory.path(), 1, "s"), NOW_US + 1);
+    assert_eq!(
+        node.recovered.read_segments, 1,
+        "only the one that was being written"
+    );
+    let top = node.recovered.channels[0].top;
+    drop(node);
+    let node = Node::start(config(directory.path(), 1, "s"), NOW_US + 2);
+    assert_eq!(node.recovered.read_segments, 0);
+    let boot = node.files.boot().number;
+    assert_eq!((node.recovered.channels[0].top, boot), (top, 3));
+    drop(node);
+    // Indexes are a convenience: without them, or with damaged ones, the same comes out.
+    for path in indexes(directory.path()).iter().step_by(2) {
+        fs::remove_file(path).expect("removed");
+    }
+    for path in indexes(directory.path()) {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(path)
+            .expect("opened");
+        file.write_all_at(&[0xff; 8], 300).expect("written");
+    }
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US + 3);
+    assert!(node.recovered.read_segments > 3);
+    assert_eq!(node.recovered.channels[0].top, top);
+    assert_eq!(node.page(CLASS, Position::ZERO, 1_000).len(), 1_000);
+}
+
+fn indexes(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in fs::read_dir(directory).expect("readable").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "idx") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
