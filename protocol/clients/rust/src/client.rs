@@ -77,7 +77,8 @@ impl Client {
     /// after a loss of connection until the server answers.
     ///
     /// ```no_run
-    /// # async fn example(client: interlink_client::Client) -> Result<(), interlink_client::Error> {
+    /// # use interlink_client::{Client, Error};
+    /// # async fn example(client: Client) -> Result<(), Error> {
     /// use std::time::Duration;
     ///
     /// let publish = client.publish("collab-awareness.doc-1", vec![1, 2, 3]);
@@ -97,7 +98,8 @@ impl Client {
     /// Asks for past events of a channel.
     ///
     /// ```no_run
-    /// # async fn example(client: interlink_client::Client) -> Result<(), interlink_client::Error> {
+    /// # use interlink_client::{Client, Error};
+    /// # async fn example(client: Client) -> Result<(), Error> {
     /// let page = client.history("chat.ada~bob").limit(50).await?;
     /// for event in page.events {
     ///     println!("{}: {} bytes", event.publisher, event.payload.len());

@@ -60,3 +60,8 @@ pub use publisher::{PendingPublish, Publish, Publisher};
 pub use session::BackoffPolicy;
 pub use subscription::{Subscribe, Subscription};
 pub use token::{TokenError, TokenRequest};
+
+/// The example of the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

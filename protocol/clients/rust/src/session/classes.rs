@@ -1,8 +1,8 @@
 //! Which class a channel belongs to.
 //!
 //! Purpose: the class decides about credit, room and settling of a publish, and a channel has
-//! exactly one, from its namespace. The table starts with the defaults of the protocol; a deployment
-//! that configures other namespaces names them to its clients.
+//! exactly one, from its namespace. The table starts with the defaults of the protocol; a
+//! deployment that configures other namespaces names them to its clients.
 //! Runs on: any thread; read only once the client runs.
 
 use std::collections::BTreeMap;
