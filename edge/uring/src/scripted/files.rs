@@ -196,6 +196,9 @@ impl Content {
 }
 
 fn put(content: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    if bytes.is_empty() {
+        return;
+    }
     let start = usize::try_from(offset).expect("a file that fits into memory");
     let end = start + bytes.len();
     if content.len() < end {
