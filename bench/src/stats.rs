@@ -23,11 +23,6 @@ impl Series {
         &self.values
     }
 
-    /// True when no run gave a value.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
     /// Middle value; of an even number the mean of the two in the middle; NaN of none.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)

@@ -93,11 +93,6 @@ impl<K: Kernel> Fleet<K> {
         &mut self.link
     }
 
-    /// The kernel's counters.
-    pub fn kernel(&self) -> &K {
-        &self.kernel
-    }
-
     /// Runs turns until `is_over` says so, asked after each turn.
     pub fn run<W: Workload>(
         &mut self,

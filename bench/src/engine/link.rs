@@ -114,11 +114,6 @@ impl Link {
         self.live
     }
 
-    /// Clients between their first byte and live.
-    pub fn unfinished(&self) -> u32 {
-        self.unfinished
-    }
-
     /// Connections that exist, closing ones included.
     pub fn open(&self) -> usize {
         self.clients

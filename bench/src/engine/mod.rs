@@ -21,6 +21,8 @@ pub mod schedule;
 pub mod stamp;
 mod stream;
 pub mod template;
+#[cfg(test)]
+mod tests;
 pub mod token;
 pub mod tracker;
 pub mod workload;

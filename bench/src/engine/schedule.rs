@@ -57,11 +57,6 @@ impl Schedule {
         }
     }
 
-    /// Events taken so far.
-    pub fn taken(&self) -> u64 {
-        self.taken
-    }
-
     /// True when every event was taken.
     pub fn is_over(&self) -> bool {
         self.taken >= self.limit

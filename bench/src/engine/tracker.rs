@@ -25,17 +25,6 @@ pub struct Totals {
     pub reordered: u64,
 }
 
-impl Totals {
-    /// What was added since `earlier`.
-    pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            delivered: self.delivered - earlier.delivered,
-            duplicated: self.duplicated - earlier.duplicated,
-            reordered: self.reordered - earlier.reordered,
-        }
-    }
-}
-
 /// Checks the deliveries of many streams.
 #[derive(Clone, Debug)]
 pub struct Tracker {

@@ -107,11 +107,6 @@ impl Report {
         self.notes.push(words.into());
     }
 
-    /// A number that was added before.
-    pub fn value(&self, name: &str) -> Option<f64> {
-        self.fields.get(name).and_then(Value::as_f64)
-    }
-
     fn set(&mut self, name: &str, value: Value) {
         if self.fields.insert(name.to_owned(), value).is_none() {
             self.order.push(name.to_owned());

@@ -82,11 +82,6 @@ impl Bench {
         self.options.repeat.unwrap_or(default).max(1)
     }
 
-    /// Address of the edge.
-    pub fn edge_address(&self) -> SocketAddr {
-        self.address(0)
-    }
-
     /// Address of a bare server.
     pub fn bare_address(&self) -> SocketAddr {
         self.address(2)

@@ -8,6 +8,9 @@
 
 pub mod bench;
 pub mod chat;
+pub mod crash;
+pub mod crash_load;
+pub mod crash_user;
 pub mod durable;
 pub mod echo;
 pub mod echo_load;
@@ -122,7 +125,14 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         } => {
             storm::run(&mut bench, *sessions, *unfinished)?;
         }
-        _ => anyhow::bail!("not yet"),
+        Scenario::Crash {
+            kills,
+            users,
+            settle,
+            ..
+        } => {
+            crash::run(&mut bench, *kills, *users, *settle)?;
+        }
     }
     Ok(bench.finish())
 }

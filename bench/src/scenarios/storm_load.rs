@@ -57,7 +57,7 @@ pub struct StormLoad {
 impl StormLoad {
     /// Sessions of these users.
     pub fn sessions(users: Users) -> Self {
-        let count = users.len();
+        let count = users.count();
         Self {
             users: Some(users),
             ..Self::bare(Bytes::default(), count)

@@ -106,13 +106,8 @@ impl Users {
     }
 
     /// Number of users.
-    pub fn len(&self) -> u32 {
+    pub fn count(&self) -> u32 {
         self.users.len() as u32
-    }
-
-    /// True without users.
-    pub fn is_empty(&self) -> bool {
-        self.users.is_empty()
     }
 
     /// The user of a client.

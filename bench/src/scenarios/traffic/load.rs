@@ -51,7 +51,7 @@ pub struct Traffic {
 impl Traffic {
     /// Traffic of these users.
     pub fn new(users: Users, seed: u64) -> Self {
-        let publishers = vec![Publisher::default(); users.len() as usize];
+        let publishers = vec![Publisher::default(); users.count() as usize];
         Self {
             users,
             routes: Vec::new(),
@@ -96,7 +96,7 @@ impl Traffic {
 
     /// Keeps a window of unanswered publishes on each route of a source.
     pub fn keep_window(&mut self, source: usize, window: u32, link: &mut Link) {
-        self.sources[source].pace = Pace::Window(window);
+        self.sources[source].pace = Pace::Window;
         for route in self.sources[source].routes.clone() {
             (0..window).for_each(|_| self.offer(link, route, link.now_ns));
         }
@@ -229,7 +229,7 @@ impl Traffic {
             *self.refusals.entry(ack.code).or_default() += 1;
         }
         let source = self.source_of[route as usize] as usize;
-        if let Pace::Window(_) = self.sources[source].pace {
+        if matches!(self.sources[source].pace, Pace::Window) {
             if ack.is_accepted() || ack.retry_after_ms == 0 {
                 self.offer(link, route, link.now_ns);
             } else {

@@ -49,8 +49,8 @@ impl Route {
 pub(super) enum Pace {
     /// On a schedule, each on a route chosen at random.
     Open(Schedule),
-    /// As soon as an answer leaves room in this window of each route.
-    Window(u32),
+    /// As soon as an answer leaves room; each answer causes one offer on its route.
+    Window,
     /// Not now.
     Paused,
 }

@@ -1,0 +1,154 @@
+//! The fleet against servers of its own process: bytes, and WebSocket.
+
+use super::client::Phase;
+use super::template::Template;
+use super::{Fleet, FleetConfig, Greeting, Link};
+use crate::bare::exchange::{self, ExchangeConfig};
+use crate::bare::Script;
+use crate::scenarios::echo_load::{EchoLoad, Path};
+use crate::scenarios::settle::{run_until, Counted};
+use interlink_protocol::websocket::handshake::{parse_request, write_accept, HandshakeLimits};
+use interlink_uring::{EdgeRing, RingConfig};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+const PATIENCE_S: f64 = 20.0;
+
+fn fleet(target: SocketAddr, greeting: Greeting, clients: u32) -> Fleet<EdgeRing> {
+    let kernel = EdgeRing::new(RingConfig::default()).unwrap();
+    let config = FleetConfig {
+        target,
+        greeting,
+        clients,
+        unfinished_max: 20,
+        seed: 1,
+    };
+    Fleet::new(kernel, config)
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn connect(fleet: &mut Fleet<EdgeRing>, load: &mut EchoLoad) {
+    let clients = fleet.link().clients();
+    (0..clients).for_each(|client| fleet.link().connect(client));
+    let all = |_: &mut EchoLoad, link: &mut Link| link.live() == clients;
+    assert!(
+        run_until(fleet, load, PATIENCE_S, all).unwrap(),
+        "{:?}",
+        load.ends()
+    );
+}
+
+#[test]
+fn every_client_gets_its_bytes_back_from_a_bare_ring() {
+    let listen = free_address();
+    let script = Script::repeated(136, 132);
+    std::thread::spawn(move || exchange::run(ExchangeConfig { listen, script }));
+    while TcpStream::connect(listen).is_err() {
+        std::thread::yield_now();
+    }
+    let mut fleet = fleet(listen, Greeting::Bare, 100);
+    let mut load = EchoLoad::new(
+        Path::Bare {
+            bytes_out: 136,
+            bytes_back: 132,
+        },
+        100,
+    );
+    connect(&mut fleet, &mut load);
+    load.begin(fleet.link());
+    let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 3_000;
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
+    let totals = fleet.link().totals;
+    assert!(totals.received_bytes >= 3_000 * 132 && totals.sent_bytes >= 3_000 * 136);
+    assert_eq!(load.ends().count, 0);
+}
+
+/// Accepts connections and echoes messages in pieces of a few bytes, so that the fleet sees cut
+/// frames. A message of the load has a four-byte length header and the mask.
+fn serve_in_pieces(listener: TcpListener) {
+    for stream in listener.incoming().map_while(Result::ok) {
+        std::thread::spawn(move || echo_in_pieces(stream));
+    }
+}
+
+fn echo_in_pieces(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut received = Vec::new();
+    let mut piece = [0; 4096];
+    let mut is_open = false;
+    stream.set_nodelay(true)?;
+    loop {
+        let count = stream.read(&mut piece)?;
+        if count == 0 {
+            return Ok(());
+        }
+        received.extend_from_slice(&piece[..count]);
+        if !is_open {
+            let parsed = parse_request(&received, &HandshakeLimits::default()).unwrap();
+            let Some((head, request)) = parsed else {
+                continue;
+            };
+            let mut answer = Vec::new();
+            write_accept(&request, None, &mut answer);
+            received.drain(..head);
+            is_open = true;
+            stream.write_all(&answer)?;
+        }
+        use interlink_protocol::websocket::frame::{append_server_frame, find_whole, Opcode, Role};
+        while let Some(whole) = find_whole(&received, Role::Server, 65_536) {
+            let mut payload = received[whole.payload_start..whole.payload_end].to_vec();
+            interlink_protocol::websocket::mask::apply(&mut payload, whole.key);
+            received.drain(..whole.payload_end);
+            let mut answer = Vec::new();
+            append_server_frame(Opcode::Data(whole.kind), true, &payload, &mut answer);
+            for part in answer.chunks(61) {
+                stream.write_all(part)?;
+            }
+        }
+    }
+}
+
+#[test]
+fn cut_frames_are_put_together_and_every_stamp_matches() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || serve_in_pieces(listener));
+    let mut fleet = fleet(address, Greeting::WebSocket, 8);
+    let mut load = EchoLoad::new(Path::Codec(Template::message(300)), 8);
+    connect(&mut fleet, &mut load);
+    load.begin(fleet.link());
+    let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 400;
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
+    assert_eq!((load.wrong, load.ends().count), (0, 0));
+}
+
+#[test]
+fn a_schedule_is_kept_and_its_latency_counts_from_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || serve_in_pieces(listener));
+    let mut fleet = fleet(address, Greeting::WebSocket, 2);
+    let mut load = EchoLoad::new(Path::Codec(Template::message(100)), 2);
+    connect(&mut fleet, &mut load);
+    // A second of events is due already: all are sent, and each counts from its own time.
+    let started_ns = crate::sys::monotonic_ns() - 1_000_000_000;
+    load.set_rate(Some(100.0), started_ns);
+    let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 100;
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
+    assert!(load.latency.percentile_ms(100.0) >= 990.0);
+}
+
+#[test]
+fn a_refused_connection_is_reported_and_its_client_is_idle_again() {
+    let mut fleet = fleet(free_address(), Greeting::WebSocket, 1);
+    let mut load = EchoLoad::new(Path::Codec(Template::message(100)), 1);
+    fleet.link().connect(0);
+    let ended = |load: &mut EchoLoad, link: &mut Link| load.ends().count > 0 && link.open() == 0;
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, ended).unwrap());
+    assert_eq!(fleet.link().clients[0].phase, Phase::Idle);
+}
