@@ -20,6 +20,7 @@ pub mod event;
 pub mod features;
 pub mod kernel;
 pub mod limits;
+pub mod listener;
 mod operation;
 mod ring;
 pub mod scripted;

@@ -358,8 +358,18 @@ impl<W: World> Run<W> {
     }
 }
 
+/// A failing script is small enough after 300 tries, each of which may wait.
+fn scripts() -> ProptestConfig {
+    ProptestConfig {
+        cases: 200,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(scripts())]
 
     #[test]
     fn step_by_step_both_kernels_show_the_same(steps in prop::collection::vec(step(), 1..60)) {
