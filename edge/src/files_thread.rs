@@ -1,31 +1,46 @@
 //! The journal-files thread: everything about the journal that blocks.
 //!
-//! Purpose: segments are made and pre-written before a shard needs them, retired and
-//! recycled afterwards, and history is read from them, without a shard ever waiting.
-//! At start the same module recovers what earlier boots left.
+//! Purpose: segments are made before a shard needs them, retired and recycled
+//! afterwards, and history is read from them, without a shard ever waiting. At start
+//! the same module recovers what earlier boots left and deals it out to the shards.
 //!
 //! Runs on: recovery on the main thread, then a thread of its own named
 //! `journal-files`, which ends when every shard has dropped its link.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use interlink_protocol::ids::placement_hash;
+use interlink_relay::files::{FilesConfig, FilesError, JournalFiles};
 use interlink_relay::journal::{Journal, JournalConfig};
-use interlink_relay::record::SegmentId;
+use interlink_relay::recovery::{
+    RecoveredChannel, RecoveredNode, RecoveredPublisher, UnmarkedRecord,
+};
+use tracing::{info, warn};
 
 use crate::exit::{CommandError, Exit};
+use crate::lanes::Doorbell;
 use crate::server::ShardPlan;
-use crate::shard::files::{FilesLink, FilesReply, FilesRequest, HistoryAnswer};
+use crate::shard::files::{FilesLink, FilesReply, FilesRequest, HistoryAnswer, HistoryWish};
+
+/// Pause between two rounds of regular work when nobody asks for anything.
+const TICK: Duration = Duration::from_millis(50);
 
 /// What one shard takes over from earlier boots.
 #[derive(Debug, Default)]
-pub struct Recovered {}
+pub struct Recovered {
+    /// Channels that it owns.
+    pub channels: Vec<RecoveredChannel>,
+    /// Accepted ids of its publishers.
+    pub publishers: Vec<RecoveredPublisher>,
+    /// Records of its channels that nobody has numbered, in journal order.
+    pub unmarked: Vec<UnmarkedRecord>,
+}
 
 /// What the node takes over.
 #[derive(Debug)]
-pub struct RecoveredNode {
+pub struct RecoveredShards {
     /// Epoch of channels that are new in this boot.
     pub epoch: u64,
     /// By shard.
@@ -35,55 +50,73 @@ pub struct RecoveredNode {
 /// The thread before it starts.
 #[derive(Debug)]
 pub struct FilesThread {
-    directory: PathBuf,
-    boot: u64,
-    shards: u16,
-    segment_bytes: u32,
+    files: JournalFiles,
+    config: JournalConfig,
     requests: Receiver<FilesRequest>,
     sender: Option<Sender<FilesRequest>>,
-    replies: Vec<Sender<FilesReply>>,
+    peers: Vec<Peer>,
+    /// Shards that have not yet made what they took over durable.
+    unsettled: u16,
+}
+
+#[derive(Debug)]
+struct Peer {
+    replies: Sender<FilesReply>,
+    bell: Arc<Doorbell>,
 }
 
 impl FilesThread {
-    pub fn open(plan: &ShardPlan, shards: u16) -> Result<(Self, RecoveredNode), CommandError> {
-        let boot: u64 = rand::random();
-        let directory = plan.data.journal().join(format!("{boot:016x}"));
-        std::fs::create_dir_all(&directory).map_err(|e| CommandError::new(Exit::Data, e))?;
+    /// Opens the journal and recovers earlier boots.
+    ///
+    /// # Errors
+    /// When a file cannot be read or made; the same start can be tried again.
+    pub fn open(
+        plan: &ShardPlan,
+        shards: u16,
+    ) -> Result<(Self, RecoveredShards), CommandError> {
+        let journal = &plan.config.journal;
+        let mut config = FilesConfig::new(&plan.data.journal(), shards);
+        config.segment_bytes = journal.segment_bytes.0 as u32;
+        config.retention_bytes = journal.retention_bytes.0;
+        config.retention_s = journal.retention_age.as_secs();
+        let (files, node) = JournalFiles::open(config, unix_us()).map_err(data_error)?;
+        report(&node);
+        let mut config = JournalConfig::new(files.boot().id, 0, shards);
+        config.segment_bytes = journal.segment_bytes.0 as u32;
+        config.quota_bytes = journal.quota.0 / u64::from(shards);
         let (sender, requests) = mpsc::channel();
-        let node = RecoveredNode {
-            epoch: interlink_relay::backplane::next_epoch(
-                crate::server::unix_seconds() * 1000,
-                0,
-                0,
-            ),
-            shards: (0..shards).map(|_| Recovered::default()).collect(),
+        let thread = Self {
+            files,
+            config,
+            requests,
+            sender: Some(sender),
+            peers: Vec::new(),
+            unsettled: shards,
         };
-        Ok((
-            Self {
-                directory,
-                boot,
-                shards,
-                segment_bytes: plan.config.journal.segment_bytes.0 as u32,
-                requests,
-                sender: Some(sender),
-                replies: Vec::new(),
-            },
-            node,
-        ))
+        Ok((thread, deal(node, shards)))
     }
 
-    pub fn link(&mut self, _shard: u16) -> FilesLink {
-        let (sender, replies) = mpsc::channel();
-        self.replies.push(sender);
-        FilesLink::new(self.sender.clone().expect("not started"), replies)
+    /// The link of the next shard, which `bell` wakes.
+    pub fn link(&mut self, bell: Arc<Doorbell>) -> Option<FilesLink> {
+        let requests = self.sender.clone()?;
+        let (replies, answers) = mpsc::channel();
+        self.peers.push(Peer { replies, bell });
+        Some(FilesLink::new(requests, answers))
     }
 
+    /// The empty journal of a shard.
+    ///
+    /// # Errors
+    /// When the configured sizes cannot work together.
     pub fn journal(&self, shard: u16) -> Result<Journal, CommandError> {
-        let mut config = JournalConfig::new(self.boot, shard, self.shards);
-        config.segment_bytes = self.segment_bytes;
+        let config = JournalConfig { shard, ..self.config.clone() };
         Journal::new(&config).map_err(|error| CommandError::new(Exit::Config, error))
     }
 
+    /// Starts the thread; the returned function waits for its end.
+    ///
+    /// # Errors
+    /// When the thread does not start.
     pub fn start(mut self) -> Result<Box<dyn FnOnce()>, CommandError> {
         self.sender = None;
         let thread = std::thread::Builder::new()
@@ -93,39 +126,137 @@ impl FilesThread {
         Ok(Box::new(move || drop(thread.join())))
     }
 
-    fn serve(self) {
-        while let Ok(request) = self.requests.recv() {
-            match request {
-                FilesRequest::Prepare { shard, segment } => {
-                    let reply = match self.prepare(shard, segment) {
-                        Ok(file) => FilesReply::Prepared { segment, file },
-                        Err(_) => FilesReply::NotPrepared { segment },
-                    };
-                    let _ = self.replies[usize::from(shard)].send(reply);
+    fn serve(mut self) {
+        loop {
+            match self.requests.recv_timeout(TICK) {
+                Ok(request) => self.answer(request),
+                Err(RecvTimeoutError::Timeout) => self.tick(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        if let Err(error) = self.files.tick(unix_us()) {
+            warn!(%error, "journal files");
+        }
+        for shard in 0..self.peers.len() as u16 {
+            let bytes = self.files.used_bytes(shard);
+            self.reply(shard, FilesReply::Used { bytes });
+        }
+    }
+
+    fn answer(&mut self, request: FilesRequest) {
+        match request {
+            FilesRequest::Prepare { shard, segment } => {
+                let reply = match self.files.prepare(shard, segment) {
+                    Ok(file) => FilesReply::Prepared { segment, file },
+                    Err(error) => {
+                        warn!(%error, shard, "a journal segment could not be made");
+                        FilesReply::NotPrepared { segment }
+                    }
+                };
+                self.reply(shard, reply);
+                // The next one is made while the shard fills this one.
+                self.tick();
+            }
+            FilesRequest::Sealed { shard, sealed } => {
+                if let Err(error) = self.files.retire(shard, sealed) {
+                    warn!(%error, shard, "a journal segment could not be retired");
                 }
-                FilesRequest::Sealed { .. } => {}
-                FilesRequest::History(wish) => {
-                    let shard = wish.shard;
-                    let last = wish.after;
-                    let answer = HistoryAnswer { wish, frames: vec![], last, complete: false, more: false };
-                    let _ = self.replies[usize::from(shard)].send(FilesReply::Page(answer));
+            }
+            FilesRequest::History(wish) => {
+                let shard = wish.shard;
+                let page = self.read(wish);
+                self.reply(shard, FilesReply::Page(page));
+            }
+            FilesRequest::TookOver => {
+                self.unsettled -= 1;
+                if self.unsettled == 0 {
+                    self.files.release_recovered();
                 }
             }
         }
     }
 
-    fn prepare(&self, shard: u16, segment: SegmentId) -> std::io::Result<File> {
-        let name = format!("{shard}-{}-{}.seg", segment.kind.name(), segment.number);
-        let path: &Path = &self.directory.join(name);
-        let mut file = OpenOptions::new().read(true).write(true).create(true).open(path)?;
-        let zeros = vec![0u8; 1 << 20];
-        let mut left = self.segment_bytes as usize;
-        while left > 0 {
-            let n = left.min(zeros.len());
-            file.write_all(&zeros[..n])?;
-            left -= n;
+    fn read(&mut self, wish: HistoryWish) -> HistoryAnswer {
+        match self.files.history(&wish.channel, wish.after, wish.limit) {
+            Ok(page) => HistoryAnswer {
+                frames: page.events.into_iter().map(|event| event.frame).collect(),
+                last: page.last,
+                complete: page.gap.is_none(),
+                more: page.more,
+                wish,
+            },
+            Err(error) => {
+                warn!(%error, "history could not be read");
+                let last = wish.after;
+                HistoryAnswer { wish, frames: Vec::new(), last, complete: false, more: false }
+            }
         }
-        file.sync_all()?;
-        Ok(file)
     }
+
+    fn reply(&self, shard: u16, reply: FilesReply) {
+        let peer = &self.peers[usize::from(shard)];
+        // A shard that has ended needs no answer.
+        if peer.replies.send(reply).is_ok() {
+            peer.bell.ring();
+        }
+    }
+}
+
+/// Deals out what was recovered: channels and records to their owners, windows of ids to the
+/// shards on which their users may live.
+fn deal(node: RecoveredNode, shards: u16) -> RecoveredShards {
+    let mut dealt: Vec<Recovered> = (0..shards).map(|_| Recovered::default()).collect();
+    let owner = |name: &str| (placement_hash(name.as_bytes()) % u64::from(shards)) as usize;
+    for channel in node.channels {
+        dealt[owner(&channel.name)].channels.push(channel);
+    }
+    for record in node.unmarked {
+        dealt[owner(&record.channel)].unmarked.push(record);
+    }
+    for publisher in node.publishers {
+        for shard in dealt.iter_mut().take(usize::from(shards) - 1) {
+            shard.publishers.push(RecoveredPublisher {
+                shard: publisher.shard,
+                instance: publisher.instance,
+                window: publisher.window.clone(),
+            });
+        }
+        dealt[usize::from(shards) - 1].publishers.push(publisher);
+    }
+    RecoveredShards { epoch: node.epoch, shards: dealt }
+}
+
+/// Tells the operator what the start found.
+fn report(node: &RecoveredNode) {
+    if node.boots == 0 {
+        return;
+    }
+    info!(
+        boots = node.boots,
+        channels = node.channels.len(),
+        publishers = node.publishers.len(),
+        unmarked = node.unmarked.len(),
+        read_bytes = node.read_bytes,
+        system_restarted = node.system_restarted,
+        "recovered the journal"
+    );
+    for torn in &node.torn {
+        info!(?torn, "cut the torn end of a journal segment; nothing of it was acknowledged");
+    }
+    for damage in &node.damage {
+        warn!(?damage, "journal damage: acknowledged events are missing; restore from a copy");
+    }
+}
+
+fn data_error(error: FilesError) -> CommandError {
+    CommandError::new(Exit::Data, error)
+}
+
+/// Microseconds since the Unix epoch.
+fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_micros() as u64
 }

@@ -8,6 +8,7 @@ pub mod auth;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod conformance;
 pub mod control;
 pub mod data_dir;
 pub mod exit;

@@ -5,12 +5,18 @@
 //!
 //! Runs on: the main thread.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use interlink_client::Position;
 
+use crate::commands::position_from_text;
 use crate::config::duration_from_text;
+
+/// Address of a node on this host that runs with the defaults.
+const DEFAULT_URL: &str = "ws://127.0.0.1:8080/v1/connect";
 
 /// Arguments that set properties of a node.
 #[derive(Clone, Debug, Default, Args)]
@@ -78,6 +84,91 @@ pub struct TokenArguments {
     /// Where the key is found.
     #[command(flatten)]
     pub settings: SettingsArguments,
+}
+
+/// How a client command reaches a node.
+#[derive(Clone, Debug, Args)]
+pub struct ConnectArguments {
+    /// Address of the node.
+    #[arg(long, default_value = DEFAULT_URL)]
+    pub url: String,
+    /// User token, also taken from INTERLINK_TOKEN; without one a token is issued with
+    /// the key of the node.
+    #[arg(long)]
+    pub token: Option<String>,
+    /// User of the issued token; by default one that the channel's name allows.
+    #[arg(long, conflicts_with = "token")]
+    pub user: Option<String>,
+    /// Where the key is found.
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+}
+
+/// Arguments of `tail`.
+#[derive(Clone, Debug, Args)]
+pub struct TailArguments {
+    /// The channel.
+    pub channel: String,
+    /// End after so many events.
+    #[arg(long, value_name = "COUNT")]
+    pub count: Option<u64>,
+    /// Begin after this position, epoch:offset:chain as --json shows it.
+    #[arg(long, value_name = "POSITION", value_parser = position_from_text)]
+    pub after: Option<Position>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    /// How to reach the node.
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+}
+
+/// Arguments of `publish`.
+#[derive(Clone, Debug, Args)]
+pub struct PublishArguments {
+    /// The channel.
+    pub channel: String,
+    /// File with the payload of one event; without it each line of standard input is one.
+    pub file: Option<PathBuf>,
+    /// Number of the event type in the registry, 0 for an opaque payload; without it the
+    /// payload is text and takes the form that the channel accepts.
+    #[arg(long, value_name = "NUMBER")]
+    pub event_type: Option<u16>,
+    /// How to reach the node.
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+}
+
+/// Arguments of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArguments {
+    /// Address for clients of the demo's own node.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// No colours.
+    #[arg(long)]
+    pub plain: bool,
+}
+
+/// Arguments of `demo-user`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoUserArguments {
+    /// The channel.
+    pub channel: String,
+    /// Begin after this position.
+    #[arg(long, value_name = "POSITION", value_parser = position_from_text)]
+    pub after: Option<Position>,
+    /// How to reach the node.
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+}
+
+/// Arguments of `conformance`.
+#[derive(Clone, Debug, Args)]
+pub struct ConformanceArguments {
+    /// Address to listen on.
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
 }
 
 /// Commands about the configuration.

@@ -9,7 +9,9 @@ mod tests;
 use clap::{Parser, Subcommand};
 
 pub use arguments::{
-    ConfigCommand, NodeArguments, RunArguments, SettingsArguments, TokenArguments,
+    ConfigCommand, ConformanceArguments, ConnectArguments, DemoArguments, DemoUserArguments,
+    NodeArguments, PublishArguments, RunArguments, SettingsArguments, TailArguments,
+    TokenArguments,
 };
 
 /// The Interlink edge server. Without a command it runs a node: clients on
@@ -44,6 +46,26 @@ pub enum Command {
         interlink-edge token --user ada --institution north --class maths-1 --ttl 8h\n  \
         interlink-edge token --user ada --channel collab.essay-7")]
     Token(TokenArguments),
+    /// Print the events of a channel as they come.
+    #[command(after_help = "Example:\n  interlink-edge tail class.maths-1")]
+    Tail(TailArguments),
+    /// Publish a file, or each line of standard input, to a channel.
+    #[command(after_help = "Examples:\n  \
+        interlink-edge publish class.maths-1 announcement.json\n  \
+        echo hello | interlink-edge publish chat.ada~bob --user ada")]
+    Publish(PublishArguments),
+    /// Two users chat on a node of their own; one is killed and resumes.
+    #[command(after_help = "Example:\n  interlink-edge demo")]
+    Demo(DemoArguments),
+    /// One user of the demo, started by it.
+    #[command(
+        hide = true,
+        after_help = "Example:\n  echo hello | interlink-edge demo-user chat.ada~bob --user ada"
+    )]
+    DemoUser(DemoUserArguments),
+    /// Serve the WebSocket codec alone: any path, no token, every message is echoed.
+    #[command(after_help = "Example:\n  interlink-edge conformance --listen 127.0.0.1:9001")]
+    Conformance(ConformanceArguments),
     /// Check, print or explain the configuration.
     #[command(
         subcommand,

@@ -3,9 +3,18 @@
 //! Runs on: the main thread.
 
 mod config;
+mod conformance;
+mod connect;
+mod demo;
+mod payload;
+mod publish;
 mod run;
 mod settings;
+mod show;
+mod tail;
 mod token;
+
+pub(crate) use show::position_from_text;
 
 use crate::cli::{Cli, Command};
 use crate::exit::CommandError;
@@ -19,6 +28,11 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         None => run::run(None, &cli.node),
         Some(Command::Run(arguments)) => run::run(arguments.config.as_deref(), &arguments.node),
         Some(Command::Token(arguments)) => token::run(&arguments),
+        Some(Command::Tail(arguments)) => tail::run(&arguments),
+        Some(Command::Publish(arguments)) => publish::run(&arguments),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::DemoUser(arguments)) => demo::run_user(&arguments),
+        Some(Command::Conformance(arguments)) => conformance::run(&arguments),
         Some(Command::Config(command)) => config::run(&command),
     }
 }

@@ -94,6 +94,12 @@ impl<T> Receiver<T> {
         self.incoming.iter().all(|(_, rings)| empty(rings))
     }
 
+    /// The bell of this thread, for others that have something for it.
+    #[must_use]
+    pub fn bell(&self) -> Arc<Doorbell> {
+        Arc::clone(&self.bell)
+    }
+
     /// Names the eventfd on which this thread sleeps; before it first parks.
     ///
     /// # Errors

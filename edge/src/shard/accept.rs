@@ -30,7 +30,8 @@ impl Shard {
     pub(super) fn rearm_accepts<K: Kernel>(&mut self, kernel: &mut K) {
         let resting = self.clock.now_ms < self.accept_rests_until_ms;
         let full = self.connections_are_full() || self.accepts_are_full();
-        let wanted = if self.stopping || resting || full { 0 } else { ACCEPTS_ARMED };
+        let closed = self.stopping || !self.has_taken_over();
+        let wanted = if closed || resting || full { 0 } else { ACCEPTS_ARMED };
         if wanted != self.accepts_wanted {
             self.accepts_wanted = wanted;
             kernel.accept(LISTENER, wanted);

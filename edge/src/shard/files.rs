@@ -38,6 +38,8 @@ pub enum FilesRequest {
     },
     /// Read past events of a channel.
     History(HistoryWish),
+    /// What the shard took over from earlier boots is durable in this one.
+    TookOver,
 }
 
 /// Which past events.

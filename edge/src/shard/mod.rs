@@ -37,9 +37,10 @@ mod queues;
 mod random;
 mod receive;
 mod replies;
+mod restore;
 mod session;
 mod settle;
-mod start;
+pub(crate) mod start;
 mod subscribe;
 mod tables;
 mod transmit;
@@ -50,10 +51,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use interlink_protocol::frame::FrameEncoder;
-use interlink_protocol::ids::{Position, SessionKey};
+use interlink_protocol::ids::{InstanceId, Position, SessionKey};
 use interlink_protocol::namespace::{NamespaceId, NamespacePolicy, Namespaces};
 use interlink_protocol::registry::Registry;
 use interlink_protocol::CloseCode;
+use interlink_relay::dedupe::PublisherWindow;
 use interlink_uring::{Kernel, SendOutcome, SocketId};
 
 use crate::auth::Verifier;
@@ -137,6 +139,8 @@ pub struct Shard {
     files: files::FilesLink,
     mesh: mesh::Mesh,
     unplaced: VecDeque<mesh::Foreign>,
+    take_over: restore::TakeOver,
+    recovered_windows: HashMap<InstanceId, PublisherWindow>,
     logs: logs::Logs,
     dirty: fanout::DirtyChannels,
     behind: HashMap<u32, Behind>,

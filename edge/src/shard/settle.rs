@@ -27,7 +27,13 @@ impl Shard {
         let user = &self.users[entry.user];
         let institution = interlink_protocol::claims::ClaimsView::institution(&user.claims);
         let prefix = RecordIdPrefix::new(institution, &user.name, entry.instance);
-        let publisher = self.publishers.insert(Publisher::new(entry.instance, entry.user, prefix))?;
+        let instance = entry.instance;
+        let mut record = Publisher::new(instance, entry.user, prefix);
+        if let Some(window) = self.recovered_windows.remove(&instance) {
+            record.highest = window.highest();
+            record.window = window;
+        }
+        let publisher = self.publishers.insert(record)?;
         self.users[self.sessions[session].user].publishers += 1;
         self.index_publisher(publisher);
         self.publishers[publisher].session = session;
@@ -53,7 +59,11 @@ impl Shard {
     /// Highest accepted id and settled ids of the session's instance, for `Welcome`.
     pub(super) fn publisher_standing(&self, session: u32) -> (u64, Option<Settled>) {
         match self.sessions[session].publisher {
-            NONE => (0, None),
+            NONE => {
+                let instance = &self.sessions[session].instance;
+                let window = self.recovered_windows.get(instance);
+                (window.map_or(0, |window| window.highest()), None)
+            }
             publisher => {
                 let entry = &self.publishers[publisher];
                 (entry.highest, Some(entry.settled))

@@ -7,6 +7,7 @@
 //! Runs on: the main thread, then each shard.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
@@ -14,6 +15,7 @@ use std::sync::{mpsc, Arc};
 use interlink_protocol::namespace::{NamespacePolicy, Namespaces};
 use interlink_protocol::registry::Registry;
 use interlink_relay::journal::Journal;
+use interlink_uring::driver::Turn;
 use interlink_uring::{EdgeRing, Kernel, RingConfig};
 use super::listener_temp as listener;
 
@@ -77,7 +79,7 @@ impl Shard {
         let partial_bytes = parts.config.limits.partial_bytes_per_shard.0 as usize;
         let connections = Connections::new(rings.rings_max, rings.slots_per_ring)?;
         let wheel = Wheel::new(connections.capacity(), 1)?;
-        let shard = Self {
+        let mut shard = Self {
             id: parts.id,
             shards: parts.shards,
             shared: parts.shared,
@@ -109,6 +111,8 @@ impl Shard {
             files: parts.files,
             mesh: Mesh::new(parts.port, parts.shards),
             unplaced: VecDeque::new(),
+            take_over: Default::default(),
+            recovered_windows: HashMap::new(),
             logs: Logs::new(sessions * LOGS_PER_SESSION, log_bytes)?,
             dirty: Default::default(),
             behind: HashMap::new(),
@@ -129,6 +133,7 @@ impl Shard {
             stop_deadline_ms: 0,
             limits,
         };
+        shard.restore(parts.recovered);
         Ok(shard)
     }
 
@@ -162,6 +167,9 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let (listening, ready) = mpsc::channel();
     let mut joins: Vec<Box<dyn FnOnce()>> = Vec::new();
     for ((id, port), recovered) in (0..shards).zip(ports).zip(recovered.shards) {
+        let Some(link) = files.link(port.receiver.bell()) else {
+            break;
+        };
         let parts = ShardParts {
             id,
             shards,
@@ -169,7 +177,7 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
             shared: Arc::clone(&shared),
             counters: Arc::clone(&plan.counters[usize::from(id)]),
             port,
-            files: files.link(id),
+            files: link,
             journal: files.journal(id)?,
             recovered,
         };
@@ -292,4 +300,28 @@ fn namespaces(config: &Config) -> Result<Namespaces, CommandError> {
         }
     }
     Namespaces::new(policies).map_err(|error| CommandError::new(Exit::Config, error))
+}
+
+/// Runs a machine of its own on one listener and one pinned executor, and waits for its end.
+///
+/// # Errors
+/// When the address is taken, the kernel lacks a feature, or the machine fails.
+pub fn serve_machine<T: Turn + 'static>(
+    address: SocketAddr,
+    machine: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<()> {
+    listener::probe_free(address)?;
+    let socket = listener::bind_reuse_port(address, &listener::ListenerOptions::default())?;
+    let processor = driver::allowed_processors().first().copied().unwrap_or(0);
+    let build = move || {
+        let mut ring = EdgeRing::new(RingConfig { first_ring_buffers: 256, ..RingConfig::default() })?;
+        ring.add_listener(socket);
+        Ok((machine(), ring))
+    };
+    let (ended, outcome) = mpsc::channel();
+    let ended = move |result| drop(ended.send(result));
+    let handle = driver::spawn("conformance", processor, build, ended)
+        .map_err(|error| anyhow::anyhow!("the executor does not start: {error}"))?;
+    drop(handle.join());
+    outcome.recv().unwrap_or_else(|_| Err(anyhow::anyhow!("the server ended without a word")))
 }

@@ -29,6 +29,7 @@ impl Turn for Shard {
         let mut busy = self.take_events(kernel);
         busy |= self.take_lane_entries();
         self.take_file_replies();
+        self.take_over_unmarked();
         self.take_due();
         busy |= self.install_arrivals(kernel);
         busy |= self.run_journal(kernel);

@@ -399,3 +399,94 @@ fn sixty_four_descriptors_fill_two_small_rings_and_the_rest_is_refused() {
     let socket = install(&mut edge, descriptor);
     assert_eq!((socket.ring(), socket.slot()), (1, installed[45].slot()));
 }
+
+#[test]
+fn outcomes_of_sends_are_found_behind_an_overflown_completion_queue() {
+    let config = RingConfig {
+        submission_entries: 128,
+        completion_entries: 256,
+        ..small()
+    };
+    let mut edge = edge(config);
+    let (full, _full_client) = armed(&mut edge);
+    let (open, mut open_client) = armed(&mut edge);
+    let flood = pattern(16 << 20);
+    while send(&mut edge, full, &flood) != SendOutcome::Blocked {}
+    // Each of these fails when it is submitted: more completions than the queue holds.
+    for slot in 0..600 {
+        edge.receive_once(
+            interlink_uring::HandshakeId {
+                slot,
+                generation: 1,
+            },
+            -1,
+        );
+    }
+    assert_eq!(send(&mut edge, full, b"x"), SendOutcome::Blocked);
+    assert!(
+        edge.counters().overflow_flushes > 0,
+        "nothing overflowed: the test shows nothing"
+    );
+    assert_eq!(send(&mut edge, open, b"y"), SendOutcome::Sent);
+    let mut got = [0; 1];
+    open_client.read_exact(&mut got).expect("loopback");
+    let mut ended = 0;
+    turns_until(&mut edge, |seen| {
+        ended += seen.len();
+        ended == 600
+    });
+    open_client.write_all(b"still served").expect("loopback");
+    assert_eq!(receive(&mut edge, open, 12), b"still served");
+}
+
+#[test]
+fn a_batch_that_finds_the_submission_queue_almost_full_keeps_its_outcomes_apart() {
+    use interlink_uring::{Send, SendTarget};
+    let config = RingConfig {
+        submission_entries: 128,
+        completion_entries: 256,
+        ..small()
+    };
+    let mut edge = edge(config);
+    let living: Vec<_> = (0..32).map(|_| armed(&mut edge)).collect();
+    let flood = pattern(16 << 20);
+    for (socket, _) in living.iter().step_by(3) {
+        while send(&mut edge, *socket, &flood) != SendOutcome::Blocked {}
+    }
+    let batch: Vec<_> = living
+        .iter()
+        .map(|(socket, _)| Send {
+            target: SendTarget::Socket(*socket),
+            bytes: b"batch",
+        })
+        .collect();
+    let mut outcomes = Vec::new();
+    for queued in 96..=128 {
+        for slot in 0..queued {
+            edge.receive_once(
+                interlink_uring::HandshakeId {
+                    slot,
+                    generation: queued,
+                },
+                -1,
+            );
+        }
+        edge.send(&batch, &mut outcomes);
+        for (index, outcome) in outcomes.iter().enumerate() {
+            let wanted = if index % 3 == 0 {
+                SendOutcome::Blocked
+            } else {
+                SendOutcome::Sent
+            };
+            assert_eq!(
+                *outcome, wanted,
+                "send {index} with {queued} entries queued"
+            );
+        }
+        let mut ended = 0;
+        turns_until(&mut edge, |seen| {
+            ended += seen.len() as u32;
+            ended == queued
+        });
+    }
+}

@@ -1,0 +1,17 @@
+//! `conformance`: the WebSocket codec and the ring without sessions.
+//!
+//! Runs on: the main thread, which waits for the server's own thread.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+
+use crate::cli::ConformanceArguments;
+use crate::exit::{CommandError, Exit};
+
+/// Serves until the process is ended.
+pub(super) fn run(arguments: &ConformanceArguments) -> Result<(), CommandError> {
+    eprintln!("echoing on ws://{} until interrupted", arguments.listen);
+    let stop = Arc::new(AtomicBool::new(false));
+    crate::conformance::serve(arguments.listen, stop)
+        .map_err(|error| CommandError::new(Exit::Address, format!("{error:#}")))
+}
