@@ -7,9 +7,9 @@ use std::mem::size_of;
 /// the 128 TiB of address space of a process, so a larger request is a mistake.
 pub const RESERVED_BYTES_MAX: usize = 64 << 30;
 
-/// Most slots of a slab: indices stay below 2^24, the width of a slot number in the identity
-/// of a connection and in the links of the timer wheel.
-pub const SLAB_SLOTS_MAX: usize = (1 << 24) - 1;
+/// Most slots of a slab: as many 32 B records as one reservation holds, with an index to
+/// spare for the end of the free list.
+pub const SLAB_SLOTS_MAX: usize = RESERVED_BYTES_MAX / 32;
 
 const _: () = assert!(
     size_of::<usize>() == 8,

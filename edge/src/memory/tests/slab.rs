@@ -1,5 +1,6 @@
 //! Slabs: against an ordinary map, and the life of records.
 
+use crate::memory::limits::SLAB_SLOTS_MAX;
 use crate::memory::Slab;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -63,8 +64,8 @@ fn records_are_dropped_once_by_removal_or_with_the_slab() {
 
 #[test]
 fn a_capacity_beyond_the_index_type_is_refused() {
-    assert!(Slab::<u64>::new(1 << 24).is_err());
-    assert!(Slab::<u64>::new((1 << 24) - 1).is_ok());
+    assert!(Slab::<u32>::new(SLAB_SLOTS_MAX + 1).is_err());
+    assert!(Slab::<u32>::new(SLAB_SLOTS_MAX).is_ok());
 }
 
 #[derive(Debug, Clone)]
