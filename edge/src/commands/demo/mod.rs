@@ -25,12 +25,11 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Tells the story; the temporary directory is removed in any case.
 pub(super) fn run(arguments: &DemoArguments) -> Result<(), CommandError> {
     let directory = Directory::create()?;
-    story::tell(arguments, &directory.path).map_err(|error| {
+    story::tell(arguments, &directory.path).inspect_err(|_| {
         let log = node::log_end(&directory.path);
         if !log.is_empty() {
             eprintln!("last lines of the node's log:\n{log}");
         }
-        error
     })
 }
 

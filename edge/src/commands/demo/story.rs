@@ -86,7 +86,10 @@ impl Story {
             })
         };
         let (ada, bob) = (join("ada")?, join("bob")?);
-        let text = format!("ada and bob joined {CHANNEL} at {url}. Times: from one screen to the other, journal included.\n");
+        let text = format!(
+            "ada and bob joined {CHANNEL} at {url}. Times are from one screen to the other, \
+             with the journal between.\n"
+        );
         screen.line(Voice::Note, &text);
         Ok(Self {
             screen,

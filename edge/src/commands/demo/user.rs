@@ -44,7 +44,8 @@ async fn chat(arguments: &DemoUserArguments) -> Result<(), CommandError> {
             delivery = next(&mut subscription) => show_delivery(delivery?)?,
             line = lines.recv() => match line {
                 Some(line) => {
-                    publishes.spawn(say(connected.client.clone(), channel.as_str().to_owned(), line));
+                    let client = connected.client.clone();
+                    publishes.spawn(say(client, arguments.channel.clone(), line));
                 }
                 None => break,
             },
