@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::limits;
+use crate::ring::mapping::page_bytes;
 
 /// Settings of an `EdgeRing`. [`RingConfig::default`] suits a shard; a load generator raises
 /// `rings_at_start`.
@@ -18,10 +19,14 @@ pub struct RingConfig {
     pub submission_entries: u32,
     /// Completion entries a ring, a power of two, at least twice the submission entries.
     pub completion_entries: u32,
-    /// Receive buffers (2 KiB each) of every ring but the first, a power of two, at least 2.
+    /// Receive buffers (2 KiB each) of every ring but the first, a power of two that
+    /// fills whole pages (2 with pages of 4 KiB).
     pub buffers: u16,
     /// Receive buffers of the first ring, which also serves the handshakes.
     pub first_ring_buffers: u16,
+    /// Let a receive fill several buffers where the kernel can. `false` behaves as on a kernel
+    /// that cannot.
+    pub bundled_receive: bool,
 }
 
 impl Default for RingConfig {
@@ -34,6 +39,7 @@ impl Default for RingConfig {
             completion_entries: limits::COMPLETION_ENTRIES,
             buffers: limits::BUFFERS,
             first_ring_buffers: limits::BUFFERS,
+            bundled_receive: true,
         }
     }
 }
@@ -63,8 +69,9 @@ impl RingConfig {
             return wrong("completion_entries must be a power of two, twice submission to 65,536");
         }
         for buffers in [self.buffers, self.first_ring_buffers] {
-            if !buffers.is_power_of_two() || buffers < 2 {
-                return wrong("buffers must be a power of two, 2 to 32,768");
+            let bytes = usize::from(buffers) * limits::BUFFER_BYTES as usize;
+            if !buffers.is_power_of_two() || !bytes.is_multiple_of(page_bytes()) {
+                return wrong("buffers must be a power of two that fills whole pages, to 32,768");
             }
         }
         Ok(())

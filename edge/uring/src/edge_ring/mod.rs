@@ -76,7 +76,8 @@ impl EdgeRing {
     /// tries for a second before it fails.
     pub fn new(config: RingConfig) -> Result<Self, SetupError> {
         config.check()?;
-        let features = probe()?;
+        let mut features = probe()?;
+        features.bundled_receive &= config.bundled_receive;
         let wake = eventfd()?;
         let mut edge = Self {
             rings: Vec::with_capacity(config.rings_max),

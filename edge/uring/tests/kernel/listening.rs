@@ -1,7 +1,8 @@
 //! Listeners: inherited options, shared ports, and the check that a port is free.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use interlink_uring::listener::{
@@ -12,13 +13,16 @@ use interlink_uring::{Event, Kernel};
 
 use crate::support::{edge, small, PATIENCE};
 
-/// A free address in the range that tests use.
-fn free(ip: std::net::IpAddr) -> SocketAddr {
-    let address = |port| SocketAddr::from((ip, port));
-    (7100..7200)
-        .map(address)
-        .find(|address| TcpListener::bind(address).is_ok())
-        .expect("a port between 7100 and 7199 must be free")
+/// A port of its own for each call; the other tests of this crate stay below 7180.
+fn free(ip: IpAddr) -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(7180);
+    SocketAddr::from((ip, NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// A loopback address of this process, so that a second run of the tests does not meet the first.
+fn own() -> IpAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, 1 + a % 100, b, c.max(1)).into()
 }
 
 fn option(socket: &OwnedFd, level: i32, name: i32) -> i32 {
@@ -40,7 +44,7 @@ fn option(socket: &OwnedFd, level: i32, name: i32) -> i32 {
 
 #[test]
 fn an_accepted_connection_has_inherited_every_option() {
-    for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+    for ip in [own(), Ipv6Addr::LOCALHOST.into()] {
         let address = free(ip);
         let options = ListenerOptions {
             write_timeout: Duration::from_millis(7_500),
@@ -85,7 +89,7 @@ fn an_accepted_connection_has_inherited_every_option() {
 
 #[test]
 fn several_shards_share_a_port_that_a_second_instance_is_refused() {
-    let address = free(Ipv4Addr::LOCALHOST.into());
+    let address = free(own());
     check_port(address).expect("nobody listens yet");
     let options = ListenerOptions::default();
     let shards: Vec<_> = (0..3)
@@ -109,7 +113,7 @@ fn several_shards_share_a_port_that_a_second_instance_is_refused() {
 
 #[test]
 fn a_port_that_comes_free_within_two_seconds_is_taken() {
-    let address = free(Ipv4Addr::LOCALHOST.into());
+    let address = free(own());
     let old = bind_reuse_port(address, &ListenerOptions::default()).expect("a free port");
     // Connections that outlive the old listener do not matter.
     let _client = TcpStream::connect(address).expect("the backlog takes it");

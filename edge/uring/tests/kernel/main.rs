@@ -4,5 +4,6 @@ mod connections;
 mod driving;
 mod listening;
 mod model;
+mod sending;
 mod services;
 mod support;

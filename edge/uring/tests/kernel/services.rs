@@ -76,9 +76,9 @@ fn clients_are_accepted_with_their_address_until_accepting_ends() {
 
 #[test]
 fn a_listener_of_version_six_names_its_clients() {
-    let listening = (7100..7200)
+    let listening = (7100..7180)
         .find_map(|port| std::net::TcpListener::bind((std::net::Ipv6Addr::LOCALHOST, port)).ok())
-        .expect("a port between 7100 and 7199 must be free");
+        .expect("a port between 7100 and 7179 must be free");
     let to = address(&listening);
     let mut edge = edge(small());
     let number = edge.add_listener(listening.into());

@@ -13,9 +13,9 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A listener on a free port of the range that tests use.
 pub fn listener() -> TcpListener {
-    (7100..7200)
+    (7100..7180)
         .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
-        .expect("a port between 7100 and 7199 must be free")
+        .expect("a port between 7100 and 7179 must be free")
 }
 
 /// Both ends of a loopback connection: the server's descriptor and the client.
@@ -134,9 +134,16 @@ pub fn receive(kernel: &mut impl Kernel, socket: SocketId, bytes: usize) -> Vec<
     all
 }
 
-/// A client's view of an event without the numbers of the kernel.
+/// Where a listener listens.
 pub fn address(listener: &TcpListener) -> SocketAddr {
     listener
         .local_addr()
         .expect("a bound listener has an address")
+}
+
+/// Bytes whose value follows from their place, so that a swapped or lost buffer shows.
+pub fn pattern(bytes: usize) -> Vec<u8> {
+    (0..bytes as u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect()
 }
