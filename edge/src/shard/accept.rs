@@ -30,12 +30,22 @@ impl Shard {
     pub(super) fn rearm_accepts<K: Kernel>(&mut self, kernel: &mut K) {
         let resting = self.clock.now_ms < self.accept_rests_until_ms;
         let full = self.connections_are_full() || self.accepts_are_full();
-        let closed = self.stopping || !self.has_taken_over();
+        let closed = self.stopping || !self.is_ready();
         let wanted = if closed || resting || full { 0 } else { ACCEPTS_ARMED };
         if wanted != self.accepts_wanted {
             self.accepts_wanted = wanted;
             kernel.accept(LISTENER, wanted);
+            if let Some(listening) = self.listening.take() {
+                // The starter may have given up waiting.
+                let _ = listening.send(Ok(()));
+            }
         }
+    }
+
+    /// Whether clients can be served: everything older has its number, and the journal has
+    /// segments to write to.
+    fn is_ready(&self) -> bool {
+        self.has_taken_over() && (self.listening.is_none() || self.journal.journal.is_ready())
     }
 
     fn connections_are_full(&self) -> bool {

@@ -111,6 +111,7 @@ pub struct Shard {
     published_counters: Arc<ShardCounters>,
 
     // Coming in.
+    listening: Option<start::Listening>,
     accepts_wanted: usize,
     accept_rests_until_ms: u32,
     handshakes: handshake::Handshakes,

@@ -64,6 +64,8 @@ pub struct ShardParts {
     pub journal: Journal,
     /// What it takes over from earlier boots.
     pub recovered: Recovered,
+    /// Told once the shard accepts clients.
+    pub listening: Option<Listening>,
 }
 
 impl Shard {
@@ -87,6 +89,7 @@ impl Shard {
             random: super::random::Random::from_system(),
             counters: Counters::default(),
             published_counters: parts.counters,
+            listening: parts.listening,
             accepts_wanted: 0,
             accept_rests_until_ms: 0,
             handshakes: Default::default(),
@@ -180,9 +183,10 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
             files: link,
             journal: files.journal(id)?,
             recovered,
+            listening: Some(listening.clone()),
         };
         let processor = processors[usize::from(id) % processors.len()];
-        joins.push(start_shard(&plan, parts, processor, listening.clone())?);
+        joins.push(start_shard(&plan, parts, processor)?);
     }
     drop(listening);
     let join_files = files.start()?;
@@ -205,19 +209,19 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
     Ok(ShardSet::new(stop, joins))
 }
 
-type Listening = mpsc::Sender<Result<(), String>>;
+/// Where a shard tells that it accepts clients, or why it never will.
+pub type Listening = mpsc::Sender<Result<(), String>>;
 
 fn start_shard(
     plan: &ShardPlan,
     parts: ShardParts,
     processor: usize,
-    listening: Listening,
 ) -> Result<Box<dyn FnOnce()>, CommandError> {
     let id = parts.id;
     let socket = listener::bind_reuse_port(plan.client_address, &listener_options(&plan.config))
         .map_err(|error| CommandError::new(Exit::Address, error))?;
     let events = plan.events.clone();
-    let build = move || build_shard(parts, socket, &listening);
+    let build = move || build_shard(parts, socket);
     let ended = move |outcome: anyhow::Result<()>| {
         let error = outcome.err().map(|error| format!("{error:#}"));
         // The main thread may have stopped waiting.
@@ -231,8 +235,8 @@ fn start_shard(
 fn build_shard(
     parts: ShardParts,
     socket: OwnedFd,
-    listening: &Listening,
 ) -> anyhow::Result<(Shard, EdgeRing)> {
+    let listening = parts.listening.clone();
     let built = (|| {
         let mut ring = EdgeRing::new(ring_config(&parts.config))?;
         ring.add_listener(socket);
@@ -240,8 +244,10 @@ fn build_shard(
         shard.attach_doorbell(&ring)?;
         anyhow::Ok((shard, ring))
     })();
-    let outcome = built.as_ref().map(|_| ()).map_err(|error| format!("{error:#}"));
-    let _ = listening.send(outcome);
+    if let (Err(error), Some(listening)) = (&built, listening) {
+        // The starter may have given up waiting.
+        let _ = listening.send(Err(format!("{error:#}")));
+    }
     built
 }
 
