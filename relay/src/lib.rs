@@ -12,6 +12,7 @@
 pub mod backplane;
 mod bytes;
 pub mod dedupe;
+pub mod dump;
 pub mod files;
 mod index;
 pub mod journal;

@@ -29,7 +29,7 @@ pub(crate) struct SegmentFile {
     pub sealed: bool,
     /// It must not be recycled.
     pub poisoned: bool,
-    /// It is kept aside for inspection.
+    /// It has a second name in the quarantine, so that its file must not be written again.
     pub damaged: bool,
     /// The channels in it, once it has a sidecar.
     pub channels: ChannelFilter,

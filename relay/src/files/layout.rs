@@ -7,6 +7,7 @@
 //! boots/.../shard-0/urgent-00000001.seg   a segment
 //! boots/.../shard-0/urgent-00000001.idx   its index, once it is complete
 //! boots/.../damage                        damage that was reported
+//! quarantine/...seg                       damaged segments, kept for inspection
 //! pool/free-00000001.seg                  pre-written segments for later use
 //! cursors                                 delivery and consumer cursors
 //! ```
@@ -64,6 +65,10 @@ impl Layout {
 
     pub fn pool(&self) -> PathBuf {
         self.root.join("pool")
+    }
+
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
     }
 
     pub fn boot(&self, number: u32, id: u64) -> PathBuf {

@@ -134,7 +134,12 @@ impl JournalFiles {
     /// [`FilesError`]: nothing was lost, and the same start can be tried again.
     pub fn open(config: FilesConfig, now_us: u64) -> Result<(Self, RecoveredNode), FilesError> {
         let layout = Layout::new(&config.directory);
-        for directory in [layout.root().to_path_buf(), layout.boots(), layout.pool()] {
+        for directory in [
+            layout.root().to_path_buf(),
+            layout.boots(),
+            layout.pool(),
+            layout.quarantine(),
+        ] {
             create_directory(&directory)?;
         }
         let lock = boot::lock(&layout)?;
@@ -145,7 +150,7 @@ impl JournalFiles {
             None => boot::system_boot()?,
         };
         let boots = Boot::list(&layout)?;
-        let mut scan = Scan::default();
+        let mut scan = Scan::new(&layout);
         for boot in &boots {
             scan.add_boot(boot)?;
         }

@@ -28,8 +28,11 @@ impl JournalFiles {
     /// Removes directories of earlier boots that hold no segment.
     pub(super) fn remove_empty_boots(&mut self) -> Result<(), FilesError> {
         for boot in Boot::list(&self.layout)? {
-            let used = self.catalog.files.keys().any(|key| key.boot == boot.number);
-            if !used && boot.number != self.boot.number && !boot.path.join("damage").exists() {
+            // A note of damage speaks of all channels up to its time.
+            let noted = boot.path.join("damage").exists();
+            let mut boots = self.catalog.files.keys().map(|key| key.boot);
+            let used = boots.any(|used| used == boot.number || noted && used < boot.number);
+            if !used && boot.number != self.boot.number {
                 std::fs::remove_dir_all(&boot.path)
                     .map_err(FilesError::access("remove", &boot.path))?;
             }
@@ -44,7 +47,7 @@ impl JournalFiles {
         let mut oldest: Option<(SegmentKey, u64)> = None;
         for (key, file) in &self.catalog.files {
             let log = (key.boot, key.shard, key.id.kind);
-            if file.damaged || front == Some(log) {
+            if front == Some(log) {
                 continue;
             }
             front = Some(log);
@@ -66,7 +69,8 @@ impl JournalFiles {
         // The index goes first: a segment without one is read again, an index without its
         // segment would vouch for another one.
         remove(&sidecar_path(&file.path))?;
-        self.pool.recycle(&file.path, !file.poisoned)?;
+        self.pool
+            .recycle(&file.path, !file.poisoned && !file.damaged)?;
         self.catalog.growing.remove(key);
         self.catalog.files.remove(key);
         self.counters.retired += 1;

@@ -16,7 +16,10 @@ pub(crate) mod build;
 mod channels;
 #[cfg(test)]
 mod crash_images;
+#[cfg(test)]
+mod known_errors;
 mod node;
+mod notes;
 pub(crate) mod scan;
 mod stream;
 

@@ -2,19 +2,21 @@
 //! for every segment that has none.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::path::Path;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::files::catalog::{read_segment, SegmentFile};
 use crate::files::layout::{
-    names_in, parse_segment, parse_shard, segment_path, shard_directory, sidecar_path, SegmentKey,
+    names_in, parse_segment, parse_shard, segment_path, shard_directory, sidecar_path, Layout,
+    SegmentKey,
 };
 use crate::files::{Boot, FilesError};
 use crate::index::sidecar::{Sidecar, SidecarHeader};
 use crate::index::SegmentIndex;
 use crate::journal::SegmentReader;
 use crate::record::{Kind, SegmentId, Sequence, StreamId};
+use crate::recovery::notes;
 use crate::recovery::{Believed, Damage, StreamScan, StreamState, TornTail};
 
 /// A segment that had to be read.
@@ -35,11 +37,16 @@ pub(crate) enum Known {
 /// What the first pass found.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
+    /// Where damaged segments are kept.
+    quarantine: PathBuf,
     pub files: BTreeMap<SegmentKey, SegmentFile>,
     pub known: BTreeMap<SegmentKey, Known>,
     /// Segments that were prepared and never written.
     pub empty: Vec<(SegmentKey, SegmentFile)>,
+    /// Damage with the number of its boot, earlier notes included.
     pub damage: Vec<(u32, Damage)>,
+    /// Damage of the boot that is being scanned.
+    found: Vec<Damage>,
     pub torn: Vec<TornTail>,
     /// Damage that no earlier start has noted.
     pub newly_damaged: bool,
@@ -56,6 +63,14 @@ impl Known {
 }
 
 impl Scan {
+    /// Nothing scanned yet.
+    pub fn new(layout: &Layout) -> Self {
+        Self {
+            quarantine: layout.quarantine(),
+            ..Self::default()
+        }
+    }
+
     /// Scans every log of one boot.
     pub fn add_boot(&mut self, boot: &Boot) -> Result<(), FilesError> {
         for name in names_in(&boot.path)? {
@@ -78,7 +93,7 @@ impl Scan {
                 self.add_stream(boot, stream, &directory, of_kind.collect())?;
             }
         }
-        Ok(())
+        self.note_damage(boot)
     }
 
     fn add_stream(
@@ -113,7 +128,8 @@ impl Scan {
         for (id, path, holds_blocks) in unread {
             self.add_scanned(boot, stream, id, &path, holds_blocks, &state)?;
         }
-        self.report(boot, state)
+        self.report(state);
+        Ok(())
     }
 
     fn add_indexed(
@@ -209,45 +225,58 @@ impl Scan {
         Ok(())
     }
 
-    /// Notes damage in the boot's directory, so that only the first start that sees it is
-    /// degraded.
-    fn report(&mut self, boot: &Boot, state: StreamState) -> Result<(), FilesError> {
+    fn report(&mut self, state: StreamState) {
         self.torn.extend(state.torn);
-        if state.damage.is_empty() {
-            return Ok(());
-        }
-        let path = boot.path.join("damage");
-        let noted = fs::read_to_string(&path).unwrap_or_default();
-        let mut lines = String::new();
-        for damage in state.damage {
-            // The place of a hole may read differently once indexes exist; what is missing
-            // does not.
-            let line = format!(
-                "shard {} {} entries {} to {} are missing",
-                damage.stream.shard,
-                damage.stream.kind.name(),
-                damage.missing.start(),
-                damage.missing.end(),
-            );
-            if !noted.lines().any(|known| known == line) {
-                self.newly_damaged = true;
-                lines.push_str(&line);
-                lines.push('\n');
+        self.found.extend(state.damage);
+    }
+
+    /// Joins what was found with what earlier starts noted, and notes the rest, so that
+    /// only the first start that sees it is degraded.
+    fn note_damage(&mut self, boot: &Boot) -> Result<(), FilesError> {
+        let mut all = notes::read(&boot.path, boot.id)?;
+        let mut new = std::mem::take(&mut self.found);
+        new.retain(|damage| !all.iter().any(|known| notes::is_same(known, damage)));
+        if !new.is_empty() {
+            self.newly_damaged = true;
+            for damage in &new {
+                self.set_aside(boot, damage)?;
             }
+            notes::append(&boot.path, &new)?;
+        }
+        all.extend(new);
+        for damage in all {
             for (key, file) in &mut self.files {
-                let here = key.boot == boot.number
-                    && file.stream == damage.stream
-                    && key.id.number == damage.segment;
-                file.damaged |= here;
+                let segment = key.boot == boot.number && key.id.number == damage.segment;
+                file.damaged |= segment && file.stream == damage.stream;
             }
             self.damage.push((boot.number, damage));
         }
-        let append = || -> std::io::Result<()> {
-            let mut file = OpenOptions::new().append(true).create(true).open(&path)?;
-            file.write_all(lines.as_bytes())?;
-            file.sync_all()
+        Ok(())
+    }
+}
+
+impl Scan {
+    /// Keeps a damaged segment for inspection, by a second name for the same file.
+    fn set_aside(&self, boot: &Boot, damage: &Damage) -> Result<(), FilesError> {
+        let (shard, kind) = (damage.stream.shard, damage.stream.kind);
+        let id = SegmentId {
+            kind,
+            number: damage.segment,
         };
-        append().map_err(FilesError::access("write", &path))
+        let segment = segment_path(&shard_directory(&boot.path, shard), id);
+        let name = format!(
+            "{:08}-shard-{shard}-{}-{:08}.seg",
+            boot.number,
+            kind.name(),
+            id.number
+        );
+        let aside = self.quarantine.join(name);
+        match fs::hard_link(&segment, &aside) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            // A segment that is missing altogether cannot be kept.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(FilesError::access("link", &aside)),
+        }
     }
 }
 
