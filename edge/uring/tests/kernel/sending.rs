@@ -1,6 +1,7 @@
 //! Sends on the real kernel: outcomes, full sockets, several rings, full queues.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 
 use interlink_uring::{
@@ -90,16 +91,30 @@ fn sends_to_descriptors_and_sockets_of_several_rings_share_a_batch() {
     assert_eq!(&got, b"plainly");
 }
 
-/// Sends until nothing fits, also after the network has had time to move bytes to the peer.
-fn fill(edge: &mut EdgeRing, socket: SocketId, flood: &[u8]) {
-    let mut blocked = 0;
-    while blocked < 50 {
-        match send(edge, socket, flood) {
-            SendOutcome::Blocked => blocked += 1,
-            _ => blocked = 0,
-        }
-        std::thread::yield_now();
+/// Connections of which each third is broken: its sends fail for ever.
+fn partly_broken(edge: &mut EdgeRing, count: usize) -> Vec<(SocketId, TcpStream)> {
+    let mut living: Vec<_> = (0..count).map(|_| armed(edge)).collect();
+    for (socket, client) in living.iter_mut().step_by(3) {
+        assert_eq!(send(edge, *socket, b"unread"), SendOutcome::Sent);
+        client.peek(&mut [0; 1]).expect("the bytes arrive");
+        // Closing with unread bytes resets the connection.
+        *client = connection().1;
+        let ended = collect(edge, 1);
+        assert!(
+            matches!(&ended[0], Seen::Other(text) if text.contains("Failed")),
+            "{ended:?}"
+        );
     }
+    living
+}
+
+/// The outcomes that such connections show.
+fn partly_failed(count: usize) -> Vec<SendOutcome> {
+    let outcome = |index| match index % 3 {
+        0 => SendOutcome::Failed(libc::EPIPE),
+        _ => SendOutcome::Sent,
+    };
+    (0..count).map(outcome).collect()
 }
 
 #[test]
@@ -110,10 +125,9 @@ fn outcomes_of_sends_are_found_behind_an_overflown_completion_queue() {
         ..small()
     };
     let mut edge = edge(config);
-    let (full, _full_client) = armed(&mut edge);
-    let (open, mut open_client) = armed(&mut edge);
-    let flood = pattern(16 << 20);
-    fill(&mut edge, full, &flood);
+    let mut living = partly_broken(&mut edge, 2);
+    let (open, mut open_client) = living.pop().expect("two were made");
+    let (broken, _) = living[0];
     // Each of these fails when it is submitted: more completions than the queue holds.
     for slot in 0..600 {
         edge.receive_once(
@@ -124,7 +138,8 @@ fn outcomes_of_sends_are_found_behind_an_overflown_completion_queue() {
             -1,
         );
     }
-    assert_eq!(send(&mut edge, full, b"x"), SendOutcome::Blocked);
+    let failed = SendOutcome::Failed(libc::EPIPE);
+    assert_eq!(send(&mut edge, broken, b"x"), failed);
     assert!(
         edge.counters().overflow_flushes > 0,
         "nothing overflowed: the test shows nothing"
@@ -149,11 +164,7 @@ fn a_batch_that_finds_the_submission_queue_almost_full_keeps_its_outcomes_apart(
         ..small()
     };
     let mut edge = edge(config);
-    let living: Vec<_> = (0..32).map(|_| armed(&mut edge)).collect();
-    let flood = pattern(16 << 20);
-    for (socket, _) in living.iter().step_by(3) {
-        fill(&mut edge, *socket, &flood);
-    }
+    let living = partly_broken(&mut edge, 32);
     let batch: Vec<_> = living
         .iter()
         .map(|(socket, _)| Send {
@@ -173,17 +184,7 @@ fn a_batch_that_finds_the_submission_queue_almost_full_keeps_its_outcomes_apart(
             );
         }
         edge.send(&batch, &mut outcomes);
-        for (index, outcome) in outcomes.iter().enumerate() {
-            let wanted = if index % 3 == 0 {
-                SendOutcome::Blocked
-            } else {
-                SendOutcome::Sent
-            };
-            assert_eq!(
-                *outcome, wanted,
-                "send {index} with {queued} entries queued"
-            );
-        }
+        assert_eq!(outcomes, partly_failed(32), "with {queued} entries queued");
         let mut ended = 0;
         turns_until(&mut edge, |seen| {
             ended += seen.len() as u32;
