@@ -117,6 +117,12 @@ impl Ack {
         }
     }
 
+    /// True when the same publishes may be accepted later.
+    pub fn is_temporary_refusal(&self) -> bool {
+        !self.is_accepted()
+            && wire::ErrorCode::from_number(self.code).is_some_and(wire::ErrorCode::is_temporary)
+    }
+
     /// True when the publishes are safe, whether now or by an earlier attempt.
     pub fn is_accepted(&self) -> bool {
         self.status != wire::PublishStatus::Refused

@@ -127,6 +127,7 @@ fn report(bench: &mut Bench, slices: &Slices, traffic: &Traffic, seconds: f64) -
     );
     report.count("lost", traffic.classes[P1].missing());
     report.count("refused", traffic.classes[P1].refused_in_all);
+    report.text("refusals_by_code", traffic.refusal_words());
     report.count("duplicated", traffic.totals().duplicated);
     report.count("reordered", traffic.totals().reordered);
     if let Some(usage) = slices.last {

@@ -10,6 +10,7 @@ use super::crash_user::{CrashUser, Ledger, PositionFault};
 use super::settle::{Counted, Ends};
 use crate::engine::payload::Payload;
 use crate::engine::peek::{self, Ack};
+use crate::engine::publisher::Pending;
 use crate::engine::schedule::Schedule;
 use crate::engine::stamp::Stamp;
 use crate::engine::template::FrameWriter;
@@ -24,7 +25,10 @@ use interlink_protocol::frame::{
 use interlink_wire as wire;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Shortest rest after a refusal that names no time, in milliseconds.
+const RETRY_LEAST_MS: u32 = 10;
 
 /// One publisher on one channel.
 pub struct CrashRoute {
@@ -70,6 +74,8 @@ pub struct CrashLoad {
     payloads: Vec<Payload>,
     choose: SmallRng,
     ends: Ends,
+    /// Clients whose refused publishes wait: until when.
+    resting: VecDeque<(u64, u32)>,
     /// What the checks found.
     pub findings: Findings,
     /// Refusals by error code.
@@ -97,6 +103,7 @@ impl CrashLoad {
             payloads,
             choose: SmallRng::seed_from_u64(seed),
             ends: Ends::default(),
+            resting: VecDeque::new(),
             findings: Findings::default(),
             refusals: BTreeMap::new(),
             ack: Latency::new(),
@@ -147,12 +154,13 @@ impl CrashLoad {
             } else {
                 WINDOW_MAX
             };
-            if publisher.unanswered(is_critical) >= limit {
+            if publisher.is_deferred() || publisher.unanswered(is_critical) >= limit {
                 return;
             }
             publisher.backlog.pop_front();
-            let id = publisher.begin(due_ns, route, is_critical);
-            self.routes[route as usize].ledger.publish(id);
+            let ledger = &mut self.routes[route as usize].ledger;
+            let id = publisher.begin(due_ns, route, ledger.count() + 1, is_critical);
+            ledger.publish(id);
             self.send(link, client, route, id, due_ns, 0);
         }
     }
@@ -178,30 +186,31 @@ impl CrashLoad {
         });
     }
 
-    /// Sends unanswered publishes again, oldest first.
-    fn send_again(&mut self, link: &mut Link, client: u32) {
-        let publisher = &self.users[client as usize].publisher;
-        let pending: Vec<_> = publisher.unanswered_publishes().copied().collect();
-        for publish in pending {
+    /// Sends these publishes again.
+    fn send_again(&mut self, link: &mut Link, client: u32, publishes: &[Pending]) {
+        for publish in publishes {
             self.findings.sent_again += 1;
-            let age_ms = link.now_ns.saturating_sub(publish.scheduled_ns) / 1_000_000;
+            let due_ns = publish.scheduled_ns;
+            let age_ms = link.now_ns.saturating_sub(due_ns) / 1_000_000;
             let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
-            self.send(
-                link,
-                client,
-                publish.tag,
-                publish.id,
-                publish.scheduled_ns,
-                age_ms,
-            );
+            self.send(link, client, publish.tag, publish.id, due_ns, age_ms);
         }
     }
 
     fn on_ack(&mut self, link: &mut Link, client: u32, ack: Ack) {
+        let publisher = &mut self.users[client as usize].publisher;
+        if ack.is_temporary_refusal() {
+            let was_deferred = publisher.is_deferred();
+            let count = publisher.defer(ack.first, ack.count);
+            *self.refusals.entry(ack.code).or_default() += u64::from(count);
+            if !was_deferred && count > 0 {
+                let rest_ns = u64::from(ack.retry_after_ms.max(RETRY_LEAST_MS)) * 1_000_000;
+                self.resting.push_back((link.now_ns + rest_ns, client));
+            }
+            return;
+        }
         let mut closed = Vec::new();
-        self.users[client as usize]
-            .publisher
-            .answer(ack.first, ack.count, |pending| closed.push(pending));
+        publisher.answer(ack.first, ack.count, |pending| closed.push(pending));
         for pending in closed {
             let route = &mut self.routes[pending.tag as usize];
             route.ledger.answer(pending.id, ack.is_accepted());
@@ -213,6 +222,24 @@ impl CrashLoad {
             }
         }
         self.publish_waiting(link, client);
+    }
+
+    /// Sends refused publishes again whose time has come; when the next ones are due.
+    fn wake_resting(&mut self, link: &mut Link) -> u64 {
+        while let Some(&(until_ns, client)) = self.resting.front() {
+            if until_ns > link.now_ns {
+                return until_ns;
+            }
+            self.resting.pop_front();
+            if link.is_live(client) {
+                let mut again = Vec::new();
+                let publisher = &mut self.users[client as usize].publisher;
+                publisher.take_deferred(|pending| again.push(pending));
+                self.send_again(link, client, &again);
+                self.publish_waiting(link, client);
+            }
+        }
+        u64::MAX
     }
 
     fn on_event(&mut self, client: u32, event: &wire::Event<'_>) {
@@ -273,7 +300,7 @@ impl CrashLoad {
 
 impl Workload for CrashLoad {
     fn on_turn(&mut self, link: &mut Link) -> u64 {
-        let mut wake_ns = u64::MAX;
+        let mut wake_ns = self.wake_resting(link);
         for number in 0..self.offers.len() {
             while let Some(due_ns) = self.offers[number].1.take(link.now_ns) {
                 let routes = &self.offers[number].0;
@@ -320,7 +347,10 @@ impl Workload for CrashLoad {
     }
 
     fn on_live(&mut self, link: &mut Link, client: u32) {
-        self.send_again(link, client);
+        let publisher = &mut self.users[client as usize].publisher;
+        publisher.take_deferred(|_| {});
+        let pending: Vec<Pending> = publisher.unanswered_publishes().copied().collect();
+        self.send_again(link, client, &pending);
         self.publish_waiting(link, client);
     }
 

@@ -135,6 +135,11 @@ impl Ledger {
         is_in_order
     }
 
+    /// Events published.
+    pub fn count(&self) -> u64 {
+        self.events.len() as u64
+    }
+
     /// Acknowledged events that never arrived.
     pub fn acked_unseen(&self) -> u64 {
         self.events

@@ -74,7 +74,7 @@ pub fn run(bench: &mut Bench, connections: u32, window: u32) -> Result<()> {
     bench
         .report
         .number("wire_bytes_per_event", bytes as f64 / rates.accepted as f64);
-    report(bench, &rates, &steady)?;
+    report(bench, &rates, &steady, &traffic.refusal_words())?;
     close_all(fleet)
 }
 
@@ -146,8 +146,11 @@ impl Slices {
     }
 }
 
-fn report(bench: &mut Bench, rates: &Slices, steady: &Slices) -> Result<()> {
-    ensure!(rates.accepted > 0, "no publish was acknowledged");
+fn report(bench: &mut Bench, rates: &Slices, steady: &Slices, refusals: &str) -> Result<()> {
+    ensure!(
+        rates.accepted > 0,
+        "no publish was acknowledged; refusals by code: {refusals}"
+    );
     let report = &mut bench.report;
     report.series("publish_ack_per_second", &rates.per_second);
     report.goal("publish_ack_per_second", Goal::AtLeast(200_000.0));
@@ -158,6 +161,7 @@ fn report(bench: &mut Bench, rates: &Slices, steady: &Slices) -> Result<()> {
     report.series("cpu_us_per_publish", &rates.server_cpu_us);
     report.series("generator_cpu", &rates.generator_cpu);
     report.series("generator_cpu_at_50k", &steady.generator_cpu);
+    report.text("refusals_by_code", refusals);
     report.count("refused", rates.refused + steady.refused);
     report.text(
         "limited_by",

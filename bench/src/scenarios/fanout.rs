@@ -142,8 +142,9 @@ fn edge_sends(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<
     let sends = traffic.classes[1].delivered;
     ensure!(
         sends > 0,
-        "no event was delivered in {:.1} s",
-        usage.seconds
+        "no event was delivered in {:.1} s; refusals by code: {}",
+        usage.seconds,
+        traffic.refusal_words()
     );
     ensure!(
         traffic.wrong == 0,

@@ -208,12 +208,7 @@ fn report(
     report.number(&format!("edge_core_busy_{name}"), usage.core_busy);
     report.text(&format!("limited_by_{name}"), usage.limited_by());
     report.text("limited_by", usage.limited_by());
-    let codes: Vec<String> = traffic
-        .refusals
-        .iter()
-        .map(|(code, count)| format!("{code}:{count}"))
-        .collect();
-    report.text(&format!("refusals_by_code_{name}"), codes.join(" "));
+    report.text(&format!("refusals_by_code_{name}"), traffic.refusal_words());
     if let Some(reason) = usage.generator.void_reason(is_sustained) {
         // The peak is reported with what limits it, which may be the generator.
         if is_sustained {

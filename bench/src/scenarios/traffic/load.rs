@@ -20,6 +20,9 @@ use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
 use std::collections::{BTreeMap, VecDeque};
 
+/// Shortest rest after a refusal that names no time, in milliseconds.
+const RETRY_LEAST_MS: u32 = 10;
+
 /// Traffic of many users on many routes.
 pub struct Traffic {
     users: Users,
@@ -32,7 +35,7 @@ pub struct Traffic {
     streams: usize,
     choose: SmallRng,
     stamp_hint: usize,
-    /// Routes of windows that were refused: when they may go on.
+    /// Clients whose refused publishes wait: until when.
     resting: VecDeque<(u64, u32)>,
     closed: Vec<Pending>,
     ends: Ends,
@@ -116,7 +119,6 @@ impl Traffic {
         self.publishers
             .iter_mut()
             .for_each(|publisher| publisher.backlog.clear());
-        self.resting.clear();
     }
 
     /// Starts a window of counting.
@@ -131,6 +133,16 @@ impl Traffic {
             .iter()
             .all(|publisher| publisher.open() == 0)
             && self.classes.iter().all(|class| class.missing() == 0)
+    }
+
+    /// Refusals by error code, as words.
+    pub fn refusal_words(&self) -> String {
+        let words: Vec<String> = self
+            .refusals
+            .iter()
+            .map(|(code, count)| format!("{code}:{count}"))
+            .collect();
+        words.join(" ")
     }
 
     /// Deliveries, duplicates and reorderings since the start.
@@ -156,14 +168,16 @@ impl Traffic {
             .map_or(0, |route| route.template.wire_bytes())
     }
 
-    fn has_credit(&self, route: &Route) -> bool {
+    /// True when a publish on the route may leave now.
+    fn may_publish(&self, route: &Route) -> bool {
         let is_critical = route.class == 0;
         let limit = if is_critical {
             CRITICAL_WINDOW_MAX
         } else {
             WINDOW_MAX
         };
-        self.publishers[route.publisher as usize].unanswered(is_critical) < limit
+        let publisher = &self.publishers[route.publisher as usize];
+        !publisher.is_deferred() && publisher.unanswered(is_critical) < limit
     }
 
     fn offer(&mut self, link: &mut Link, route: u32, due_ns: u64) {
@@ -171,7 +185,7 @@ impl Traffic {
         let class = state.class;
         self.classes[class].offered += 1;
         let publisher = state.publisher as usize;
-        if self.publishers[publisher].backlog.is_empty() && self.has_credit(state) {
+        if self.publishers[publisher].backlog.is_empty() && self.may_publish(state) {
             self.publish(link, route, due_ns);
         } else if self.publishers[publisher].backlog.len() < BACKLOG_MAX {
             self.publishers[publisher]
@@ -191,13 +205,29 @@ impl Traffic {
             scheduled_ns: due_ns,
         };
         let publisher = &mut self.publishers[state.publisher as usize];
-        let id = publisher.begin(due_ns, route, state.class == 0);
+        let id = publisher.begin(due_ns, route, state.sequence, state.class == 0);
         link.write(state.publisher, |writer, out| {
             writer.append_publish(out, &state.template, id, stamp);
         });
     }
 
-    fn on_ack(&mut self, link: &mut Link, client: u32, ack: Ack) {
+    fn send(&self, link: &mut Link, publish: &Pending) {
+        let route = &self.routes[publish.tag as usize];
+        let stamp = Stamp {
+            sender: publish.tag,
+            sequence: publish.sequence,
+            scheduled_ns: publish.scheduled_ns,
+        };
+        link.write(route.publisher, |writer, out| {
+            writer.append_publish(out, &route.template, publish.id, stamp);
+        });
+    }
+
+    pub(super) fn on_ack(&mut self, link: &mut Link, client: u32, ack: Ack) {
+        if ack.is_temporary_refusal() {
+            self.on_refused_for_now(link, client, ack);
+            return;
+        }
         let mut closed = std::mem::take(&mut self.closed);
         let publisher = &mut self.publishers[client as usize];
         publisher.answer(ack.first, ack.count, |pending| closed.push(pending));
@@ -205,12 +235,35 @@ impl Traffic {
             self.on_answered(link, pending, &ack);
         }
         self.closed = closed;
+        self.publish_waiting(link, client);
+    }
+
+    /// Publishes what waits for credit, as far as there is some.
+    fn publish_waiting(&mut self, link: &mut Link, client: u32) {
         while let Some(&(due_ns, route)) = self.publishers[client as usize].backlog.front() {
-            if !self.has_credit(&self.routes[route as usize]) {
+            if !self.may_publish(&self.routes[route as usize]) {
                 break;
             }
             self.publishers[client as usize].backlog.pop_front();
             self.publish(link, route, due_ns);
+        }
+    }
+
+    /// As an SDK does: the same ids again after the time that the server names.
+    fn on_refused_for_now(&mut self, link: &Link, client: u32, ack: Ack) {
+        let publisher = &mut self.publishers[client as usize];
+        let was_deferred = publisher.is_deferred();
+        let from = publisher
+            .unanswered_publishes()
+            .find(|pending| pending.id >= ack.first);
+        let class = from.map_or(0, |pending| self.routes[pending.tag as usize].class);
+        let count = u64::from(publisher.defer(ack.first, ack.count));
+        self.classes[class].refused += count;
+        self.classes[class].refused_in_all += count;
+        *self.refusals.entry(ack.code).or_default() += count;
+        if !was_deferred && count > 0 {
+            let rest_ns = u64::from(ack.retry_after_ms.max(RETRY_LEAST_MS)) * 1_000_000;
+            self.resting.push_back((link.now_ns + rest_ns, client));
         }
     }
 
@@ -230,12 +283,7 @@ impl Traffic {
         }
         let source = self.source_of[route as usize] as usize;
         if matches!(self.sources[source].pace, Pace::Window) {
-            if ack.is_accepted() || ack.retry_after_ms == 0 {
-                self.offer(link, route, link.now_ns);
-            } else {
-                let rest_ns = u64::from(ack.retry_after_ms) * 1_000_000;
-                self.resting.push_back((link.now_ns + rest_ns, route));
-            }
+            self.offer(link, route, link.now_ns);
         }
     }
 
@@ -275,13 +323,20 @@ impl Traffic {
         }
     }
 
+    /// Sends refused publishes again whose time has come; when the next ones are due.
     fn wake_resting(&mut self, link: &mut Link) -> u64 {
-        while let Some(&(until_ns, route)) = self.resting.front() {
+        while let Some(&(until_ns, client)) = self.resting.front() {
             if until_ns > link.now_ns {
                 return until_ns;
             }
             self.resting.pop_front();
-            self.offer(link, route, link.now_ns);
+            let mut again = std::mem::take(&mut self.closed);
+            self.publishers[client as usize].take_deferred(|pending| again.push(pending));
+            for pending in again.drain(..) {
+                self.send(link, &pending);
+            }
+            self.closed = again;
+            self.publish_waiting(link, client);
         }
         u64::MAX
     }

@@ -12,6 +12,9 @@ use interlink_protocol::priority::Priority;
 use interlink_uring::{EdgeRing, RingConfig};
 use interlink_wire as wire;
 
+/// A refusal that no later attempt changes.
+const NOT_PERMITTED: u16 = wire::ErrorCode::NotPermitted.number();
+
 struct Stage {
     traffic: Traffic,
     fleet: Fleet<EdgeRing>,
@@ -70,7 +73,7 @@ impl Stage {
             degraded: false,
             position: None,
             settled_through: None,
-            code: u16::from(status == wire::PublishStatus::Refused) * 300,
+            code: u16::from(status == wire::PublishStatus::Refused) * NOT_PERMITTED,
             retry_after_ms: 0,
         };
         let frame = self.encoder.publish_ack(&fields);
@@ -121,7 +124,7 @@ fn accepted_events_are_missing_until_every_receiver_has_them() {
     stage.answer(1, 4, wire::PublishStatus::Accepted);
     stage.answer(5, 1, wire::PublishStatus::Refused);
     assert_eq!(stage.traffic.classes[1].missing(), 8);
-    assert_eq!(stage.traffic.refusals.get(&300), Some(&1));
+    assert_eq!(stage.traffic.refusals.get(&NOT_PERMITTED), Some(&1));
     for sequence in 1..=4 {
         stage.deliver(1, sequence);
         stage.deliver(2, sequence);
@@ -169,4 +172,37 @@ fn a_window_is_refilled_by_its_answers() {
     stage.traffic.pause();
     stage.answer(4, 4, wire::PublishStatus::Accepted);
     assert_eq!(stage.traffic.classes[1].offered, 7);
+}
+
+#[test]
+fn a_refusal_for_now_is_tried_again_with_the_same_id_before_anything_new() {
+    let mut stage = stage();
+    stage.traffic.keep_window(0, 2, stage.fleet.link());
+    let ack = crate::engine::peek::Ack {
+        first: 1,
+        count: 2,
+        status: wire::PublishStatus::Refused,
+        code: wire::ErrorCode::Overloaded.number(),
+        retry_after_ms: 20,
+    };
+    stage.traffic.on_ack(stage.fleet.link(), 0, ack);
+    assert_eq!(
+        (
+            stage.traffic.classes[1].refused,
+            stage.traffic.classes[1].offered
+        ),
+        (2, 2)
+    );
+    let wake_ns = stage.traffic.on_turn(stage.fleet.link());
+    assert_eq!(wake_ns, stage.link().now_ns + 20_000_000);
+    stage.link().now_ns = wake_ns;
+    assert_eq!(stage.traffic.on_turn(stage.fleet.link()), u64::MAX);
+    stage.answer(1, 2, wire::PublishStatus::Accepted);
+    assert_eq!(
+        (
+            stage.traffic.classes[1].accepted,
+            stage.traffic.classes[1].offered
+        ),
+        (2, 4)
+    );
 }
