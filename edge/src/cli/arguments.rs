@@ -148,6 +148,9 @@ pub struct DemoArguments {
     /// No colours.
     #[arg(long)]
     pub plain: bool,
+    /// Time between two lines.
+    #[arg(long, value_parser = parse_duration, default_value = "900ms")]
+    pub pause: Duration,
 }
 
 /// Arguments of `demo-user`.
@@ -183,6 +186,17 @@ pub enum ConfigCommand {
     /// Print every property with text, default, unit, bounds and example.
     #[command(after_help = "Example:\n  interlink-edge config reference > edge.toml")]
     Reference,
+}
+
+/// Commands about journals.
+#[derive(Clone, Debug, Subcommand)]
+pub enum JournalCommand {
+    /// Print every record of a journal directory, one JSON object a line.
+    #[command(after_help = "Example:\n  interlink-edge journal dump interlink-data/journal")]
+    Dump {
+        /// The journal directory of a data directory.
+        directory: PathBuf,
+    },
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

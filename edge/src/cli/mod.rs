@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 
 pub use arguments::{
     ConfigCommand, ConformanceArguments, ConnectArguments, DemoArguments, DemoUserArguments,
-    NodeArguments, PublishArguments, RunArguments, SettingsArguments, TailArguments,
-    TokenArguments,
+    JournalCommand, NodeArguments, PublishArguments, RunArguments, SettingsArguments,
+    TailArguments, TokenArguments,
 };
 
 /// The Interlink edge server. Without a command it runs a node: clients on
@@ -72,4 +72,10 @@ pub enum Command {
         after_help = "Example:\n  interlink-edge config check --config edge.toml"
     )]
     Config(ConfigCommand),
+    /// Look into journals on disk.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  interlink-edge journal dump interlink-data/journal"
+    )]
+    Journal(JournalCommand),
 }

@@ -30,7 +30,7 @@ fn the_help_of_every_command_contains_an_example() {
     }
     let mut command = Cli::command();
     command.build();
-    assert!(check(&mut command, "interlink-edge") >= 12);
+    assert!(check(&mut command, "interlink-edge") >= 14);
 }
 
 #[test]

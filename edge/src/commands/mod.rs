@@ -6,6 +6,7 @@ mod config;
 mod conformance;
 mod connect;
 mod demo;
+mod journal;
 mod payload;
 mod publish;
 mod run;
@@ -34,6 +35,7 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Some(Command::DemoUser(arguments)) => demo::run_user(&arguments),
         Some(Command::Conformance(arguments)) => conformance::run(&arguments),
         Some(Command::Config(command)) => config::run(&command),
+        Some(Command::Journal(command)) => journal::run(&command),
     }
 }
 

@@ -15,9 +15,6 @@ use crate::exit::CommandError;
 /// The channel: a direct chat of the two.
 const CHANNEL: &str = "chat.ada~bob";
 
-/// Time between two lines, so that they can be read.
-const PAUSE: Duration = Duration::from_millis(900);
-
 const MORNING: [(bool, &str); 6] = [
     (
         true,
@@ -64,6 +61,8 @@ struct Story {
     ada: User,
     bob: User,
     node: Node,
+    /// Time between two lines, so that they can be read.
+    pause: Duration,
     /// Every message in the order of the channel.
     said: Vec<String>,
 }
@@ -96,6 +95,7 @@ impl Story {
             ada,
             bob,
             node,
+            pause: arguments.pause,
             said: Vec::new(),
         })
     }
@@ -114,7 +114,7 @@ impl Story {
         speaker.read()?;
         self.screen.message(voice, speaker.name, &heard, Some(took));
         self.said.push(words.to_owned());
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
         Ok(())
     }
 
@@ -128,7 +128,7 @@ impl Story {
             self.ada.read()?;
             self.screen.message(Voice::Ada, "ada", words, None);
             self.said.push(words.to_owned());
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(self.pause);
         }
         let (url, data) = (self.node.url(), self.node.data());
         let start = Instant::now();
@@ -146,7 +146,7 @@ impl Story {
             start.elapsed().as_secs_f64() * 1e3
         );
         self.screen.line(Voice::Event, &text);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
         Ok(())
     }
 
@@ -158,7 +158,7 @@ impl Story {
         let words = WHILE_THE_NODE_IS_AWAY;
         self.ada.say(words)?;
         self.screen.message(Voice::Ada, "ada", words, None);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
         let start = Instant::now();
         self.node.restart()?;
         let recovered = start.elapsed();
@@ -172,7 +172,7 @@ impl Story {
             start.elapsed().as_secs_f64()
         );
         self.screen.line(Voice::Event, &text);
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(self.pause);
         Ok(())
     }
 
