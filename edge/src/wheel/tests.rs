@@ -115,6 +115,16 @@ fn a_deadline_beyond_the_horizon_fires_at_the_horizon() {
 }
 
 #[test]
+fn an_idle_wheel_follows_the_clock() {
+    let mut wheel = wheel(0);
+    let later_ms = 2 * WHEEL_HORIZON_MS;
+    assert_eq!(due(&mut wheel, later_ms), []);
+    wheel.schedule(1, later_ms + 5_000);
+    assert_eq!(due(&mut wheel, later_ms + 4_999), []);
+    assert_eq!(due(&mut wheel, later_ms + 5_000), [1]);
+}
+
+#[test]
 #[should_panic(expected = "index 1000 is not below 1000")]
 fn an_index_beyond_the_capacity_is_a_mistake() {
     wheel(0).schedule(1_000, 10);

@@ -119,10 +119,10 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// The first entry at or after `from` for which `before` is false; entries are ordered so
-    /// that `before` is true for a prefix of them.
-    pub(super) fn partition(self, from: usize, before: impl Fn(Entry) -> bool) -> usize {
-        let (mut low, mut high) = (from, self.count());
+    /// The first entry for which `before` is false; entries are ordered so that `before` is
+    /// true for a prefix of them.
+    pub(super) fn partition(self, before: impl Fn(Entry) -> bool) -> usize {
+        let (mut low, mut high) = (0, self.count());
         while low < high {
             let middle = low + (high - low) / 2;
             if before(self.entry(middle)) {

@@ -32,7 +32,7 @@ impl<'p> Frames<'p> {
     pub(super) fn new(pool: &'p BlockPool, block: Option<Block<'p>>, from: u64) -> Self {
         let index = block.map_or(0, |block| {
             let inside = from - block.start();
-            block.partition(0, |entry| entry.end() <= inside)
+            block.partition(|entry| entry.end() <= inside)
         });
         Self { pool, block, index }
     }

@@ -225,7 +225,7 @@ impl ChannelLog {
         if inside == 0 {
             return from;
         }
-        let index = block.partition(0, |entry| entry.end() < inside);
+        let index = block.partition(|entry| entry.end() < inside);
         block.start() + block.entry(index).end()
     }
 
@@ -272,7 +272,7 @@ impl ChannelLog {
             return self.base;
         };
         let inside = byte - block.start();
-        let index = block.partition(0, |entry| entry.end() <= inside);
+        let index = block.partition(|entry| entry.end() <= inside);
         self.before(pool, block, index)
     }
 
@@ -419,12 +419,8 @@ impl ChannelLog {
             }
             block = Block(pool.bytes(previous));
         }
-        let trimmed = if block.previous() == 0 {
-            self.trimmed as usize
-        } else {
-            0
-        };
-        let index = block.partition(trimmed, |entry| entry.offset <= offset);
+        // Trimmed entries are not above the base, hence not above the offset either.
+        let index = block.partition(|entry| entry.offset <= offset);
         if index < block.count() {
             return Some((block, index));
         }
@@ -434,10 +430,6 @@ impl ChannelLog {
 
     /// The position of the event before an entry.
     fn before(&self, pool: &BlockPool, block: Block<'_>, index: usize) -> Position {
-        let is_first = block.previous() == 0;
-        if is_first && index <= self.trimmed as usize {
-            return self.base;
-        }
         if index > 0 {
             return block.position(index - 1);
         }

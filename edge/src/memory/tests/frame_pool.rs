@@ -1,6 +1,6 @@
 //! Frame pools: counting of holders, exclusive writing, return across threads.
 
-use crate::memory::limits::{CHUNK_BYTES, FRAME_POOL_BYTES_MAX};
+use crate::memory::limits::{BLOCK_POOL_BYTES_MAX, CHUNK_BYTES, FRAME_POOL_BYTES_MAX};
 use crate::memory::{FramePool, FrameRef};
 use crossbeam_queue::ArrayQueue;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -64,6 +64,23 @@ fn frames_outlive_their_pool() {
     drop(pool);
     for (mark, frame) in copies.iter().enumerate() {
         assert_eq!(frame[..], [mark as u8; 100]);
+    }
+}
+
+/// 2,500 pools of 64 GiB of either kind are more than the address space of a process, so a pool that keeps its
+/// memory makes a later one fail.
+#[test]
+fn the_memory_of_a_pool_ends_with_its_last_frame() {
+    for round in 0..5_000 {
+        let pool = FramePool::new(BLOCK_POOL_BYTES_MAX);
+        let mut pool = pool.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        let first = pool.take(10).expect("frame");
+        let second = pool.take(10).expect("frame");
+        drop(first);
+        pool.collect();
+        let late = if round % 2 == 0 { Some(second) } else { None };
+        drop(pool);
+        drop(late);
     }
 }
 
