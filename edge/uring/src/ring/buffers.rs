@@ -141,7 +141,7 @@ impl Buffers {
         // does not read this entry before the tail moves past it.
         let entry = unsafe { &mut *self.first_entry().as_ptr().add(usize::from(buffer)) };
         entry.set_addr(address);
-        // The kernel shortens the length of an entry of which a receive used only a part.
+        // Some kernels shorten the length of an entry of which a receive used only a part.
         entry.set_len(BUFFER_BYTES);
         entry.set_bid(buffer);
         self.tail = self.tail.wrapping_add(1);
