@@ -86,8 +86,8 @@ pub fn development_key_of(path: &Path) -> PathBuf {
     keys_of(path).join("development.key")
 }
 
-/// Directory of the journal of a data directory that is not opened.
-pub fn keys_of(path: &Path) -> PathBuf {
+/// Directory of the keys of a data directory that is not opened.
+fn keys_of(path: &Path) -> PathBuf {
     path.join("keys")
 }
 

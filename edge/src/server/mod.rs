@@ -12,6 +12,8 @@ mod identity;
 pub mod node;
 mod ready;
 pub mod shards;
+#[cfg(test)]
+mod tests;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};

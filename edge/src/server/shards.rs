@@ -7,22 +7,14 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
-use std::thread::Thread;
-use std::time::Duration;
 
 use super::{NodeEvent, NodeState};
 use crate::auth::Verifier;
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
-use crate::exit::{CommandError, Exit};
-use crate::telemetry::{Counters, ShardCounters};
-
-/// Longest time between two turns of an idle shard; health calls a shard stuck after
-/// two seconds without one.
-const IDLE_TURN: Duration = Duration::from_millis(500);
+use crate::telemetry::ShardCounters;
 
 /// What the shards of a node start from.
 #[derive(Debug)]
@@ -90,38 +82,4 @@ impl ShardSet {
             join();
         }
     }
-}
-
-/// Shards that turn and serve nobody: the seam's reference, which tests of the start
-/// and stop sequence use.
-///
-/// # Errors
-/// When a thread cannot be started.
-pub fn idle_shards(plan: ShardPlan) -> Result<ShardSet, CommandError> {
-    let stopping = Arc::new(AtomicBool::new(false));
-    let mut joins: Vec<Box<dyn FnOnce()>> = Vec::new();
-    let mut threads = Vec::new();
-    for (shard, shared) in plan.counters.into_iter().enumerate() {
-        let (stopping, events) = (Arc::clone(&stopping), plan.events.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("shard-{shard}"))
-            .spawn(move || {
-                let mut counters = Counters::default();
-                while !stopping.load(Ordering::Acquire) {
-                    counters.turns += 1;
-                    shared.publish(&counters);
-                    std::thread::park_timeout(IDLE_TURN);
-                }
-                // The main thread may have stopped waiting.
-                let _ = events.send(NodeEvent::ShardEnded { shard, error: None });
-            })
-            .map_err(|error| CommandError::new(Exit::Host, error))?;
-        threads.push(thread.thread().clone());
-        joins.push(Box::new(move || drop(thread.join())));
-    }
-    let stop = move || {
-        stopping.store(true, Ordering::Release);
-        threads.iter().for_each(Thread::unpark);
-    };
-    Ok(ShardSet::new(stop, joins))
 }
