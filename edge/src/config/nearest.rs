@@ -42,7 +42,7 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Su
     }
 }
 
-/// True when both names have a word in common, such as `sessions` in `sessions_max`
+/// True when both names share a word, such as `sessions` in `sessions_max`
 /// and `max_sessions`.
 fn shares_word(wanted: &str, name: &str) -> bool {
     let separators = ['_', '-', '.', ' '];
