@@ -40,9 +40,10 @@ pub const URGENT_SEGMENTS_AHEAD: usize = 3;
 /// Segments that the background stream keeps ready.
 pub const BACKGROUND_SEGMENTS_AHEAD: usize = 1;
 
-/// Bytes of a stream that may wait in memory for the disk: half a second at 60 MB/s.
+/// Bytes of a stream that may wait in memory for the disk, synced or not: the windows of 1,024
+/// busy connections (65,536 records of 412 bytes) fit into the share of the other classes.
 /// P0 may use all of it, other classes three quarters; beyond that an append is refused.
-pub const PENDING_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub const PENDING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Share of `PENDING_BYTES_MAX` that classes other than P0 may use, in percent.
 pub const PENDING_SHARED_PERCENT: usize = 75;
@@ -115,6 +116,19 @@ pub const HISTORY_EVENTS_MAX: usize = 1_000;
 
 /// Most bytes of frames in a page of history.
 pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Devices whose cursors are kept for one user and channel; nobody reads on more at a time.
+pub const CURSOR_DEVICES_MAX: usize = 16;
+
+/// The file of cursors is rewritten at four times the size it needs, and not below four
+/// times this.
+pub const CURSOR_LOG_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Records in one call to a backplane or event log: what one script call may take.
+pub const PORT_BATCH_MAX: usize = 256;
+
+/// Calls that an implementation of a port keeps waiting before it answers busy.
+pub const PORT_CALLS_MAX: usize = 1_024;
 
 const _: () = assert!(BLOCK_BYTES_TARGET.is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(BLOCK_BYTES_MAX.is_multiple_of(BLOCK_ALIGN));
