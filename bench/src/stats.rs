@@ -96,7 +96,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn median_lies_between_minimum_and_maximum(values in prop::collection::vec(-1e9..1e9, 1..40)) {
+        fn median_lies_between_minimum_and_maximum(
+            values in prop::collection::vec(-1e9..1e9, 1..40),
+        ) {
             let series = Series::from_iter(values);
             prop_assert!(series.min() <= series.median() && series.median() <= series.max());
             prop_assert!(series.quartile_range() >= 0.0);

@@ -145,7 +145,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_and_back(steps in prop::collection::vec((1_u32..9999, 0_u32..9999), 1..5), repeats: bool) {
+        fn text_and_back(
+            steps in prop::collection::vec((1_u32..9999, 0_u32..9999), 1..5),
+            repeats: bool,
+        ) {
             let steps = steps.into_iter().map(|(bytes_in, bytes_out)| Step { bytes_in, bytes_out });
             let script = Script { steps: steps.collect(), repeats };
             prop_assert_eq!(script.to_string().parse::<Script>().unwrap(), script);

@@ -122,6 +122,30 @@ impl Link {
             .count()
     }
 
+    /// How many clients are in each phase, as words.
+    pub fn phases(&self) -> String {
+        let phases = [
+            (Phase::Idle, "without connection"),
+            (Phase::Upgrading, "upgrading"),
+            (Phase::Greeting, "greeting"),
+            (Phase::Subscribing, "subscribing"),
+            (Phase::Live, "live"),
+            (Phase::Closing, "closing"),
+        ];
+        let words: Vec<String> = phases
+            .iter()
+            .map(|(phase, words)| {
+                (
+                    self.clients.iter().filter(|c| c.phase == *phase).count(),
+                    words,
+                )
+            })
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, words)| format!("{count} {words}"))
+            .collect();
+        words.join(", ")
+    }
+
     /// True when a client is live.
     pub fn is_live(&self, client: u32) -> bool {
         self.clients[client as usize].phase == Phase::Live

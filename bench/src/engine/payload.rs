@@ -44,7 +44,10 @@ impl Payload {
         }
         let Some(mut built) = best else {
             let least = build(event_type, &text(STAMP_BYTES)).len();
-            bail!("a payload of {bytes} bytes is too small for namespace {namespace}: use --payload {least} or more");
+            bail!(
+                "a payload of {bytes} bytes is too small for namespace {namespace}: use --payload \
+                 {least} or more"
+            );
         };
         built.resize(bytes, 0);
         let Some(stamp_at) = stamp::place(&built) else {

@@ -94,7 +94,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(sender: u32, sequence: u64, scheduled_ns: u64, lead in 0_usize..50) {
+        fn what_is_written_is_read(
+            sender: u32,
+            sequence: u64,
+            scheduled_ns: u64,
+            lead in 0_usize..50,
+        ) {
             let stamp = Stamp { sender, sequence, scheduled_ns };
             let mut payload = vec![b'.'; lead + STAMP_BYTES + 7];
             stamp.write(&mut payload[lead..]);

@@ -60,7 +60,8 @@ pub fn connect_all<K: Kernel, W: Counted>(
         bail!("{live} of {clients} clients were live when one ended: {cause:?}");
     }
     if live < clients {
-        bail!("only {live} of {clients} clients were live after {seconds:.0} s");
+        let phases = fleet.link().phases();
+        bail!("not every client was live after {seconds:.0} s: {phases}");
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::limits::{READY_TIMEOUT_S, STOP_TIMEOUT_S};
 use crate::sys;
 use anyhow::{bail, Context, Result};
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,6 +31,15 @@ pub struct EdgeServer {
     /// The configuration file as it was written.
     pub config_text: String,
     log: PathBuf,
+}
+
+/// Another server on the address would answer in the place of the one that is started.
+fn ensure_free(address: SocketAddr) -> Result<()> {
+    anyhow::ensure!(
+        std::net::TcpStream::connect(address).is_err(),
+        "{address} is in use: stop the server there, or choose other ports with --port"
+    );
+    Ok(())
 }
 
 /// The binary to test: the one named, else the sibling of the bench.
@@ -56,6 +66,8 @@ pub fn find_binary(named: Option<&Path>) -> Result<PathBuf> {
 impl EdgeServer {
     /// Starts an edge on `core` and waits until it is ready.
     pub fn start(binary: &Path, core: usize, config: EdgeConfig) -> Result<Self> {
+        ensure_free(config.listen)?;
+        ensure_free(config.control)?;
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("creating {}", config.data.display()))?;
         let config_text = config.to_toml();
@@ -83,6 +95,7 @@ impl EdgeServer {
 
     /// Starts the conformance server, the codec path without sessions.
     pub fn start_conformance(binary: &Path, core: usize, config: EdgeConfig) -> Result<Self> {
+        ensure_free(config.listen)?;
         let listen = config.listen.to_string();
         let log = config.data.with_extension("log");
         let arguments = ["conformance", "--listen", &listen];
