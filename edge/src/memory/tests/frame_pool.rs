@@ -78,7 +78,7 @@ fn the_memory_of_a_pool_ends_with_its_last_frame() {
         let second = pool.take(10).expect("frame");
         drop(first);
         pool.collect();
-        let late = if round % 2 == 0 { Some(second) } else { None };
+        let late = (round % 2 == 0).then_some(second);
         drop(pool);
         drop(late);
     }
