@@ -198,7 +198,10 @@ impl Oracle {
 
 proptest! {
     #[test]
-    fn a_wheel_behaves_as_a_heap(start in 0..1_000_000u64, steps in prop::collection::vec(step(), 1..200)) {
+    fn a_wheel_behaves_as_a_heap(
+        start in 0..1_000_000u64,
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
         let mut wheel = Wheel::new(60, start).expect("wheel");
         let (mut oracle, mut now) = (Oracle::default(), start);
         for step in steps {

@@ -36,7 +36,9 @@ fn step() -> impl Strategy<Value = Step> {
     let lane =
         lane.prop_map(|(from, by, class, count)| (from, (from + by) % THREADS, class, count));
     prop_oneof![
-        3 => lane.clone().prop_map(|(from, to, class, count)| Step::Push { from, to, class, count }),
+        3 => lane
+            .clone()
+            .prop_map(|(from, to, class, count)| Step::Push { from, to, class, count }),
         1 => lane.prop_map(|(from, to, class, count)| Step::Ask { from, to, class, count }),
         6 => (0..THREADS, 0..200usize).prop_map(|(thread, budget)| Step::Take { thread, budget }),
     ]

@@ -157,8 +157,8 @@ fn push_all(mut port: Port<u64>, entries: u64) {
 
 /// One piece of work against one park at the same moment, again and again with a shifting
 /// distance. Either the taker sees the work before it sleeps or the bell finds it parked; the
-/// window in which a missing fence loses both is a few nanoseconds wide, hence the bare bell: without the taker's fence the test
-/// fails after 100,000 to 320,000 rounds on two cores.
+/// window in which a missing fence loses both is a few nanoseconds wide, hence the bare bell.
+/// Without the taker's fence the test fails after 100,000 to 320,000 rounds on two cores.
 #[test]
 fn work_at_the_moment_of_parking_is_seen_or_wakes() {
     const ROUNDS: u64 = 400_000;

@@ -91,7 +91,9 @@ proptest! {
     /// Every live block keeps the pattern its holder wrote, whatever the others do, and the
     /// statistics agree with what is held.
     #[test]
-    fn live_blocks_never_overlap(steps in prop::collection::vec((0..8usize, any::<u16>()), 1..600)) {
+    fn live_blocks_never_overlap(
+        steps in prop::collection::vec((0..8usize, any::<u16>()), 1..600),
+    ) {
         let mut pool = BlockPool::new(6 * CHUNK_BYTES).expect("pool");
         let mut held: Vec<(BlockId, BlockClass, u8)> = Vec::new();
         for (action, choice) in steps {

@@ -67,8 +67,8 @@ fn frames_outlive_their_pool() {
     }
 }
 
-/// 2,500 pools of 64 GiB of either kind are more than the address space of a process, so a pool that keeps its
-/// memory makes a later one fail.
+/// 2,500 pools of 64 GiB of either kind are more than the address space of a process,
+/// so a pool that keeps its memory makes a later one fail.
 #[test]
 fn the_memory_of_a_pool_ends_with_its_last_frame() {
     for round in 0..5_000 {
