@@ -9,14 +9,19 @@
 
 #![forbid(unsafe_code)]
 
+pub mod archive;
 pub mod backplane;
 mod bytes;
+pub mod conformance;
+pub mod cursors;
 pub mod dedupe;
 pub mod dump;
+pub mod event_log;
 pub mod files;
 mod index;
 pub mod journal;
 pub mod limits;
+pub mod ports;
 pub mod record;
 pub mod recovery;
 #[cfg(test)]

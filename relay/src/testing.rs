@@ -2,8 +2,6 @@
 //! once, and the channels' numbering.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use interlink_protocol::frame::event::patch_position;
@@ -12,9 +10,9 @@ use interlink_protocol::ids::{placement_hash, InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use crate::backplane::Sequencer;
-use crate::files::{FilesConfig, JournalFiles};
-use crate::journal::{Action, Journal, JournalConfig};
-use crate::record::{Mark, Placement, RecordRef, SegmentId};
+use crate::files::{DirectJournal, FilesConfig, JournalFiles};
+use crate::journal::{Journal, JournalConfig};
+use crate::record::{Mark, Placement, RecordRef};
 use crate::recovery::RecoveredNode;
 
 pub(crate) const SEGMENT_BYTES: u32 = 64 * 1024;
@@ -23,8 +21,7 @@ pub(crate) const SEGMENT_BYTES: u32 = 64 * 1024;
 pub(crate) struct Node {
     pub files: JournalFiles,
     pub recovered: RecoveredNode,
-    pub journals: Vec<Journal>,
-    open: HashMap<(u16, SegmentId), File>,
+    pub journals: Vec<DirectJournal>,
     pub channels: HashMap<String, Sequencer>,
     pub now_us: u64,
     pub next_id: u64,
@@ -51,12 +48,13 @@ impl Node {
             for policy in &mut config.policies {
                 policy.bytes = 4 * 1024;
             }
-            Journal::new(&config).expect("a valid configuration")
+            let journal = Journal::new(&config).expect("a valid configuration");
+            // What tests look at is in the page cache.
+            DirectJournal::new(journal, shard).without_syncs()
         });
         let mut node = Self {
             journals: journals.collect(),
             files,
-            open: HashMap::new(),
             channels: HashMap::new(),
             now_us,
             next_id: now_us << 16,
@@ -72,10 +70,8 @@ impl Node {
 
     /// Carries out everything that the journals want.
     pub fn drive(&mut self) {
-        for shard in 0..self.journals.len() as u16 {
-            while let Some(action) = self.journals[usize::from(shard)].next_action(self.now_us) {
-                self.carry_out(shard, action);
-            }
+        for journal in &mut self.journals {
+            journal.drive(&mut self.files, self.now_us).expect("driven");
         }
     }
 
@@ -83,34 +79,10 @@ impl Node {
     pub fn settle(&mut self) {
         self.now_us += 1_000_000;
         self.drive();
-        assert!(self.journals.iter().all(Journal::is_idle));
-    }
-
-    fn carry_out(&mut self, shard: u16, action: Action) {
-        let journal = &mut self.journals[usize::from(shard)];
-        match action {
-            Action::Write {
-                segment,
-                offset,
-                buffer,
-                token,
-            } => {
-                let file = &self.open[&(shard, segment)];
-                file.write_all_at(&buffer, offset).expect("written");
-                journal.on_written(token, buffer.len() as i32, buffer);
-            }
-            // What tests look at is in the page cache.
-            Action::Sync { token, .. } => journal.on_synced(token, 0),
-            Action::Prepare(segment) => {
-                let file = self.files.prepare(shard, segment).expect("prepared");
-                self.open.insert((shard, segment), file);
-                journal.on_prepared(segment);
-            }
-            Action::Retire(sealed) => {
-                self.open.remove(&(shard, sealed.segment));
-                self.files.retire(shard, sealed).expect("retired");
-            }
-        }
+        assert!(self
+            .journals
+            .iter()
+            .all(|journal| journal.journal().is_idle()));
     }
 
     /// Publishes on a channel that `shard` owns; the position it got.

@@ -15,9 +15,12 @@
 
 mod boot;
 pub(crate) mod catalog;
+mod consumers;
+mod direct;
 mod error;
 mod history;
 pub(crate) mod layout;
+mod lookup;
 mod pool;
 mod retention;
 #[cfg(test)]
@@ -30,6 +33,8 @@ use std::path::{Path, PathBuf};
 use interlink_protocol::ids::RecordId;
 
 pub use boot::Boot;
+pub use consumers::LaneReader;
+pub use direct::DirectJournal;
 pub use error::FilesError;
 pub use history::{Gap, HistoryPage};
 pub use layout::SegmentKey;
@@ -41,7 +46,7 @@ use crate::limits::{
     MARK_SLACK_US, POOL_SEGMENTS_DEFAULT, RETENTION_BYTES_DEFAULT, RETENTION_S_DEFAULT,
     SEGMENT_BYTES_DEFAULT,
 };
-use crate::record::{Kind, SegmentId, StreamId};
+use crate::record::{Kind, SegmentId, Sequence, StreamId};
 use crate::recovery::build::Build;
 use crate::recovery::scan::Scan;
 use crate::recovery::RecoveredNode;
@@ -123,6 +128,12 @@ pub struct JournalFiles {
     released: bool,
     /// First segment that a consumer still needs, by shard and kind.
     needed_from: HashMap<(u16, Kind), SegmentKey>,
+    /// Durable through, of this boot, by shard and kind.
+    durable: HashMap<(u16, Kind), Sequence>,
+    /// Every record sealed before this time had a position at the start.
+    resolved_us: u64,
+    /// Everything that was accepted after this time is retained.
+    retained_since_us: u64,
     counters: FilesCounters,
 }
 
@@ -161,6 +172,7 @@ impl JournalFiles {
         }
         let number = boots.last().map_or(1, |boot| boot.number + 1);
         let boot = Boot::create(&layout, number, &system, config.shards)?;
+        let retained_since_us = retained_since_us(&scan, &boots, now_us);
         let unmarked = recovered.unmarked.iter().map(|record| record.record);
         let mut files = Self {
             config,
@@ -178,6 +190,9 @@ impl JournalFiles {
             handed_over: unmarked.collect(),
             released: recovered.unmarked.is_empty(),
             needed_from: HashMap::new(),
+            durable: HashMap::new(),
+            resolved_us: recovered.resolved_us,
+            retained_since_us,
             counters: FilesCounters::default(),
         };
         files.remove_empty_boots()?;
@@ -267,7 +282,9 @@ impl JournalFiles {
         }
         growing.index.sort();
         let oldest = self.unresolved.values().min().copied().unwrap_or(seen_us);
-        let resolved_us = oldest.min(seen_us.saturating_sub(MARK_SLACK_US));
+        let resolved_us = oldest
+            .min(seen_us.saturating_sub(MARK_SLACK_US))
+            .max(self.resolved_us);
         let bytes = sidecar::encode(&growing.index, resolved_us, false);
         layout::write_whole(&sidecar_path(&file.path), &bytes, false)?;
         file.channels = growing.index.filter();
@@ -367,5 +384,27 @@ impl JournalFiles {
             }
         }
         Ok(newest_us)
+    }
+}
+
+/// Since when everything is retained, as far as names and times of what is left tell.
+/// Retention takes the segment that ended first; so what it took had ended before any of
+/// those that stand first in their logs now.
+fn retained_since_us(scan: &Scan, boots: &[Boot], now_us: u64) -> u64 {
+    let mut logs = HashSet::new();
+    let files = scan.files.iter();
+    let fronts = files.filter(|(key, _)| logs.insert((key.boot, key.shard, key.id.kind)));
+    let (mut late, mut ends_us) = (boots.first().is_some_and(|boot| boot.number > 1), now_us);
+    for (key, file) in fronts {
+        late |= key.id.number > 1;
+        // A segment of which nothing is believed has no time.
+        if file.last_us > 0 {
+            ends_us = ends_us.min(file.last_us);
+        }
+    }
+    if late {
+        ends_us
+    } else {
+        0
     }
 }

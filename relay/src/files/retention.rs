@@ -1,8 +1,10 @@
-//! Which segments go: the oldest first, beyond a size or an age.
+//! Which segments go: the oldest first, beyond a size or an age, and none before two
+//! minutes are over.
 
 use crate::files::layout::{sidecar_path, SegmentKey};
 use crate::files::pool::remove;
 use crate::files::{Boot, FilesError, JournalFiles};
+use crate::limits::MARK_SLACK_US;
 
 impl JournalFiles {
     /// Removes or recycles one segment if one has had its time.
@@ -12,7 +14,13 @@ impl JournalFiles {
         let Some((key, last_us)) = self.oldest_removable() else {
             return Ok(false);
         };
-        if !too_much && last_us.saturating_add(age_us) > now_us {
+        // A mark must not go before the record that it places is known to have it.
+        let wait_us = if too_much {
+            MARK_SLACK_US
+        } else {
+            age_us.max(MARK_SLACK_US)
+        };
+        if last_us.saturating_add(wait_us) > now_us {
             return Ok(false);
         }
         self.remove_segment(&key)?;
@@ -66,6 +74,7 @@ impl JournalFiles {
         let Some(file) = self.catalog.files.get(key) else {
             return Ok(());
         };
+        self.retained_since_us = self.retained_since_us.max(file.last_us);
         // The index goes first: a segment without one is read again, an index without its
         // segment would vouch for another one.
         remove(&sidecar_path(&file.path))?;

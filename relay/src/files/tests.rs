@@ -152,7 +152,11 @@ fn retention_removes_the_oldest_segments_and_says_so() {
         node.publish(0, Priority::P1, CLASS);
     }
     assert!(segments(&node) > 7);
-    while node.files.tick(node.now_us).expect("a tick") {}
+    while node
+        .files
+        .tick(node.now_us + 2 * MARK_SLACK_US)
+        .expect("a tick")
+    {}
     assert!(segments(&node) <= 6);
     let page = node.files.history(CLASS, first, 10).expect("readable");
     assert_eq!(page.gap, Some(Gap::Retention));
@@ -185,7 +189,11 @@ fn a_needed_segment_stays_and_counts_as_used() {
         node.publish(0, Priority::P1, CLASS);
     }
     let before = node.files.used_bytes(0);
-    while node.files.tick(node.now_us).expect("a tick") {}
+    while node
+        .files
+        .tick(node.now_us + 2 * MARK_SLACK_US)
+        .expect("a tick")
+    {}
     let numbers: Vec<_> = node
         .files
         .catalog

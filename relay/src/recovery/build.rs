@@ -96,7 +96,11 @@ impl<'a> Build<'a> {
         for accepted in &index.accepted {
             self.add_accepted(key.shard, accepted);
         }
-        for unplaced in &index.unplaced {
+        let unsure = index
+            .unplaced
+            .iter()
+            .filter(|one| one.sealed_at_us >= self.floor_us);
+        for unplaced in unsure {
             self.unplaced.insert(unplaced.record, (*key, *unplaced));
         }
         for mark in &index.marks {
@@ -276,9 +280,12 @@ impl<'a> Build<'a> {
             .map(|file| file.last_us)
             .max()
             .unwrap_or(0);
+        // Never below what earlier indexes vouch for: copies of older records were not
+        // looked for, so that the new indexes do not name them.
         let resolved_us = oldest
             .unwrap_or(newest)
             .min(newest.saturating_sub(MARK_SLACK_US));
+        let resolved_us = resolved_us.max(self.floor_us);
         for (key, known) in &mut scan.known {
             let (Known::Scanned(scanned), Some(file)) = (known, scan.files.get(key)) else {
                 continue;
@@ -325,6 +332,7 @@ impl<'a> Build<'a> {
             system_restarted: last.is_some_and(|boot| boot.system != self.system),
             degraded: scan.newly_damaged,
             epoch: next_epoch(now_ms, lineage, self.highest_epoch),
+            resolved_us: self.floor_us,
             channels,
             publishers,
             unmarked,

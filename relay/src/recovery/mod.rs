@@ -20,6 +20,8 @@ mod crash_images;
 mod known_errors;
 mod node;
 mod notes;
+#[cfg(test)]
+mod restarts;
 pub(crate) mod scan;
 mod stream;
 

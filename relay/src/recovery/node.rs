@@ -32,6 +32,8 @@ pub struct RecoveredNode {
     pub damage: Vec<Damage>,
     /// Ends that were cut.
     pub torn: Vec<TornTail>,
+    /// Every record sealed before this time has a position.
+    pub(crate) resolved_us: u64,
     /// Bytes read, and segments that had to be read because they had no index.
     pub read_bytes: u64,
     /// See `read_bytes`.

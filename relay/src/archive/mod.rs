@@ -1,0 +1,113 @@
+//! What is known for longer than a channel's recent events: history, accepted ids, newest
+//! positions, delivery cursors and consumer offsets.
+//!
+//! Answers say what they do not know: a position that cannot be continued is a
+//! [`crate::files::Gap`], an id from before what is retained is
+//! [`crate::dedupe::Verdict::TooOld`].
+
+mod one_node;
+#[cfg(test)]
+mod tests;
+
+pub use one_node::OneNodeArchive;
+
+use interlink_protocol::ids::{InstanceId, Position};
+use interlink_protocol::priority::Priority;
+
+use crate::cursors::{Cursor, CursorUpdate};
+use crate::dedupe::Verdict;
+use crate::event_log::LogPosition;
+use crate::files::{FilesError, HistoryPage};
+use crate::ports::{Busy, Ticket};
+use crate::record::Kind;
+
+/// A request.
+#[derive(Clone, Copy, Debug)]
+pub enum ArchiveRequest<'a> {
+    /// Past events after a position; [`Position::ZERO`] asks from the oldest.
+    History {
+        /// Full channel name.
+        channel: &'a str,
+        /// Where the events start.
+        after: Position,
+        /// Most events.
+        limit: usize,
+    },
+    /// Position of the newest event that is retained.
+    Top {
+        /// Full channel name.
+        channel: &'a str,
+    },
+    /// Whether a publish whose first attempt is old was accepted.
+    Accepted {
+        /// Publisher instance.
+        instance: InstanceId,
+        /// Class of the channel.
+        class: Priority,
+        /// Its id there.
+        client_message_id: u64,
+        /// Hash of the payload.
+        payload_hash: u64,
+        /// Time of the first attempt, microseconds since the Unix epoch.
+        since_us: u64,
+    },
+    /// Move delivery cursors; answered when durable.
+    AdvanceCursors(&'a [CursorUpdate]),
+    /// Where a device continues.
+    Cursor {
+        /// The user.
+        user: &'a str,
+        /// The user's device.
+        device: &'a str,
+        /// Full channel name.
+        channel: &'a str,
+    },
+    /// Move a consumer group's offset; answered when durable.
+    CommitOffset {
+        /// The group.
+        group: &'a str,
+        /// The last processed record.
+        through: LogPosition,
+    },
+    /// A consumer group's offset.
+    Offset {
+        /// The group.
+        group: &'a str,
+        /// The lane's shard.
+        shard: u16,
+        /// The lane's kind.
+        kind: Kind,
+    },
+}
+
+/// An answer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ArchiveAnswer {
+    /// The events.
+    History(HistoryPage),
+    /// The position, when the channel has retained events.
+    Top(Option<Position>),
+    /// What is known of the id.
+    Accepted(Verdict),
+    /// The cursors are durable.
+    CursorsAdvanced,
+    /// The cursor, when there is one.
+    Cursor(Option<Cursor>),
+    /// The offset is durable.
+    OffsetCommitted,
+    /// The offset, when there is one.
+    Offset(Option<LogPosition>),
+}
+
+/// The port.
+pub trait Archive {
+    /// Takes a request. `now_us` is microseconds since the Unix epoch.
+    ///
+    /// # Errors
+    /// [`Busy`] when too much is under way; nothing was taken.
+    fn submit(&mut self, request: ArchiveRequest<'_>, now_us: u64) -> Result<Ticket, Busy>;
+
+    /// The next answer. An error says that the archive could not be reached; the request
+    /// can be submitted again.
+    fn complete(&mut self) -> Option<(Ticket, Result<ArchiveAnswer, FilesError>)>;
+}

@@ -1,0 +1,83 @@
+//! The archive of a single node: its retained journal, and the file of cursors.
+//!
+//! Calls block for the disk and are answered at once; on a running node they are made by
+//! the journal-files thread.
+
+use crate::archive::{Archive, ArchiveAnswer, ArchiveRequest};
+use crate::cursors::CursorLog;
+use crate::files::{FilesError, JournalFiles};
+use crate::limits::PORT_CALLS_MAX;
+use crate::ports::{Answers, Busy, Ticket};
+
+/// The archive of a single node.
+#[derive(Debug)]
+pub struct OneNodeArchive {
+    /// The journal's files, for whoever else needs them.
+    pub files: JournalFiles,
+    cursors: CursorLog,
+    answers: Answers<Result<ArchiveAnswer, FilesError>>,
+}
+
+impl OneNodeArchive {
+    /// An archive over an open journal.
+    pub fn new(files: JournalFiles) -> Result<Self, FilesError> {
+        let cursors = CursorLog::open(&files.cursors_path())?;
+        Ok(Self {
+            files,
+            cursors,
+            answers: Answers::new(PORT_CALLS_MAX),
+        })
+    }
+
+    fn answer(&mut self, request: ArchiveRequest<'_>) -> Result<ArchiveAnswer, FilesError> {
+        Ok(match request {
+            ArchiveRequest::History {
+                channel,
+                after,
+                limit,
+            } => ArchiveAnswer::History(self.files.history(channel, after, limit)?),
+            ArchiveRequest::Top { channel } => ArchiveAnswer::Top(self.files.top(channel)?),
+            ArchiveRequest::Accepted {
+                instance,
+                class,
+                client_message_id,
+                payload_hash,
+                since_us,
+            } => ArchiveAnswer::Accepted(self.files.was_accepted(
+                instance,
+                class,
+                client_message_id,
+                payload_hash,
+                since_us,
+            )?),
+            ArchiveRequest::AdvanceCursors(updates) => {
+                self.cursors.append(updates)?;
+                ArchiveAnswer::CursorsAdvanced
+            }
+            ArchiveRequest::Cursor {
+                user,
+                device,
+                channel,
+            } => ArchiveAnswer::Cursor(self.cursors.deliveries().start(user, device, channel)),
+            ArchiveRequest::CommitOffset { group, through } => {
+                self.cursors.commit(group, through)?;
+                ArchiveAnswer::OffsetCommitted
+            }
+            ArchiveRequest::Offset { group, shard, kind } => {
+                ArchiveAnswer::Offset(self.cursors.committed(group, shard, kind))
+            }
+        })
+    }
+}
+
+impl Archive for OneNodeArchive {
+    fn submit(&mut self, request: ArchiveRequest<'_>, _now_us: u64) -> Result<Ticket, Busy> {
+        self.answers.check_room()?;
+        let answer = self.answer(request);
+        Ok(self.answers.push(answer))
+    }
+
+    fn complete(&mut self) -> Option<(Ticket, Result<ArchiveAnswer, FilesError>)> {
+        self.answers.pop()
+    }
+}

@@ -1,0 +1,224 @@
+//! The backplane of a single node: maps in memory, filled again by a recovery.
+//!
+//! Durability is the journal's; this holds the numbering, the recent events and, for ten
+//! minutes, the placements of record ids.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use interlink_protocol::frame::event::patch_position;
+use interlink_protocol::ids::{Position, RecordId};
+
+use crate::backplane::{
+    holds, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
+    Published, Sequencer,
+};
+use crate::files::{Gap, HistoryPage};
+use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX, RECENT_EVENTS_MAX};
+use crate::ports::{Answers, Busy, Ticket};
+use crate::record::Placement;
+use crate::recovery::{RecoveredEvent, RecoveredNode};
+
+/// Half of the time that record ids are remembered at least: two sets take turns.
+const TURN_US: u64 = 300_000_000;
+
+#[derive(Debug)]
+struct Channel {
+    sequencer: Sequencer,
+    recent: VecDeque<RecoveredEvent>,
+}
+
+/// The backplane of a single node.
+#[derive(Debug)]
+pub struct OneNodeBackplane {
+    epoch: u64,
+    channels: HashMap<Box<str>, Channel>,
+    /// Placements of the running and the previous turn.
+    placed: [HashMap<RecordId, Placement>; 2],
+    turn_since_us: u64,
+    subscribed: HashSet<Box<str>>,
+    answers: Answers<Result<BackplaneAnswer, BackplaneError>>,
+    /// Messages of subscribed channels.
+    messages: VecDeque<BackplaneEvent>,
+}
+
+impl OneNodeBackplane {
+    /// A backplane without channels; new ones get `epoch`.
+    pub fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            channels: HashMap::new(),
+            placed: Default::default(),
+            turn_since_us: 0,
+            subscribed: HashSet::new(),
+            answers: Answers::new(PORT_CALLS_MAX),
+            messages: VecDeque::new(),
+        }
+    }
+
+    /// A backplane that goes on where earlier boots ended.
+    pub fn restore(recovered: &RecoveredNode, now_us: u64) -> Self {
+        let mut backplane = Self::new(recovered.epoch);
+        backplane.turn_since_us = now_us;
+        for channel in &recovered.channels {
+            for event in &channel.events {
+                backplane.placed[0].insert(event.record, event.placement);
+            }
+            let restored = Channel {
+                sequencer: channel.sequencer(recovered.epoch),
+                recent: channel.events.iter().cloned().collect(),
+            };
+            backplane.channels.insert(channel.name.clone(), restored);
+        }
+        backplane
+    }
+
+    fn publish(&mut self, records: &[Publish<'_>]) -> Result<BackplaneAnswer, BackplaneError> {
+        if records.len() > PORT_BATCH_MAX {
+            return Err(BackplaneError::TooMany {
+                records: records.len(),
+                limit: PORT_BATCH_MAX,
+            });
+        }
+        let published = records.iter().map(|record| self.place(record)).collect();
+        Ok(BackplaneAnswer::Published(published))
+    }
+
+    fn place(&mut self, publish: &Publish<'_>) -> Published {
+        let known = self
+            .placed
+            .iter()
+            .find_map(|placed| placed.get(&publish.record));
+        if let Some(placement) = known {
+            return Published {
+                placement: *placement,
+                repeated: true,
+            };
+        }
+        let channel = self.channel(publish.channel);
+        let placement = channel.sequencer.place(publish.record);
+        let mut frame: Box<[u8]> = publish.frame.into();
+        // A caller's bytes that are no event are carried as they are.
+        let _ = patch_position(&mut frame, placement.position, placement.previous_chain);
+        if channel.recent.len() == RECENT_EVENTS_MAX {
+            channel.recent.pop_front();
+        }
+        channel.recent.push_back(RecoveredEvent {
+            placement,
+            record: publish.record,
+            class: publish.class,
+            accepted_at_us: publish.accepted_at_us,
+            frame: frame.clone(),
+        });
+        self.placed[0].insert(publish.record, placement);
+        if self.subscribed.contains(publish.channel) {
+            self.messages.push_back(BackplaneEvent::Message {
+                channel: publish.channel.into(),
+                placement,
+                frame,
+            });
+        }
+        Published {
+            placement,
+            repeated: false,
+        }
+    }
+
+    fn history(&self, name: &str, after: Position, limit: usize) -> HistoryPage {
+        let mut page = HistoryPage {
+            events: Vec::new(),
+            last: after,
+            gap: None,
+            more: false,
+        };
+        let channel = self.channels.get(name);
+        let top = self.top(name);
+        let recent = channel.into_iter().flat_map(|channel| &channel.recent);
+        let mut later = recent.filter(|event| event.placement.position.offset > after.offset);
+        let first = later.next();
+        if after != Position::ZERO && !holds(after, top, first.map(|event| &event.placement)) {
+            let known = after.offset < top.offset
+                && first.is_none_or(|first| first.placement.position.offset > after.offset + 1);
+            page.gap = Some(if known { Gap::Retention } else { Gap::Unknown });
+            return page;
+        }
+        page.events = first
+            .into_iter()
+            .chain(later.by_ref())
+            .take(limit)
+            .cloned()
+            .collect();
+        if let Some(last) = page.events.last() {
+            page.last = last.placement.position;
+            page.more = last.placement.position.offset < top.offset;
+        }
+        page
+    }
+
+    fn channel(&mut self, name: &str) -> &mut Channel {
+        let epoch = self.epoch;
+        self.channels.entry(name.into()).or_insert_with(|| Channel {
+            sequencer: Sequencer::new(epoch),
+            recent: VecDeque::new(),
+        })
+    }
+
+    fn top(&self, name: &str) -> Position {
+        let channel = self.channels.get(name);
+        let new = Position {
+            epoch: self.epoch,
+            ..Position::ZERO
+        };
+        channel.map_or(new, |channel| channel.sequencer.top())
+    }
+
+    fn take_turns(&mut self, now_us: u64) {
+        while now_us.saturating_sub(self.turn_since_us) >= TURN_US {
+            self.placed.swap(0, 1);
+            self.placed[0].clear();
+            let behind = now_us - self.turn_since_us;
+            let turns = if behind >= 2 * TURN_US {
+                behind / TURN_US - 1
+            } else {
+                1
+            };
+            self.turn_since_us += turns * TURN_US;
+        }
+    }
+}
+
+impl Backplane for OneNodeBackplane {
+    fn submit(&mut self, request: BackplaneRequest<'_>, now_us: u64) -> Result<Ticket, Busy> {
+        self.answers.check_room()?;
+        if self.messages.len() >= PORT_CALLS_MAX * PORT_BATCH_MAX {
+            return Err(Busy);
+        }
+        self.take_turns(now_us);
+        let answer = match request {
+            BackplaneRequest::Publish(records) => self.publish(records),
+            BackplaneRequest::History {
+                channel,
+                after,
+                limit,
+            } => Ok(BackplaneAnswer::History(
+                self.history(channel, after, limit),
+            )),
+            BackplaneRequest::Top { channel } => Ok(BackplaneAnswer::Top(self.top(channel))),
+            BackplaneRequest::Subscribe { channel } => {
+                self.subscribed.insert(channel.into());
+                Ok(BackplaneAnswer::Subscribed(self.top(channel)))
+            }
+            BackplaneRequest::Unsubscribe { channel } => {
+                self.subscribed.remove(channel);
+                Ok(BackplaneAnswer::Unsubscribed)
+            }
+        };
+        Ok(self.answers.push(answer))
+    }
+
+    fn complete(&mut self) -> Option<BackplaneEvent> {
+        if let Some((ticket, answer)) = self.answers.pop() {
+            return Some(BackplaneEvent::Answer(ticket, answer));
+        }
+        self.messages.pop_front()
+    }
+}

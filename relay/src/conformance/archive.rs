@@ -1,0 +1,236 @@
+//! The rules of [`Archive`].
+
+use interlink_protocol::frame::event::read_position;
+use interlink_protocol::ids::{InstanceId, Position, RecordId};
+use interlink_protocol::priority::Priority;
+
+use super::{forged, placed_event, record, COMPLETIONS_MAX};
+use crate::archive::{Archive, ArchiveAnswer, ArchiveRequest};
+use crate::backplane::Sequencer;
+use crate::cursors::{Cursor, CursorUpdate};
+use crate::dedupe::Verdict;
+use crate::event_log::LogPosition;
+use crate::files::{Gap, HistoryPage};
+use crate::record::{Kind, RecordRef, Sequence};
+
+const CHANNEL: &str = "class.algebra";
+
+/// Runs the suite. `make` gives an archive that holds exactly the records it is given,
+/// accepted at the time in them.
+pub fn archive<A: Archive>(mut make: impl FnMut(&[RecordRef<'_>]) -> A) {
+    history_is_complete_or_says_why_not(&mut make);
+    accepted_ids_are_known(&mut make);
+    delivery_cursors_move_forward(&mut make(&[]));
+    consumer_offsets_move_forward(&mut make(&[]));
+}
+
+fn call<A: Archive>(archive: &mut A, request: ArchiveRequest<'_>) -> ArchiveAnswer {
+    let ticket = archive
+        .submit(request, 1_000_000)
+        .expect("room for a request");
+    for _ in 0..COMPLETIONS_MAX {
+        match archive.complete() {
+            Some((found, answer)) if found == ticket => return answer.expect("answered"),
+            _ => std::thread::yield_now(),
+        }
+    }
+    panic!("no answer came");
+}
+
+fn history<A: Archive>(archive: &mut A, after: Position, limit: usize) -> HistoryPage {
+    let channel = CHANNEL;
+    match call(
+        archive,
+        ArchiveRequest::History {
+            channel,
+            after,
+            limit,
+        },
+    ) {
+        ArchiveAnswer::History(page) => page,
+        other => panic!("not an answer about history: {other:?}"),
+    }
+}
+
+fn history_is_complete_or_says_why_not<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A) {
+    let mut sequencer = Sequencer::new(7);
+    let placements: Vec<_> = (1..=20u128)
+        .map(|id| sequencer.place(RecordId(id)))
+        .collect();
+    let frames: Vec<_> = (1u64..)
+        .zip(&placements)
+        .map(|(id, placement)| placed_event(CHANNEL, id, *placement))
+        .collect();
+    let records: Vec<_> = (1u64..)
+        .zip(placements.iter().zip(&frames))
+        .map(|(id, (placement, frame))| record(Priority::P1, CHANNEL, id, Some(*placement), frame))
+        .collect();
+    let mut archive = make(&records);
+    let page = history(&mut archive, placements[4].position, 3);
+    let offsets: Vec<_> = page
+        .events
+        .iter()
+        .map(|one| one.placement.position.offset)
+        .collect();
+    assert_eq!((offsets, page.gap, page.more), (vec![6, 7, 8], None, true));
+    assert_eq!(page.last, placements[7].position);
+    let read = read_position(&page.events[0].frame).expect("an event");
+    assert_eq!(read.0, placements[5].position);
+    let top = placements[19].position;
+    assert_eq!(history(&mut archive, top, 3).gap, None);
+    assert_eq!(history(&mut archive, Position::ZERO, 100).events.len(), 20);
+    for wrong in [
+        forged(placements[4].position),
+        forged(top),
+        top.after(RecordId(99)),
+    ] {
+        let page = history(&mut archive, wrong, 10);
+        assert_eq!(
+            (page.events.len(), page.gap),
+            (0, Some(Gap::Unknown)),
+            "{wrong:?}"
+        );
+    }
+    let answer = call(&mut archive, ArchiveRequest::Top { channel: CHANNEL });
+    assert_eq!(answer, ArchiveAnswer::Top(Some(top)));
+    let answer = call(
+        &mut archive,
+        ArchiveRequest::Top {
+            channel: "class.none",
+        },
+    );
+    assert_eq!(answer, ArchiveAnswer::Top(None));
+}
+
+fn accepted_ids_are_known<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A) {
+    let frame = placed_event(CHANNEL, 9, Default::default());
+    let accepted = record(Priority::P1, CHANNEL, 9, None, &frame);
+    let mut archive = make(&[accepted]);
+    let mut judge = |instance, class, client_message_id, payload_hash| {
+        let request = ArchiveRequest::Accepted {
+            instance,
+            class,
+            client_message_id,
+            payload_hash,
+            since_us: 1,
+        };
+        call(&mut archive, request)
+    };
+    let known = accepted.instance;
+    let hash = accepted.payload_hash;
+    let verdict = ArchiveAnswer::Accepted;
+    assert_eq!(
+        judge(known, Priority::P1, 9, hash),
+        verdict(Verdict::Repeat)
+    );
+    assert_eq!(
+        judge(known, Priority::P1, 9, hash + 1),
+        verdict(Verdict::Conflict)
+    );
+    assert_eq!(judge(known, Priority::P1, 8, hash), verdict(Verdict::New));
+    assert_eq!(judge(known, Priority::P0, 9, hash), verdict(Verdict::New));
+    assert_eq!(
+        judge(InstanceId(1), Priority::P1, 9, hash),
+        verdict(Verdict::New)
+    );
+}
+
+fn delivery_cursors_move_forward<A: Archive>(archive: &mut A) {
+    let cursor = |epoch, offset| {
+        let position = Position {
+            epoch,
+            offset,
+            chain: offset,
+        };
+        Cursor {
+            position,
+            record: RecordId(u128::from(offset)),
+        }
+    };
+    let mut advance = |device: &str, cursor| {
+        let update = CursorUpdate {
+            user: "ada".into(),
+            device: device.into(),
+            channel: "user.ada".into(),
+            cursor,
+        };
+        let answer = call(archive, ArchiveRequest::AdvanceCursors(&[update]));
+        assert_eq!(answer, ArchiveAnswer::CursorsAdvanced);
+        let (user, channel) = ("ada", "user.ada");
+        match call(
+            archive,
+            ArchiveRequest::Cursor {
+                user,
+                device,
+                channel,
+            },
+        ) {
+            ArchiveAnswer::Cursor(cursor) => cursor,
+            other => panic!("not an answer about a cursor: {other:?}"),
+        }
+    };
+    assert_eq!(advance("phone", cursor(1, 5)), Some(cursor(1, 5)));
+    assert_eq!(
+        advance("phone", cursor(1, 4)),
+        Some(cursor(1, 5)),
+        "forward only"
+    );
+    assert_eq!(
+        advance("phone", cursor(2, 1)),
+        Some(cursor(2, 1)),
+        "a later epoch"
+    );
+    assert_eq!(
+        advance("phone", cursor(1, 9)),
+        Some(cursor(2, 1)),
+        "an earlier epoch"
+    );
+    assert_eq!(advance("tablet", cursor(2, 7)), Some(cursor(2, 7)));
+    let request = ArchiveRequest::Cursor {
+        user: "ada",
+        device: "new",
+        channel: "user.ada",
+    };
+    let answer = call(archive, request);
+    assert_eq!(
+        answer,
+        ArchiveAnswer::Cursor(Some(cursor(2, 7))),
+        "the furthest of the user"
+    );
+    let request = ArchiveRequest::Cursor {
+        user: "bob",
+        device: "phone",
+        channel: "user.bob",
+    };
+    assert_eq!(call(archive, request), ArchiveAnswer::Cursor(None));
+}
+
+fn consumer_offsets_move_forward<A: Archive>(archive: &mut A) {
+    let position = |boot, sequence| LogPosition {
+        boot,
+        shard: 2,
+        kind: Kind::Urgent,
+        sequence: Sequence(sequence),
+    };
+    for (commit, expected) in [
+        (position(1, 5), position(1, 5)),
+        (position(1, 4), position(1, 5)),
+        (position(2, 1), position(2, 1)),
+    ] {
+        let group = "analytics";
+        let answer = call(
+            archive,
+            ArchiveRequest::CommitOffset {
+                group,
+                through: commit,
+            },
+        );
+        assert_eq!(answer, ArchiveAnswer::OffsetCommitted);
+        let (shard, kind) = (2, Kind::Urgent);
+        let answer = call(archive, ArchiveRequest::Offset { group, shard, kind });
+        assert_eq!(answer, ArchiveAnswer::Offset(Some(expected)));
+    }
+    let (group, shard, kind) = ("other", 2, Kind::Urgent);
+    let answer = call(archive, ArchiveRequest::Offset { group, shard, kind });
+    assert_eq!(answer, ArchiveAnswer::Offset(None));
+}

@@ -1,0 +1,233 @@
+//! The file of cursors: appended in batches, rewritten when most of it is old.
+//!
+//! ```text
+//! entry = length u32 (of the rest) | crc32c u32 (of the rest) | tag u8 | body
+//! delivery (1) = epoch u64 | offset u64 | chain u64 | record u128 | user | device | channel
+//! consumer (2) = boot u32 | shard u16 | kind u8 | sequence u64 | group
+//! ```
+//! Texts have a length of 16 bits before them.
+//!
+//! Reading ends at the first entry that is not whole; what follows is cut off, so that the
+//! next append can be read. A lost cursor only means that events come again.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use interlink_protocol::ids::{Position, RecordId};
+
+use crate::bytes::{Fields, PutFields};
+use crate::cursors::{Cursor, CursorTable, CursorUpdate};
+use crate::event_log::LogPosition;
+use crate::files::layout::write_whole;
+use crate::files::FilesError;
+use crate::limits::CURSOR_LOG_BYTES_MIN;
+use crate::record::{Kind, Sequence};
+
+const TAG_DELIVERY: u8 = 1;
+const TAG_CONSUMER: u8 = 2;
+
+/// The file of delivery and consumer cursors.
+#[derive(Debug)]
+pub struct CursorLog {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    /// Size after the last rewrite.
+    live_bytes: u64,
+    deliveries: CursorTable,
+    consumers: BTreeMap<(Box<str>, u16, Kind), LogPosition>,
+    cut_bytes: u64,
+}
+
+impl CursorLog {
+    /// Opens the file, or makes it, and reads what it holds.
+    pub fn open(path: &Path) -> Result<Self, FilesError> {
+        let mut options = OpenOptions::new();
+        let options = options.read(true).append(true).create(true);
+        let file = options
+            .open(path)
+            .map_err(FilesError::access("open", path))?;
+        let content = std::fs::read(path).map_err(FilesError::access("read", path))?;
+        let mut log = Self {
+            path: path.to_path_buf(),
+            file,
+            bytes: 0,
+            live_bytes: CURSOR_LOG_BYTES_MIN,
+            deliveries: CursorTable::new(),
+            consumers: BTreeMap::new(),
+            cut_bytes: 0,
+        };
+        let whole = log.read(&content);
+        log.cut_bytes = content.len() as u64 - whole;
+        if log.cut_bytes > 0 {
+            let cut = log.file.set_len(whole).and_then(|()| log.file.sync_all());
+            cut.map_err(FilesError::access("cut", path))?;
+        }
+        log.bytes = whole;
+        Ok(log)
+    }
+
+    /// Appends delivery cursors and syncs; afterwards they survive the machine.
+    pub fn append(&mut self, updates: &[CursorUpdate]) -> Result<(), FilesError> {
+        let mut batch = Vec::new();
+        for update in updates {
+            put_delivery(&mut batch, update);
+            self.deliveries.restore(update);
+        }
+        self.write(&batch)
+    }
+
+    /// Moves a consumer group's cursor in one log and syncs; it only moves forward.
+    pub fn commit(&mut self, group: &str, position: LogPosition) -> Result<(), FilesError> {
+        let key = (group.into(), position.shard, position.kind);
+        let known = self.consumers.get(&key);
+        let place = |position: &LogPosition| (position.boot, position.sequence);
+        if known.is_some_and(|known| place(known) >= place(&position)) {
+            return Ok(());
+        }
+        let mut entry = Vec::new();
+        put_consumer(&mut entry, group, &position);
+        self.consumers.insert(key, position);
+        self.write(&entry)
+    }
+
+    /// A consumer group's cursor in one log.
+    pub fn committed(&self, group: &str, shard: u16, kind: Kind) -> Option<LogPosition> {
+        self.consumers.get(&(group.into(), shard, kind)).copied()
+    }
+
+    /// The cursor of the group that is furthest behind in a log.
+    pub fn slowest(&self, shard: u16, kind: Kind) -> Option<LogPosition> {
+        let lane = self.consumers.values();
+        let lane = lane.filter(|position| position.shard == shard && position.kind == kind);
+        lane.min_by_key(|position| (position.boot, position.sequence))
+            .copied()
+    }
+
+    /// The delivery cursors, for the shards at start and for look-ups.
+    pub fn deliveries(&self) -> &CursorTable {
+        &self.deliveries
+    }
+
+    /// Bytes that were not readable when the file was opened.
+    pub fn cut_bytes(&self) -> u64 {
+        self.cut_bytes
+    }
+
+    fn write(&mut self, batch: &[u8]) -> Result<(), FilesError> {
+        let write = |file: &mut File| -> io::Result<()> {
+            file.write_all(batch)?;
+            file.sync_data()
+        };
+        write(&mut self.file).map_err(FilesError::access("write", &self.path))?;
+        self.bytes += batch.len() as u64;
+        if self.bytes > 4 * self.live_bytes {
+            self.rewrite()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what counts to a new file in place of the old one.
+    fn rewrite(&mut self) -> Result<(), FilesError> {
+        let mut content = Vec::new();
+        for update in self.deliveries.iter() {
+            put_delivery(&mut content, &update);
+        }
+        for ((group, _, _), position) in &self.consumers {
+            put_consumer(&mut content, group, position);
+        }
+        write_whole(&self.path, &content, true)?;
+        let file = OpenOptions::new().append(true).open(&self.path);
+        self.file = file.map_err(FilesError::access("open", &self.path))?;
+        self.bytes = content.len() as u64;
+        self.live_bytes = self.bytes.max(CURSOR_LOG_BYTES_MIN);
+        Ok(())
+    }
+
+    /// Takes over whole entries; returns where they end.
+    fn read(&mut self, content: &[u8]) -> u64 {
+        let mut fields = Fields::new(content);
+        loop {
+            let whole = (content.len() - fields.rest().len()) as u64;
+            if self.read_entry(&mut fields).is_none() {
+                return whole;
+            }
+        }
+    }
+
+    fn read_entry(&mut self, fields: &mut Fields<'_>) -> Option<()> {
+        let (length, crc) = (fields.u32()?, fields.u32()?);
+        let body = fields.take(length as usize)?;
+        if crc32c::crc32c(body) != crc {
+            return None;
+        }
+        let mut body = Fields::new(body);
+        match body.u8()? {
+            TAG_DELIVERY => self.deliveries.restore(&read_delivery(&mut body)?),
+            TAG_CONSUMER => {
+                let (group, position) = read_consumer(&mut body)?;
+                self.consumers
+                    .insert((group, position.shard, position.kind), position);
+            }
+            // Of a newer version: carried over a rewrite by nobody, and not needed here.
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+fn put_entry(out: &mut Vec<u8>, body: &[u8]) {
+    out.put_u32(body.len() as u32);
+    out.put_u32(crc32c::crc32c(body));
+    out.put_bytes(body);
+}
+
+fn put_delivery(out: &mut Vec<u8>, update: &CursorUpdate) {
+    let mut body = vec![TAG_DELIVERY];
+    let position = update.cursor.position;
+    body.put_u64(position.epoch);
+    body.put_u64(position.offset);
+    body.put_u64(position.chain);
+    body.put_u128(update.cursor.record.0);
+    body.put_text(&update.user);
+    body.put_text(&update.device);
+    body.put_text(&update.channel);
+    put_entry(out, &body);
+}
+
+fn put_consumer(out: &mut Vec<u8>, group: &str, position: &LogPosition) {
+    let mut body = vec![TAG_CONSUMER];
+    body.put_u32(position.boot);
+    body.put_u16(position.shard);
+    body.put_u8(position.kind as u8);
+    body.put_u64(position.sequence.0);
+    body.put_text(group);
+    put_entry(out, &body);
+}
+
+fn read_delivery(body: &mut Fields<'_>) -> Option<CursorUpdate> {
+    let position = Position {
+        epoch: body.u64()?,
+        offset: body.u64()?,
+        chain: body.u64()?,
+    };
+    let record = RecordId(body.u128()?);
+    Some(CursorUpdate {
+        user: body.text()?.into(),
+        device: body.text()?.into(),
+        channel: body.text()?.into(),
+        cursor: Cursor { position, record },
+    })
+}
+
+fn read_consumer(body: &mut Fields<'_>) -> Option<(Box<str>, LogPosition)> {
+    let position = LogPosition {
+        boot: body.u32()?,
+        shard: body.u16()?,
+        kind: Kind::from_number(body.u8()?)?,
+        sequence: Sequence(body.u64()?),
+    };
+    Some((body.text()?.into(), position))
+}

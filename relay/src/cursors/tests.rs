@@ -1,0 +1,152 @@
+//! Cursors and their file.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use super::*;
+use crate::event_log::LogPosition;
+use crate::record::{Kind, Sequence};
+
+fn cursor(epoch: u64, offset: u64) -> Cursor {
+    let position = Position {
+        epoch,
+        offset,
+        chain: offset,
+    };
+    Cursor {
+        position,
+        record: RecordId(u128::from(offset)),
+    }
+}
+
+#[test]
+fn cursors_move_forward_only() {
+    let mut table = CursorTable::new();
+    assert!(table.advance("ada", "phone", "user.ada", cursor(1, 5)));
+    assert!(!table.advance("ada", "phone", "user.ada", cursor(1, 5)));
+    assert!(!table.advance("ada", "phone", "user.ada", cursor(1, 4)));
+    assert!(
+        table.advance("ada", "phone", "user.ada", cursor(2, 4)),
+        "a later epoch"
+    );
+    assert!(
+        !table.advance("ada", "phone", "user.ada", cursor(1, 9)),
+        "an earlier one"
+    );
+    assert_eq!(table.start("ada", "phone", "user.ada"), Some(cursor(2, 4)));
+}
+
+#[test]
+fn a_new_device_starts_at_the_furthest_of_its_user() {
+    let mut table = CursorTable::new();
+    table.advance("ada", "phone", "user.ada", cursor(1, 5));
+    table.advance("ada", "tablet", "user.ada", cursor(1, 9));
+    assert_eq!(table.start("ada", "phone", "user.ada"), Some(cursor(1, 5)));
+    assert_eq!(table.start("ada", "laptop", "user.ada"), Some(cursor(1, 9)));
+    assert_eq!(table.start("bob", "phone", "user.bob"), None);
+    assert_eq!(table.start("ada", "phone", "alert.ada"), None);
+}
+
+#[test]
+fn moved_cursors_are_taken_once_with_their_latest_place() {
+    let mut table = CursorTable::new();
+    for offset in 1..=5 {
+        table.advance("ada", "phone", "user.ada", cursor(1, offset));
+        table.advance("ada", "tablet", "user.ada", cursor(1, offset));
+    }
+    let mut taken = table.take_changed(1);
+    taken.extend(table.take_changed(10));
+    taken.sort_by(|one, other| one.device.cmp(&other.device));
+    let places: Vec<_> = taken.iter().map(|one| (&*one.device, one.cursor)).collect();
+    assert_eq!(places, [("phone", cursor(1, 5)), ("tablet", cursor(1, 5))]);
+    assert!(table.take_changed(10).is_empty());
+}
+
+#[test]
+fn the_quietest_of_too_many_devices_goes() {
+    let mut table = CursorTable::new();
+    for device in 0..CURSOR_DEVICES_MAX {
+        table.advance("ada", &device.to_string(), "user.ada", cursor(1, 5));
+    }
+    table.advance("ada", "0", "user.ada", cursor(1, 6));
+    table.advance("ada", "new", "user.ada", cursor(1, 3));
+    assert_eq!(table.len(), CURSOR_DEVICES_MAX);
+    assert_eq!(table.start("ada", "0", "user.ada"), Some(cursor(1, 6)));
+    let known = table.iter().any(|one| &*one.device == "1");
+    assert!(!known, "device 1 was quiet longest");
+}
+
+#[test]
+fn the_file_keeps_cursors_and_cuts_a_torn_end() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("cursors");
+    let update = |offset| CursorUpdate {
+        user: "ada".into(),
+        device: "phone".into(),
+        channel: "user.ada".into(),
+        cursor: cursor(1, offset),
+    };
+    let position = |sequence| LogPosition {
+        boot: 2,
+        shard: 1,
+        kind: Kind::Background,
+        sequence: Sequence(sequence),
+    };
+    let mut log = CursorLog::open(&path).expect("opened");
+    log.append(&[update(1), update(2)]).expect("written");
+    log.commit("analytics", position(9)).expect("written");
+    log.commit("analytics", position(4)).expect("ignored");
+    drop(log);
+    let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
+    file.write_all(&[40, 0, 0, 0, 1, 2, 3, 4, 5, 6])
+        .expect("written");
+    drop(file);
+    let mut log = CursorLog::open(&path).expect("opened");
+    assert_eq!(log.cut_bytes(), 10);
+    assert_eq!(
+        log.deliveries().start("ada", "phone", "user.ada"),
+        Some(cursor(1, 2))
+    );
+    assert_eq!(
+        log.committed("analytics", 1, Kind::Background),
+        Some(position(9))
+    );
+    assert_eq!(log.committed("analytics", 0, Kind::Background), None);
+    log.append(&[update(3)]).expect("written");
+    drop(log);
+    let log = CursorLog::open(&path).expect("opened");
+    assert_eq!(log.cut_bytes(), 0);
+    assert_eq!(
+        log.deliveries().start("ada", "phone", "user.ada"),
+        Some(cursor(1, 3))
+    );
+}
+
+#[test]
+fn the_file_is_rewritten_when_most_of_it_is_old() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("cursors");
+    let mut log = CursorLog::open(&path).expect("opened");
+    let mut largest = 0;
+    for round in 1..=60u64 {
+        let updates: Vec<_> = (0..1_000u64)
+            .map(|user| CursorUpdate {
+                user: format!("user-{user}").into(),
+                device: "phone".into(),
+                channel: format!("user.user-{user}").into(),
+                cursor: cursor(1, round),
+            })
+            .collect();
+        log.append(&updates).expect("written");
+        largest = largest.max(std::fs::metadata(&path).expect("there").len());
+    }
+    let last = std::fs::metadata(&path).expect("there").len();
+    assert!(last < largest, "{last} of {largest} bytes");
+    drop(log);
+    let log = CursorLog::open(&path).expect("opened");
+    assert_eq!(log.deliveries().len(), 1_000);
+    assert!(log
+        .deliveries()
+        .iter()
+        .all(|update| update.cursor == cursor(1, 60)));
+}
