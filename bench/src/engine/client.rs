@@ -47,6 +47,8 @@ pub(super) struct Client {
     pub socket: SocketId,
     /// When its connect began, monotonic nanoseconds.
     pub started_ns: u64,
+    /// When the oldest of its output was due, monotonic nanoseconds; 0 without a schedule.
+    pub due_ns: u64,
     /// Pool buffer with bytes of a cut frame.
     pub partial: u32,
     /// Pool buffer with bytes to send.
@@ -68,6 +70,7 @@ impl Default for Client {
         Self {
             socket: SocketId::NONE,
             started_ns: 0,
+            due_ns: 0,
             partial: NONE,
             outgoing: NONE,
             answers_due: 0,

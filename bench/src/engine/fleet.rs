@@ -26,9 +26,6 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-/// Send batches of one turn before receives have their turn again.
-const BATCHES_PER_TURN: usize = 8;
-
 /// What a connection starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Greeting {
@@ -285,25 +282,27 @@ impl<K: Kernel> Fleet<K> {
         }
     }
 
-    /// Sends what clients have to send, one send for each client.
+    /// Sends what clients have to send, one send for each client, one batch a turn.
     fn flush<W: Workload>(&mut self, workload: &mut W) {
-        for _ in 0..BATCHES_PER_TURN {
-            let mut clients = [0_u32; SENDS_PER_SUBMIT];
-            let mut count = 0;
-            while count < SENDS_PER_SUBMIT {
-                let Some(client) = self.link.ready.pop_front() else {
-                    break;
-                };
-                let state = &mut self.link.clients[client as usize];
-                state.is_queued = false;
-                if state.outgoing != NONE && !state.is_blocked && state.phase.is_connected() {
-                    clients[count] = client;
-                    count += 1;
+        let mut clients = [0_u32; SENDS_PER_SUBMIT];
+        let mut count = 0;
+        let now_ns = sys::monotonic_ns();
+        while count < SENDS_PER_SUBMIT {
+            let Some(client) = self.link.ready.pop_front() else {
+                break;
+            };
+            let state = &mut self.link.clients[client as usize];
+            state.is_queued = false;
+            let due_ns = std::mem::take(&mut state.due_ns);
+            if state.outgoing != NONE && !state.is_blocked && state.phase.is_connected() {
+                clients[count] = client;
+                count += 1;
+                if due_ns != 0 {
+                    self.link.lag.record_from(due_ns, now_ns);
                 }
             }
-            if count == 0 {
-                return;
-            }
+        }
+        if count > 0 {
             self.send(workload, &clients[..count]);
         }
     }

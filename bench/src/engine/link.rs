@@ -9,6 +9,7 @@
 use super::client::{Client, Phase};
 use super::template::FrameWriter;
 use crate::limits::POOLED_BUFFER_BYTES_MAX;
+use crate::measure::Latency;
 use std::collections::VecDeque;
 
 /// No buffer.
@@ -76,6 +77,8 @@ pub struct Link {
     pub writer: FrameWriter,
     /// Totals since the start.
     pub totals: FleetTotals,
+    /// How late the generator handed scheduled output to the kernel.
+    pub lag: Latency,
     pub(super) clients: Vec<Client>,
     pub(super) outgoing: Pool,
     /// Clients with output that no send was asked for yet.
@@ -94,6 +97,7 @@ impl Link {
             now_ns: crate::sys::monotonic_ns(),
             writer: FrameWriter::new(seed),
             totals: FleetTotals::default(),
+            lag: Latency::new(),
             clients: vec![Client::default(); clients as usize],
             outgoing: Pool::default(),
             ready: VecDeque::new(),
@@ -160,6 +164,14 @@ impl Link {
     /// Closes a client's connection at the end of the turn. Its end is not reported.
     pub fn disconnect(&mut self, client: u32) {
         self.unwanted.push(client);
+    }
+
+    /// Says for when the output of a client was due; the oldest counts for the lag.
+    pub fn note_due(&mut self, client: u32, due_ns: u64) {
+        let state = &mut self.clients[client as usize];
+        if state.due_ns == 0 {
+            state.due_ns = due_ns;
+        }
     }
 
     /// Lets `write` append to what goes to a client next. A client without connection gets

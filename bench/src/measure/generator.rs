@@ -8,13 +8,11 @@ use super::latency::Latency;
 use crate::limits::{GENERATOR_CPU_MAX, GENERATOR_LAG_P99_NS_MAX};
 use crate::sys;
 
-/// Own CPU time at the start of a run, and how late each scheduled send began.
-#[derive(Debug)]
+/// Own CPU time at the start of a run.
+#[derive(Clone, Copy, Debug)]
 pub struct GeneratorGauge {
     started_ns: u64,
     cpu_ns: u64,
-    /// Time from the scheduled moment of a send to the moment the generator got to it.
-    pub lag: Latency,
 }
 
 /// What the generator used and how late it was.
@@ -29,29 +27,19 @@ pub struct GeneratorShare {
 impl GeneratorGauge {
     /// Starts a measurement now.
     pub fn start() -> Self {
-        let mut gauge = Self {
-            started_ns: 0,
-            cpu_ns: 0,
-            lag: Latency::new(),
-        };
-        gauge.restart();
-        gauge
+        Self {
+            started_ns: sys::monotonic_ns(),
+            cpu_ns: sys::own_cpu_ns(),
+        }
     }
 
-    /// Forgets what was measured and starts again now.
-    pub fn restart(&mut self) {
-        self.lag.clear();
-        self.started_ns = sys::monotonic_ns();
-        self.cpu_ns = sys::own_cpu_ns();
-    }
-
-    /// What was used since the start.
-    pub fn share(&self) -> GeneratorShare {
+    /// What was used since the start; `lag` is how late scheduled output left.
+    pub fn share(&self, lag: &Latency) -> GeneratorShare {
         let wall = sys::monotonic_ns().saturating_sub(self.started_ns).max(1);
         let cpu = sys::own_cpu_ns().saturating_sub(self.cpu_ns);
         GeneratorShare {
             cpu: cpu as f64 / wall as f64,
-            lag_p99_ns: self.lag.percentile_ns(99.0),
+            lag_p99_ns: lag.percentile_ns(99.0),
         }
     }
 }

@@ -61,9 +61,9 @@ pub fn run(bench: &mut Bench, groups: &Groups) -> Result<()> {
     let seconds = bench.seconds(SECONDS);
     for _ in 0..SLICES {
         traffic.reset();
-        let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+        let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
         run_for(&mut fleet, &mut traffic, seconds / f64::from(SLICES))?;
-        let usage = watch.end(traffic.lag.percentile_ns(99.0))?;
+        let usage = watch.end(fleet.link())?;
         slices.note(usage, &traffic.classes[P1].delivery);
     }
     let after = fleet.link().totals;

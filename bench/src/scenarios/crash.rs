@@ -77,7 +77,7 @@ pub fn run(bench: &mut Bench, kills: u32, count: u32, settle: f64) -> Result<()>
     load.pause();
     let expected = |load: &mut CrashLoad| load.waiting() == 0 && unseen(load) == 0;
     run_until(&mut fleet, &mut load, settle, |load, _| expected(load))?;
-    let share = gauge.share();
+    let share = gauge.share(&fleet.link().lag);
     let after = fleet.link().totals;
     let bytes = after.received_bytes - before.received_bytes + after.sent_bytes - before.sent_bytes;
     load.reconnects = false;

@@ -49,9 +49,9 @@ pub fn run(bench: &mut Bench, connections: u32, window: u32) -> Result<()> {
     let before = fleet.link().totals;
     for seconds in slices(bench.seconds(RATE_SECONDS)) {
         traffic.reset();
-        let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+        let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
         run_for(&mut fleet, &mut traffic, seconds)?;
-        rates.note(bench, watch.end(0)?, &traffic, "windows full");
+        rates.note(bench, watch.end(fleet.link())?, &traffic, "windows full");
     }
     let after = fleet.link().totals;
     traffic.pause();
@@ -65,10 +65,9 @@ pub fn run(bench: &mut Bench, connections: u32, window: u32) -> Result<()> {
     let mut steady = Slices::default();
     for seconds in slices(bench.seconds(LATENCY_SECONDS)) {
         traffic.reset();
-        let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+        let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
         run_for(&mut fleet, &mut traffic, seconds)?;
-        let lag = traffic.lag.percentile_ns(99.0);
-        steady.note(bench, watch.end(lag)?, &traffic, "open loop");
+        steady.note(bench, watch.end(fleet.link())?, &traffic, "open loop");
     }
     let bytes = after.sent_bytes - before.sent_bytes + after.received_bytes - before.received_bytes;
     bench

@@ -197,9 +197,9 @@ fn slice(
     run_for(&mut fleet, &mut load, bench.options.warm_up)?;
     load.reset();
     let before = fleet.link().totals;
-    let watch = Watch::start(pid, bench.options.edge_core)?;
+    let watch = Watch::start(pid, bench.options.edge_core, fleet.link())?;
     run_for(&mut fleet, &mut load, bench.seconds(SECONDS))?;
-    let usage = watch.end(load.lag.percentile_ns(99.0))?;
+    let usage = watch.end(fleet.link())?;
     let after = fleet.link().totals;
     ensure!(
         load.done > 0,

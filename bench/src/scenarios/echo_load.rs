@@ -66,8 +66,6 @@ pub struct EchoLoad {
     pub refused: u64,
     /// Time from the schedule to the answer.
     pub latency: Latency,
-    /// How late the schedule was served.
-    pub lag: Latency,
 }
 
 impl EchoLoad {
@@ -85,7 +83,6 @@ impl EchoLoad {
             wrong: 0,
             refused: 0,
             latency: Latency::new(),
-            lag: Latency::new(),
         }
     }
 
@@ -105,7 +102,6 @@ impl EchoLoad {
     pub fn reset(&mut self) {
         self.done = 0;
         self.latency.clear();
-        self.lag.clear();
     }
 
     fn send(&mut self, link: &mut Link, client: u32, scheduled_ns: u64) {
@@ -174,9 +170,11 @@ impl Workload for EchoLoad {
             return u64::MAX;
         };
         while let Some(due_ns) = schedule.take(link.now_ns) {
-            self.lag.record_from(due_ns, link.now_ns);
             match self.free_client() {
-                Some(client) => self.send(link, client, due_ns),
+                Some(client) => {
+                    self.send(link, client, due_ns);
+                    link.note_due(client, due_ns);
+                }
                 None => self.late.push_back(due_ns),
             }
         }

@@ -135,9 +135,9 @@ fn edge_sends(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<
     run_until(&mut fleet, &mut traffic, bench.options.warm_up, next)?;
     traffic.reset();
     let before = fleet.link().totals;
-    let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+    let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
     run_until(&mut fleet, &mut traffic, bench.seconds(SECONDS), next)?;
-    let usage = watch.end(0)?;
+    let usage = watch.end(fleet.link())?;
     let received = fleet.link().totals.received_bytes - before.received_bytes;
     let sends = traffic.classes[1].delivered;
     ensure!(
@@ -175,9 +175,9 @@ fn bare_sends(bench: &mut Bench, subscribers: u32, sends: &Sends) -> Result<Send
     load.begin(fleet.link());
     run_for(&mut fleet, &mut load, bench.options.warm_up)?;
     load.rounds = 0;
-    let watch = Watch::start(bare.pid(), core)?;
+    let watch = Watch::start(bare.pid(), core, fleet.link())?;
     run_for(&mut fleet, &mut load, bench.seconds(SECONDS))?;
-    let usage = watch.end(0)?;
+    let usage = watch.end(fleet.link())?;
     let sends = Sends {
         usage,
         sends: load.rounds * u64::from(sockets),
@@ -273,10 +273,10 @@ fn step(
 ) -> Result<Step> {
     traffic.reset();
     let before = Carried::read(edge)?;
-    let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+    let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
     traffic.open(0, rate, crate::sys::monotonic_ns());
     run_for(fleet, traffic, seconds)?;
-    let usage = watch.end(traffic.lag.percentile_ns(99.0))?;
+    let usage = watch.end(fleet.link())?;
     let deliveries = traffic.classes[1].delivered as f64 / usage.seconds;
     traffic.pause();
     run_until(fleet, traffic, DRAIN_SECONDS, |traffic, _| {

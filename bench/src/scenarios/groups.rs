@@ -94,10 +94,10 @@ pub fn capacity(
     let mut last = None;
     for _ in 0..STEPS_MAX {
         traffic.reset();
-        let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+        let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
         traffic.open(source, rate, crate::sys::monotonic_ns());
         run_for(fleet, traffic, seconds)?;
-        let usage = watch.end(traffic.lag.percentile_ns(99.0))?;
+        let usage = watch.end(fleet.link())?;
         let class = &traffic.classes[P1];
         let achieved = class.delivered as f64 / (class.offered as f64 * traffic.fan(source));
         let p99_ms = class.delivery.percentile_ms(99.0);

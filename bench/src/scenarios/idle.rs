@@ -50,10 +50,10 @@ pub fn run(bench: &mut Bench, sessions: u32) -> Result<()> {
     bench.progress.say(format!("{live} sessions are live"));
 
     let before = fleet.link().totals;
-    let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+    let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
     let seconds = bench.seconds(SECONDS);
     run_until(&mut fleet, &mut traffic, seconds, |_, _| false)?;
-    let usage = watch.end(0)?;
+    let usage = watch.end(fleet.link())?;
     let bytes = anonymous_bytes(edge.pid())?;
     let after = fleet.link().totals;
     let alive = fleet.link().live();

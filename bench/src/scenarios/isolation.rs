@@ -159,9 +159,9 @@ fn measure(
 ) -> Result<()> {
     run_for(fleet, traffic, bench.options.warm_up)?;
     traffic.reset();
-    let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+    let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
     run_for(fleet, traffic, bench.seconds(SECONDS))?;
-    let usage = watch.end(traffic.lag.percentile_ns(99.0))?;
+    let usage = watch.end(fleet.link())?;
     let (p0, p1) = (&traffic.classes[P0].delivery, &traffic.classes[P1].delivery);
     ensure!(p0.count() > 0, "no alert was delivered");
     let background = traffic.classes[P3].accepted as f64 / usage.seconds;

@@ -136,9 +136,9 @@ fn measure(
     run_for(fleet, traffic, bench.options.warm_up)?;
     traffic.reset();
     let before = fleet.link().totals;
-    let watch = Watch::start(edge.pid(), bench.options.edge_core)?;
+    let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
     run_for(fleet, traffic, bench.seconds(SECONDS))?;
-    let usage = watch.end(traffic.lag.percentile_ns(99.0))?;
+    let usage = watch.end(fleet.link())?;
     let after = fleet.link().totals;
     let bytes = after.received_bytes - before.received_bytes + after.sent_bytes - before.sent_bytes;
     report(bench, traffic, &usage, name, bytes)?;

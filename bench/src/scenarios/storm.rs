@@ -126,14 +126,14 @@ fn round(
     };
     let sessions = load.count();
     let mut fleet = bench.fleet(address, greeting, sessions, unfinished)?;
-    let watch = Watch::start(pid, bench.options.edge_core)?;
+    let watch = Watch::start(pid, bench.options.edge_core, fleet.link())?;
     let started_ns = crate::sys::monotonic_ns();
     load.begin(fleet.link(), unfinished);
     let is_done = run_until(&mut fleet, &mut load, ROUND_SECONDS, |load, _| {
         load.done >= sessions || load.ends().count > 0
     })?;
     let seconds = (crate::sys::monotonic_ns() - started_ns) as f64 / 1e9;
-    let usage = watch.end(0)?;
+    let usage = watch.end(fleet.link())?;
     if let Some(cause) = load.ends().first {
         bail!(
             "{} of {sessions} sessions were set up when one ended: {cause:?}",

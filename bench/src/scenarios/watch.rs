@@ -2,6 +2,7 @@
 //!
 //! Runs on: the bench's main thread.
 
+use crate::engine::Link;
 use crate::limits::{GENERATOR_CPU_MAX, SERVER_SATURATED};
 use crate::measure::{CoreSample, GeneratorGauge, GeneratorShare, ProcessSample};
 use crate::sys;
@@ -31,8 +32,9 @@ pub struct Usage {
 }
 
 impl Watch {
-    /// Starts a window over process `pid` on `core`.
-    pub fn start(pid: u32, core: usize) -> Result<Self> {
+    /// Starts a window over process `pid` on `core` and over the fleet of `link`.
+    pub fn start(pid: u32, core: usize, link: &mut Link) -> Result<Self> {
+        link.lag.clear();
         Ok(Self {
             pid,
             core,
@@ -43,13 +45,10 @@ impl Watch {
         })
     }
 
-    /// Ends the window. `lag_p99_ns` is how late the workload's own schedule ran.
-    pub fn end(self, lag_p99_ns: u64) -> Result<Usage> {
+    /// Ends the window.
+    pub fn end(self, link: &Link) -> Result<Usage> {
         let seconds = (sys::monotonic_ns() - self.started_ns) as f64 / 1e9;
-        let generator = GeneratorShare {
-            lag_p99_ns,
-            ..self.gauge.share()
-        };
+        let generator = self.gauge.share(&link.lag);
         Ok(Usage {
             seconds,
             server: ProcessSample::take(self.pid)?.since(&self.process),

@@ -12,7 +12,6 @@ use crate::engine::template::FrameWriter;
 use crate::engine::tracker::{Totals, Tracker};
 use crate::engine::{EndCause, Link, Workload};
 use crate::limits::{BACKLOG_MAX, CRITICAL_WINDOW_MAX, WINDOW_MAX};
-use crate::measure::Latency;
 use crate::scenarios::settle::{Counted, Ends};
 use crate::scenarios::users::Users;
 use interlink_wire as wire;
@@ -47,8 +46,6 @@ pub struct Traffic {
     pub wrong: u64,
     /// `Position` frames that announced skipped events, and how many.
     pub skipped: u64,
-    /// How late the schedules were served.
-    pub lag: Latency,
 }
 
 impl Traffic {
@@ -72,7 +69,6 @@ impl Traffic {
             refusals: BTreeMap::new(),
             wrong: 0,
             skipped: 0,
-            lag: Latency::new(),
         }
     }
 
@@ -124,7 +120,6 @@ impl Traffic {
     /// Starts a window of counting.
     pub fn reset(&mut self) {
         self.classes.iter_mut().for_each(ClassCounts::reset);
-        self.lag.clear();
     }
 
     /// True when every publish is answered and every accepted one has arrived.
@@ -187,6 +182,7 @@ impl Traffic {
         let publisher = state.publisher as usize;
         if self.publishers[publisher].backlog.is_empty() && self.may_publish(state) {
             self.publish(link, route, due_ns);
+            link.note_due(publisher as u32, due_ns);
         } else if self.publishers[publisher].backlog.len() < BACKLOG_MAX {
             self.publishers[publisher]
                 .backlog
@@ -317,7 +313,6 @@ impl Traffic {
             let Some(due_ns) = schedule.take(link.now_ns) else {
                 return schedule.next_ns();
             };
-            self.lag.record_from(due_ns, link.now_ns);
             let route = self.choose.random_range(routes.clone());
             self.offer(link, route, due_ns);
         }
