@@ -1,11 +1,17 @@
 //! Journal, positions and history of an Interlink node, and the ports to brokers.
 //!
 //! Purpose: keep what was accepted. A record enters the [`journal`] before it is
-//! acknowledged, gets its position from the backplane, and is found again after a
-//! crash.
+//! acknowledged, gets its position from a [`backplane`], and is found again by the
+//! [`recovery`] after a crash and by [`files`] for history.
 //!
-//! Invariant: the parts that run on a shard do no I/O and read no clock; bytes, times and
-//! results go in, actions come out. What blocks lives in its own modules and says so.
+//! - On a shard, without I/O or clock: [`journal`], [`dedupe`], [`backplane::Sequencer`],
+//!   [`cursors::CursorTable`]. Bytes, times and results go in, actions come out.
+//! - Blocking, on the main thread at start and then on the journal-files thread: [`files`],
+//!   [`recovery`], [`dump`], [`cursors::CursorLog`].
+//! - Ports, which a single node and a cluster implement: [`backplane`], [`event_log`],
+//!   [`archive`]; their rules are the suites of [`conformance`].
+//!
+//! Invariant: no async, no runtime type and no thread of its own anywhere in this crate.
 
 #![forbid(unsafe_code)]
 

@@ -1,6 +1,6 @@
 //! From the files of earlier boots to the state that a new boot starts with.
 //!
-//! Two passes: [`scan`] judges every log and indexes what has no index, `build` puts
+//! Two passes: `scan` judges every log and indexes what has no index, `build` puts
 //! positions, recent events, accepted ids and records without a position together.
 //!
 //! Invariants:

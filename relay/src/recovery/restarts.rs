@@ -1,6 +1,8 @@
 //! Random lives of a node with two shards: publishes, marks, kills in the middle of
 //! everything, restarts of the system, lost indexes. After each start the positions of
 //! every channel are compared with a list that never forgets.
+//!
+//! `INTERLINK_LIVES` sets the number of lives (8), `INTERLINK_LIVES_SEED` the first seed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -154,7 +156,14 @@ fn live(seed: u64) {
 
 #[test]
 fn nothing_accepted_is_lost_or_moved_over_many_lives() {
-    for seed in 0..24 {
+    let setting = |name: &str, default: u64| {
+        std::env::var(name)
+            .ok()
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(default)
+    };
+    let first = setting("INTERLINK_LIVES_SEED", 0);
+    for seed in first..first + setting("INTERLINK_LIVES", 8) {
         println!("seed {seed}");
         live(seed);
     }
