@@ -28,7 +28,6 @@ mod handshake;
 mod heartbeat;
 mod journal;
 mod limits;
-mod listener_temp;
 mod logs;
 mod mesh;
 mod partials;

@@ -12,12 +12,11 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{mpsc, Arc};
 
-use interlink_protocol::namespace::{NamespacePolicy, Namespaces};
+use interlink_protocol::namespace::Namespaces;
 use interlink_protocol::registry::Registry;
 use interlink_relay::journal::Journal;
 use interlink_uring::driver::Turn;
-use interlink_uring::{EdgeRing, Kernel, RingConfig};
-use super::listener_temp as listener;
+use interlink_uring::{listener, EdgeRing, Kernel, RingConfig};
 
 use super::clock::Clock;
 use super::connections::Connections;
@@ -27,7 +26,7 @@ use super::limits::ShardLimits;
 use super::logs::Logs;
 use super::mesh::{Mesh, Message};
 use super::{driver, Shard, Shared};
-use crate::config::{AckLevel, Config, NamespaceSettings};
+use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
 use crate::lanes::{self, Port};
@@ -152,7 +151,7 @@ impl Shard {
 /// When the address is taken, the kernel lacks a feature, or a thread does not start.
 pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let shards = plan.counters.len() as u16;
-    listener::probe_free(plan.client_address)
+    listener::check_port(plan.client_address)
         .map_err(|error| CommandError::new(Exit::Address, error))?;
     plan.node.advance(Phase::Recovering);
     let (mut files, recovered) = FilesThread::open(&plan, shards)?;
@@ -267,45 +266,14 @@ fn ring_config(config: &Config) -> RingConfig {
 fn listener_options(config: &Config) -> listener::ListenerOptions {
     listener::ListenerOptions {
         backlog: config.listen.backlog as i32,
-        user_timeout: config.limits.write_timeout,
+        write_timeout: config.limits.write_timeout,
         ..listener::ListenerOptions::default()
-    }
-}
-
-/// Overrides of one namespace.
-fn apply(settings: &NamespaceSettings, policy: &mut NamespacePolicy) {
-    if let Some(level) = settings.ack_level {
-        policy.ack_level = match level {
-            AckLevel::Accepted => interlink_wire::AckLevel::Accepted,
-            AckLevel::Local => interlink_wire::AckLevel::Local,
-        };
-    }
-    if let Some(events) = settings.history_events {
-        policy.history_events = events;
-    }
-    if let Some(age) = settings.history_age {
-        policy.history_age_s = age.as_secs().min(u64::from(u32::MAX)) as u32;
-    }
-    if let Some(bytes) = settings.payload_bytes {
-        policy.payload_bytes = bytes.0.min(u64::from(u32::MAX)) as u32;
-    }
-    if let Some(allowed) = settings.opaque_allowed {
-        policy.opaque_allowed = allowed;
-    }
-    if let Some(conflated) = settings.conflated {
-        policy.conflated = conflated;
     }
 }
 
 /// The namespace table with the configuration's overrides.
 fn namespaces(config: &Config) -> Result<Namespaces, CommandError> {
-    let mut policies: Vec<_> = Namespaces::defaults().iter().cloned().collect();
-    for policy in &mut policies {
-        if let Some(settings) = config.namespaces.get(&policy.name) {
-            apply(settings, policy);
-        }
-    }
-    Namespaces::new(policies).map_err(|error| CommandError::new(Exit::Config, error))
+    config.namespace_policies().map_err(|error| CommandError::new(Exit::Config, error))
 }
 
 /// Runs a machine of its own on one listener and one pinned executor, and waits for its end.
@@ -316,7 +284,7 @@ pub fn serve_machine<T: Turn + 'static>(
     address: SocketAddr,
     machine: impl FnOnce() -> T + Send + 'static,
 ) -> anyhow::Result<()> {
-    listener::probe_free(address)?;
+    listener::check_port(address)?;
     let socket = listener::bind_reuse_port(address, &listener::ListenerOptions::default())?;
     let processor = driver::allowed_processors().first().copied().unwrap_or(0);
     let build = move || {
