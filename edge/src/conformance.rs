@@ -94,7 +94,10 @@ impl EchoServer {
     }
 
     fn on_bytes<K: Kernel>(&mut self, kernel: &mut K, socket: SocketId, received: &Received) {
-        if self.answers.last().is_some_and(|answer| answer.socket == socket)
+        if self
+            .answers
+            .last()
+            .is_some_and(|answer| answer.socket == socket)
             || self.answers.len() >= BATCH
         {
             self.flush(kernel);
@@ -106,7 +109,9 @@ impl EchoServer {
             return;
         }
         let start = self.bytes.len();
-        let next = client.echo.receive(kernel.bytes_mut(received), &mut self.bytes);
+        let next = client
+            .echo
+            .receive(kernel.bytes_mut(received), &mut self.bytes);
         client.ending = next == EchoNext::Close;
         if client.blocked {
             client.pending.extend_from_slice(&self.bytes[start..]);
@@ -149,7 +154,10 @@ impl EchoServer {
         let batch: [Send<'_>; BATCH] = std::array::from_fn(|index| {
             let answer = self.answers[first + index.min(count - 1)];
             let bytes = &self.bytes[answer.start..answer.end];
-            Send { target: SendTarget::Socket(answer.socket), bytes }
+            Send {
+                target: SendTarget::Socket(answer.socket),
+                bytes,
+            }
         });
         let mut outcomes = std::mem::take(&mut self.outcomes);
         kernel.send(&batch[..count], &mut outcomes);

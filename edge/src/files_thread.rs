@@ -70,10 +70,7 @@ impl FilesThread {
     ///
     /// # Errors
     /// When a file cannot be read or made; the same start can be tried again.
-    pub fn open(
-        plan: &ShardPlan,
-        shards: u16,
-    ) -> Result<(Self, RecoveredShards), CommandError> {
+    pub fn open(plan: &ShardPlan, shards: u16) -> Result<(Self, RecoveredShards), CommandError> {
         let journal = &plan.config.journal;
         let mut config = FilesConfig::new(&plan.data.journal(), shards);
         config.segment_bytes = journal.segment_bytes.0 as u32;
@@ -109,7 +106,10 @@ impl FilesThread {
     /// # Errors
     /// When the configured sizes cannot work together.
     pub fn journal(&self, shard: u16) -> Result<Journal, CommandError> {
-        let config = JournalConfig { shard, ..self.config.clone() };
+        let config = JournalConfig {
+            shard,
+            ..self.config.clone()
+        };
         Journal::new(&config).map_err(|error| CommandError::new(Exit::Config, error))
     }
 
@@ -191,7 +191,13 @@ impl FilesThread {
             Err(error) => {
                 warn!(%error, "history could not be read");
                 let last = wish.after;
-                HistoryAnswer { wish, frames: Vec::new(), last, complete: false, more: false }
+                HistoryAnswer {
+                    wish,
+                    frames: Vec::new(),
+                    last,
+                    complete: false,
+                    more: false,
+                }
             }
         }
     }
@@ -226,7 +232,10 @@ fn deal(node: RecoveredNode, shards: u16) -> RecoveredShards {
         }
         dealt[usize::from(shards) - 1].publishers.push(publisher);
     }
-    RecoveredShards { epoch: node.epoch, shards: dealt }
+    RecoveredShards {
+        epoch: node.epoch,
+        shards: dealt,
+    }
 }
 
 /// Tells the operator what the start found.
@@ -244,10 +253,16 @@ fn report(node: &RecoveredNode) {
         "recovered the journal"
     );
     for torn in &node.torn {
-        info!(?torn, "cut the torn end of a journal segment; nothing of it was acknowledged");
+        info!(
+            ?torn,
+            "cut the torn end of a journal segment; nothing of it was acknowledged"
+        );
     }
     for damage in &node.damage {
-        warn!(?damage, "journal damage: acknowledged events are missing; restore from a copy");
+        warn!(
+            ?damage,
+            "journal damage: acknowledged events are missing; restore from a copy"
+        );
     }
 }
 
@@ -257,6 +272,8 @@ fn data_error(error: FilesError) -> CommandError {
 
 /// Microseconds since the Unix epoch.
 fn unix_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     since.as_micros() as u64
 }

@@ -31,7 +31,11 @@ impl Shard {
         let resting = self.clock.now_ms < self.accept_rests_until_ms;
         let full = self.connections_are_full() || self.accepts_are_full();
         let closed = self.stopping || !self.is_ready();
-        let wanted = if closed || resting || full { 0 } else { ACCEPTS_ARMED };
+        let wanted = if closed || resting || full {
+            0
+        } else {
+            ACCEPTS_ARMED
+        };
         if wanted != self.accepts_wanted {
             self.accepts_wanted = wanted;
             kernel.accept(LISTENER, wanted);

@@ -97,9 +97,16 @@ impl Shard {
         check_claims(&claims, now_s)?;
         let resume = request.session.map(|session| Resume {
             session,
-            positions: request.positions().map(|(name, at)| (name.into(), at)).collect(),
+            positions: request
+                .positions()
+                .map(|(name, at)| (name.into(), at))
+                .collect(),
         });
-        Ok(Identity { claims, instance: request.instance, resume })
+        Ok(Identity {
+            claims,
+            instance: request.instance,
+            resume,
+        })
     }
 
     /// Sends a verified connection to the home shard of its user.
@@ -111,12 +118,18 @@ impl Shard {
         }
         self.counters.connections_handed_over += 1;
         // Authentication is P0; the number of arrivals is bounded by unfinished handshakes.
-        self.mesh.send(shard, Priority::P0, Message::Arrive(arrival));
+        self.mesh
+            .send(shard, Priority::P0, Message::Arrive(arrival));
     }
 
     /// Takes a connection in; it is installed at the end of the turn.
     pub(super) fn arrive(&mut self, arrival: Arrival) {
-        let Arrival { descriptor, identity, rest, .. } = arrival;
+        let Arrival {
+            descriptor,
+            identity,
+            rest,
+            ..
+        } = arrival;
         self.arrivals.descriptors.push(descriptor);
         self.arrivals.waiting.push(Installing { identity, rest });
     }
@@ -146,7 +159,9 @@ impl Shard {
         socket: interlink_uring::SocketId,
         arrival: Installing,
     ) {
-        let connection = self.connections.insert(Connection::new(socket, Reader::server()));
+        let connection = self
+            .connections
+            .insert(Connection::new(socket, Reader::server()));
         self.open_connections += 1;
         let Installing { identity, mut rest } = arrival;
         let attached = self.attach(connection, identity);
@@ -161,18 +176,24 @@ impl Shard {
     }
 
     fn refuse_session(&mut self, connection: u32) {
-                self.reply_error(connection, ErrorCode::Overloaded, 0);
+        self.reply_error(connection, ErrorCode::Overloaded, 0);
         self.close_with(connection, interlink_protocol::CloseCode::Overloaded);
     }
 
     /// Gives the connection a session: the earlier one if it can be resumed, else a new one.
     fn attach(&mut self, connection: u32, identity: Identity) -> bool {
-        let Identity { claims, instance, resume } = identity;
+        let Identity {
+            claims,
+            instance,
+            resume,
+        } = identity;
         let expires_at_s = claims.expires_at_s.min(u64::from(u32::MAX)) as u32;
         let Some(user) = self.user_entry(&claims) else {
             return false;
         };
-        let earlier = resume.as_ref().and_then(|resume| self.resumable(user, resume.session));
+        let earlier = resume
+            .as_ref()
+            .and_then(|resume| self.resumable(user, resume.session));
         let session = match earlier {
             Some(session) => {
                 self.take_over(session);
@@ -236,7 +257,12 @@ impl Shard {
             return Some(user);
         }
         let name: Box<str> = claims.user.as_str().into();
-        let user = self.users.insert(User { name, claims: packed, sessions: NONE, publishers: 0 })?;
+        let user = self.users.insert(User {
+            name,
+            claims: packed,
+            sessions: NONE,
+            publishers: 0,
+        })?;
         self.index_user(user);
         Some(user)
     }

@@ -36,7 +36,10 @@ pub struct Behind {
 impl Behind {
     /// A subscription that continues after `position`.
     pub fn recovering(position: Position) -> Self {
-        Self { position, fetching: false }
+        Self {
+            position,
+            fetching: false,
+        }
     }
 }
 
@@ -88,7 +91,9 @@ impl Shard {
             return;
         }
         let sub = &self.subscriptions[subscription];
-        let position = self.logs.position_at(&self.channels[sub.channel], sub.cursor);
+        let position = self
+            .logs
+            .position_at(&self.channels[sub.channel], sub.cursor);
         self.lagging.insert(subscription, position);
     }
 
@@ -102,7 +107,8 @@ impl Shard {
             }
             let position = self.logs.position_at(&self.channels[channel], sub.cursor);
             self.subscriptions[subscription].state = SubscriptionState::Behind;
-            self.behind.insert(subscription, Behind::recovering(position));
+            self.behind
+                .insert(subscription, Behind::recovering(position));
             self.fetch_if_behind(subscription);
         }
     }
@@ -137,7 +143,10 @@ impl Shard {
             channel: entry.name.clone(),
             after: position,
             limit: PAGE_EVENTS,
-            purpose: HistoryFor::Subscription { subscription, session },
+            purpose: HistoryFor::Subscription {
+                subscription,
+                session,
+            },
         }));
     }
 
@@ -157,7 +166,10 @@ impl Shard {
     /// A page of history was read.
     pub(super) fn on_history_page(&mut self, answer: HistoryAnswer) {
         match answer.wish.purpose {
-            HistoryFor::Subscription { subscription, session } => {
+            HistoryFor::Subscription {
+                subscription,
+                session,
+            } => {
                 let current = self.behind.contains_key(&subscription)
                     && self.sessions[self.subscriptions[subscription].session].key == session;
                 if current {
@@ -249,7 +261,10 @@ impl Shard {
             channel: name.as_str().into(),
             after: frame.after().map_or(Position::ZERO, Position::from),
             limit,
-            purpose: HistoryFor::Request { socket, request_id: frame.request_id() },
+            purpose: HistoryFor::Request {
+                socket,
+                request_id: frame.request_id(),
+            },
         })
     }
 
@@ -258,7 +273,10 @@ impl Shard {
             .find_channel(&answer.wish.channel)
             .map(|channel| self.channels[channel].sequencer.top());
         let more = answer.more;
-        let events = answer.frames.iter().filter_map(|frame| super::files::event_of(frame));
+        let events = answer
+            .frames
+            .iter()
+            .filter_map(|frame| super::files::event_of(frame));
         let mut encoder = self.take_encoder();
         let frame = encoder.history_page(
             &HistoryPageFields {

@@ -98,7 +98,12 @@ pub struct Visible {
 
 impl Channel {
     /// A channel without members or events.
-    pub fn new(name: Box<str>, sequencer: Sequencer, policy: NamespaceId, priority: Priority) -> Self {
+    pub fn new(
+        name: Box<str>,
+        sequencer: Sequencer,
+        policy: NamespaceId,
+        priority: Priority,
+    ) -> Self {
         Self {
             name,
             sequencer,

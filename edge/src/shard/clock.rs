@@ -53,7 +53,9 @@ impl Clock {
     }
 
     fn align(&mut self) {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         self.unix_offset_us = wall.as_micros() as i64 - (self.now_ns / 1_000) as i64;
         self.aligned_ns = self.now_ns;
     }

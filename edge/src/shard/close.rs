@@ -42,11 +42,20 @@ impl Shard {
     /// Queues a close frame with `body` and stops everything else.
     pub(super) fn queue_close(&mut self, connection: u32, body: &[u8]) {
         let mut header = [0u8; 10];
-        let len = server_header(Opcode::Control(ControlKind::Close), true, body.len(), &mut header);
+        let len = server_header(
+            Opcode::Control(ControlKind::Close),
+            true,
+            body.len(),
+            &mut header,
+        );
         self.detach_session(connection);
         let entry = &mut self.connections[connection];
         entry.set(CLOSE_WHEN_SENT);
-        if self.queues.push(&mut entry.queue, &[&header[..len], body]).is_err() {
+        if self
+            .queues
+            .push(&mut entry.queue, &[&header[..len], body])
+            .is_err()
+        {
             return self.close_lost(connection);
         }
         if entry.flags & BLOCKED != 0 {

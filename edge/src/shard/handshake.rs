@@ -19,7 +19,7 @@ use interlink_protocol::frame::{decode_client, ClientFrame, FrameLimits};
 use interlink_protocol::limits::{HELLO_BYTES, SUBPROTOCOL};
 use interlink_protocol::websocket::handshake::{parse_head, write_accept, write_refusal, HeadScan};
 use interlink_protocol::websocket::{
-    frame::append_server_frame, close, DataKind, Limits, Opcode, Reader, Step,
+    close, frame::append_server_frame, DataKind, Limits, Opcode, Reader, Step,
 };
 use interlink_protocol::{CloseCode, ErrorCode};
 use interlink_uring::{HandshakeId, Kernel, Send, SendOutcome, SendTarget};
@@ -101,7 +101,8 @@ impl Handshakes {
         });
         let entry = &mut self.slots[slot as usize];
         entry.generation = (entry.generation + 1) & GENERATION_MASK;
-        self.order.push_back((slot, entry.generation, handshake.stage_since_ms));
+        self.order
+            .push_back((slot, entry.generation, handshake.stage_since_ms));
         entry.handshake = Some(handshake);
         self.unfinished += 1;
         slot
@@ -120,7 +121,9 @@ impl Handshakes {
     }
 
     fn current(&self, id: HandshakeId) -> bool {
-        self.slots.get(id.slot as usize).is_some_and(|slot| slot.generation == id.generation)
+        self.slots
+            .get(id.slot as usize)
+            .is_some_and(|slot| slot.generation == id.generation)
     }
 }
 
@@ -133,7 +136,9 @@ impl Shard {
         peer: SocketAddr,
     ) {
         self.counters.connections_accepted += 1;
-        self.shared.unfinished_handshakes.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .unfinished_handshakes
+            .fetch_add(1, Ordering::Relaxed);
         let raw = descriptor.as_raw_fd();
         let slot = self.handshakes.start(Handshake {
             descriptor,
@@ -172,7 +177,9 @@ impl Shard {
         let limits = self.limits.handshake;
         let handshake = self.handshake_mut(slot);
         let room = limits.header_bytes.saturating_sub(handshake.kept.len());
-        handshake.kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        handshake
+            .kept
+            .extend_from_slice(&bytes[..bytes.len().min(room)]);
         let head = match scan.advance(&handshake.kept, &limits) {
             Ok(Some(head)) => head,
             Ok(None) => {
@@ -224,7 +231,10 @@ impl Shard {
     /// Looks for a complete `Hello` in `bytes`, which start at the first frame.
     fn read_hello(&mut self, slot: u32, bytes: &mut [u8]) -> Next {
         let mut reader = Reader::server();
-        let limits = Limits { frame_bytes: HELLO_BYTES as u32, ..Limits::SESSION };
+        let limits = Limits {
+            frame_bytes: HELLO_BYTES as u32,
+            ..Limits::SESSION
+        };
         let (payload_start, payload_end, consumed) = match reader.next(bytes, &limits) {
             Step::NeedMore { .. } => {
                 if bytes.len() >= KEPT_BYTES {
@@ -233,11 +243,17 @@ impl Shard {
                 self.handshake_mut(slot).kept = bytes.to_vec();
                 return Next::Receive(slot);
             }
-            Step::Message { kind: DataKind::Binary, payload, consumed } => {
-                (consumed - payload.len(), consumed, consumed)
-            }
+            Step::Message {
+                kind: DataKind::Binary,
+                payload,
+                consumed,
+            } => (consumed - payload.len(), consumed, consumed),
             Step::Failed(violation) => {
-                return close_answer(slot, violation.close_code(), "the WebSocket frame is invalid")
+                return close_answer(
+                    slot,
+                    violation.close_code(),
+                    "the WebSocket frame is invalid",
+                )
             }
             _ => return close_answer(slot, 1002, "the first message must be a binary Hello"),
         };
@@ -256,7 +272,9 @@ impl Shard {
                 let Some(handshake) = self.handshakes.end(slot) else {
                     return Next::Receive(slot);
                 };
-                self.shared.unfinished_handshakes.fetch_sub(1, Ordering::Relaxed);
+                self.shared
+                    .unfinished_handshakes
+                    .fetch_sub(1, Ordering::Relaxed);
                 self.counters.handshakes_done += 1;
                 Next::Arrived(Box::new(Arrival {
                     descriptor: handshake.descriptor,
@@ -349,7 +367,9 @@ impl Shard {
 
     fn drop_slot(&mut self, slot: u32) {
         if self.handshakes.end(slot).is_some() {
-            self.shared.unfinished_handshakes.fetch_sub(1, Ordering::Relaxed);
+            self.shared
+                .unfinished_handshakes
+                .fetch_sub(1, Ordering::Relaxed);
             self.counters.handshakes_evicted += 1;
         }
     }

@@ -40,7 +40,8 @@ impl Shard {
     pub(super) fn take_due(&mut self) {
         let mut due = std::mem::take(&mut self.due);
         due.clear();
-        self.wheel.advance(u64::from(self.clock.now_ms), WHEEL_PER_TURN, &mut due);
+        self.wheel
+            .advance(u64::from(self.clock.now_ms), WHEEL_PER_TURN, &mut due);
         for &connection in &due {
             self.on_wheel(connection);
         }
@@ -52,7 +53,8 @@ impl Shard {
         self.retry_sends();
         while let Some(channel) = self.logs.next_aged(self.clock.now_ms) {
             if self.channels.contains(channel) {
-                self.logs.age(channel, &mut self.channels[channel], self.clock.now_ms);
+                self.logs
+                    .age(channel, &mut self.channels[channel], self.clock.now_ms);
                 self.forget_channel_if_idle(channel);
             }
         }
@@ -94,7 +96,10 @@ impl Shard {
         let entry = &mut self.connections[connection];
         if entry.is(AWAITING_PONG) {
             entry.clear(AWAITING_PONG);
-            let rest = self.limits.heartbeat_ms.saturating_sub(self.limits.heartbeat_timeout_ms);
+            let rest = self
+                .limits
+                .heartbeat_ms
+                .saturating_sub(self.limits.heartbeat_timeout_ms);
             self.schedule(connection, rest.max(1));
         }
         if let Some(positions) = frame.positions() {
@@ -105,7 +110,8 @@ impl Shard {
     /// Notes that the socket has to take bytes within the write timeout.
     pub(super) fn arm_write_timeout(&mut self, connection: u32) {
         let entry = &self.connections[connection];
-        self.blocked.push_back((entry.socket, entry.blocked_since_ms));
+        self.blocked
+            .push_back((entry.socket, entry.blocked_since_ms));
     }
 
     fn expire_writes(&mut self) {
@@ -128,7 +134,8 @@ impl Shard {
     /// Tries a socket again later that says writable and takes nothing.
     pub(super) fn retry_later(&mut self, connection: u32) {
         let socket = self.connections[connection].socket;
-        self.retries.push_back((socket, self.clock.now_ms + RETRY_MS));
+        self.retries
+            .push_back((socket, self.clock.now_ms + RETRY_MS));
         self.arm_write_timeout(connection);
     }
 
@@ -148,14 +155,27 @@ impl Shard {
 
     /// The next time at which something is due, in nanoseconds of the monotonic clock.
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
-        let wheel = self.wheel.next_deadline_ms().map(|at| self.clock.ns_of_ms(at as u32));
-        let journal = self.journal.journal.next_deadline_us().map(|at| self.clock.ns_of_us(at));
+        let wheel = self
+            .wheel
+            .next_deadline_ms()
+            .map(|at| self.clock.ns_of_ms(at as u32));
+        let journal = self
+            .journal
+            .journal
+            .next_deadline_us()
+            .map(|at| self.clock.ns_of_us(at));
         let listed = [
             self.lingering.front().map(|entry| entry.1),
             self.retries.front().map(|entry| entry.1),
-            self.handshakes.next_deadline_ms().map(|at| at + HANDSHAKE_LOOK_MS),
+            self.handshakes
+                .next_deadline_ms()
+                .map(|at| at + HANDSHAKE_LOOK_MS),
         ];
-        let listed = listed.into_iter().flatten().map(|at| self.clock.ns_of_ms(at)).min();
+        let listed = listed
+            .into_iter()
+            .flatten()
+            .map(|at| self.clock.ns_of_ms(at))
+            .min();
         [wheel, journal, listed].into_iter().flatten().min()
     }
 

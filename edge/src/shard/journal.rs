@@ -34,9 +34,17 @@ pub const PENDING_CRITICAL: usize = 16 * 1024;
 #[derive(Debug)]
 enum Effect {
     /// Events of the channel up to this byte position may be sent.
-    Visible { channel: u32, end: u64, frame: Option<Arc<[u8]>> },
+    Visible {
+        channel: u32,
+        end: u64,
+        frame: Option<Arc<[u8]>>,
+    },
     /// The owner shard may number the record.
-    Forward { owner: u16, class: Priority, foreign: Box<Foreign> },
+    Forward {
+        owner: u16,
+        class: Priority,
+        foreign: Box<Foreign>,
+    },
 }
 
 /// A publish that waits for the disk.
@@ -105,7 +113,10 @@ impl ShardJournal {
 
     /// Publishes that wait for the disk.
     pub fn pending(&self) -> usize {
-        self.waiting.iter().map(|waiting| waiting.durable.len()).sum()
+        self.waiting
+            .iter()
+            .map(|waiting| waiting.durable.len())
+            .sum()
     }
 
     /// Whether nothing is on its way to the disk.
@@ -116,7 +127,14 @@ impl ShardJournal {
     /// Notes that the channel's events up to `end` may be sent once `sequence` is written.
     pub fn await_visible(&mut self, class: Priority, sequence: Sequence, channel: u32, end: u64) {
         let waiting = &mut self.waiting[Kind::of(class).index()];
-        waiting.written.push_back((sequence, Effect::Visible { channel, end, frame: None }));
+        waiting.written.push_back((
+            sequence,
+            Effect::Visible {
+                channel,
+                end,
+                frame: None,
+            },
+        ));
     }
 
     /// Notes that the owner gets the record once it is written.
@@ -128,14 +146,28 @@ impl ShardJournal {
         foreign: Box<Foreign>,
     ) {
         let waiting = &mut self.waiting[Kind::of(class).index()];
-        waiting.written.push_back((sequence, Effect::Forward { owner, class, foreign }));
+        waiting.written.push_back((
+            sequence,
+            Effect::Forward {
+                owner,
+                class,
+                foreign,
+            },
+        ));
     }
 
     /// Notes that an event of another shard's publisher may be sent, here and to other
     /// shards, once its mark is written.
     pub fn await_placed(&mut self, sequence: Sequence, channel: u32, end: u64, frame: Arc<[u8]>) {
         let waiting = &mut self.waiting[Kind::Urgent.index()];
-        waiting.written.push_back((sequence, Effect::Visible { channel, end, frame: Some(frame) }));
+        waiting.written.push_back((
+            sequence,
+            Effect::Visible {
+                channel,
+                end,
+                frame: Some(frame),
+            },
+        ));
     }
 
     /// Notes a publish that is acknowledged once `sequence` is durable.
@@ -153,20 +185,23 @@ impl ShardJournal {
     fn next_written(&mut self, kind: Kind) -> Option<Effect> {
         let written = self.journal.written_through(kind);
         let queue = &mut self.waiting[kind.index()].written;
-        queue.pop_front_if(|entry| entry.0 <= written).map(|entry| entry.1)
+        queue
+            .pop_front_if(|entry| entry.0 <= written)
+            .map(|entry| entry.1)
     }
 
     fn next_durable(&mut self, kind: Kind) -> Option<Durable> {
         let durable = self.journal.durable_through(kind);
         let queue = &mut self.waiting[kind.index()].durable;
-        queue.pop_front_if(|(sequence, entry)| {
-            let placed = match entry {
-                Durable::Ack(pending) => pending.placed,
-                Durable::Mark(_) => true,
-            };
-            placed && *sequence <= durable
-        })
-        .map(|entry| entry.1)
+        queue
+            .pop_front_if(|(sequence, entry)| {
+                let placed = match entry {
+                    Durable::Ack(pending) => pending.placed,
+                    Durable::Mark(_) => true,
+                };
+                placed && *sequence <= durable
+            })
+            .map(|entry| entry.1)
     }
 
     /// The owner has placed the record with this sequence.
@@ -190,11 +225,16 @@ impl Shard {
         if self.journal.pending() >= room {
             return Err(ErrorCode::Overloaded);
         }
-        self.journal.journal.append(record, self.clock.unix_us).map_err(|error| match error {
-            AppendError::Full { .. } | AppendError::NoSegment { .. } => ErrorCode::QuotaExceeded,
-            AppendError::Stalled { .. } => ErrorCode::Overloaded,
-            AppendError::TooLarge { .. } => ErrorCode::PayloadTooLarge,
-        })
+        self.journal
+            .journal
+            .append(record, self.clock.unix_us)
+            .map_err(|error| match error {
+                AppendError::Full { .. } | AppendError::NoSegment { .. } => {
+                    ErrorCode::QuotaExceeded
+                }
+                AppendError::Stalled { .. } => ErrorCode::Overloaded,
+                AppendError::TooLarge { .. } => ErrorCode::PayloadTooLarge,
+            })
     }
 
     /// Carries out the journal's wishes; returns whether the kernel got anything to do.
@@ -209,7 +249,12 @@ impl Shard {
 
     fn carry_out<K: Kernel>(&mut self, kernel: &mut K, action: Action) -> bool {
         match action {
-            Action::Write { segment, offset, buffer, token } => {
+            Action::Write {
+                segment,
+                offset,
+                buffer,
+                token,
+            } => {
                 match self.journal.segments.get(&segment) {
                     Some(file) => kernel.write(file.as_raw_fd(), offset, buffer, token),
                     None => self.journal.journal.on_written(token, -libc::EBADF, buffer),
@@ -224,12 +269,18 @@ impl Shard {
                 true
             }
             Action::Prepare(segment) => {
-                self.files.request(FilesRequest::Prepare { shard: self.id, segment });
+                self.files.request(FilesRequest::Prepare {
+                    shard: self.id,
+                    segment,
+                });
                 false
             }
             Action::Retire(sealed) => {
                 self.journal.segments.remove(&sealed.segment);
-                self.files.request(FilesRequest::Sealed { shard: self.id, sealed });
+                self.files.request(FilesRequest::Sealed {
+                    shard: self.id,
+                    sealed,
+                });
                 false
             }
         }
@@ -268,13 +319,21 @@ impl Shard {
         for kind in Kind::ALL {
             while let Some(effect) = self.journal.next_written(kind) {
                 match effect {
-                    Effect::Visible { channel, end, frame } => {
+                    Effect::Visible {
+                        channel,
+                        end,
+                        frame,
+                    } => {
                         self.make_visible(channel, end);
                         if let Some(frame) = frame {
                             self.spread(channel, &frame);
                         }
                     }
-                    Effect::Forward { owner, class, foreign } => {
+                    Effect::Forward {
+                        owner,
+                        class,
+                        foreign,
+                    } => {
                         self.mesh.send(owner, class, Message::Place(foreign));
                     }
                 }

@@ -69,7 +69,11 @@ impl ShardLimits {
             },
             handshake_timeout_ms: ms(config.limits.handshake_timeout),
             hello_timeout_ms: ms(config.limits.hello_timeout),
-            websocket: Limits { frame_bytes, message_bytes: frame_bytes, ..Limits::SESSION },
+            websocket: Limits {
+                frame_bytes,
+                message_bytes: frame_bytes,
+                ..Limits::SESSION
+            },
             message_timeout_ms: ms(config.limits.message_timeout),
             write_timeout_ms: ms(config.limits.write_timeout),
             resume_window_ms: ms(config.limits.resume_window),
@@ -85,7 +89,9 @@ impl ShardLimits {
         let Some(origin) = origin else {
             return true;
         };
-        self.allowed_origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+        self.allowed_origins
+            .iter()
+            .any(|allowed| allowed == "*" || allowed == origin)
     }
 }
 

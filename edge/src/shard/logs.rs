@@ -87,7 +87,8 @@ impl Logs {
 
     /// Byte position up to which the channel's events may be sent.
     pub fn visible_end(&self, channel: &Channel) -> u64 {
-        self.entry(channel).map_or(channel.log_start, |entry| entry.visible.end)
+        self.entry(channel)
+            .map_or(channel.log_start, |entry| entry.visible.end)
     }
 
     /// Position of the last event that may be sent.
@@ -108,7 +109,8 @@ impl Logs {
 
     /// Whether bytes after `cursor` were given up before they were sent.
     pub fn is_overrun(&self, channel: &Channel, cursor: u64) -> bool {
-        self.entry(channel).is_some_and(|entry| cursor < entry.log.tail())
+        self.entry(channel)
+            .is_some_and(|entry| cursor < entry.log.tail())
     }
 
     /// Byte position and stream position of the oldest retained event's predecessor.
@@ -165,7 +167,10 @@ impl Logs {
     ) -> Result<u64, AppendError> {
         if channel.log == NONE {
             let log = ChannelLog::new(before, channel.log_start);
-            let visible = Visible { end: channel.log_start, ..Visible::default() };
+            let visible = Visible {
+                end: channel.log_start,
+                ..Visible::default()
+            };
             let Some(slot) = self.entries.insert(Entry { log, visible }) else {
                 return Err(AppendError::PoolEmpty);
             };
@@ -235,7 +240,8 @@ impl Logs {
             self.entries.remove(channel.log);
             channel.log = NONE;
         } else {
-            self.aging.push_back((index, now_ms.wrapping_add(KEEP_MS / 2)));
+            self.aging
+                .push_back((index, now_ms.wrapping_add(KEEP_MS / 2)));
         }
     }
 

@@ -24,8 +24,8 @@ use interlink_protocol::frame::{FrameEncoder, SubscribeFields};
 use interlink_protocol::ids::{placement_hash, Position, RecordId};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
-use interlink_relay::record::{Kind, Mark, Placement, Sequence};
 use interlink_relay::backplane::Sequencer;
+use interlink_relay::record::{Kind, Mark, Placement, Sequence};
 
 use super::arrival::Arrival;
 use super::channel::{GRANTED, INTERESTED};
@@ -33,8 +33,8 @@ use super::files::event_of;
 use super::journal::PendingMark;
 use super::publish::Checked;
 use super::Shard;
-use interlink_wire as wire;
 use crate::lanes::{Port, Taken};
+use interlink_wire as wire;
 
 /// Entries that one turn takes from the lanes.
 const TAKE: usize = 64;
@@ -153,7 +153,9 @@ pub(super) fn reencode(frame: &wire::Subscribe<'_>) -> Vec<u8> {
             token: entry.token(),
         })
         .collect();
-    FrameEncoder::new().subscribe(frame.request_id(), &channels).to_vec()
+    FrameEncoder::new()
+        .subscribe(frame.request_id(), &channels)
+        .to_vec()
 }
 
 impl Shard {
@@ -212,7 +214,8 @@ impl Shard {
                 durable: true,
                 frame: frame.to_vec(),
             };
-            self.journal.await_forward(class, sequence, owner, Box::new(foreign));
+            self.journal
+                .await_forward(class, sequence, owner, Box::new(foreign));
             self.await_ack(checked, sequence, false);
         });
         self.encoder = Some(encoder);
@@ -226,7 +229,9 @@ impl Shard {
         owner: u16,
     ) -> Result<(), ErrorCode> {
         let mut encoder = self.take_encoder();
-        let frame = encoder.event(&self.event_fields(checked, &Placement::default())).to_vec();
+        let frame = encoder
+            .event(&self.event_fields(checked, &Placement::default()))
+            .to_vec();
         self.encoder = Some(encoder);
         let foreign = Foreign {
             home: self.id,
@@ -312,7 +317,8 @@ impl Shard {
         };
         let class = self.channels[channel].priority;
         for shard in (0..self.shards).filter(|shard| shards & (1 << shard) != 0) {
-            self.mesh.send(shard, class, Message::Event(Arc::clone(frame)));
+            self.mesh
+                .send(shard, class, Message::Event(Arc::clone(frame)));
         }
     }
 
@@ -328,7 +334,8 @@ impl Shard {
         if owner == self.id {
             self.channels[channel].flags |= GRANTED;
         } else {
-            self.mesh.send(owner, priority, Message::Interest(self.id, name));
+            self.mesh
+                .send(owner, priority, Message::Interest(self.id, name));
         }
     }
 
@@ -407,7 +414,10 @@ impl Shard {
         let Ok((position, previous_chain)) = read_position(frame) else {
             return;
         };
-        let placement = Placement { position, previous_chain };
+        let placement = Placement {
+            position,
+            previous_chain,
+        };
         self.channels[channel].sequencer = Sequencer::resume(position);
         let end = self.keep_event(channel, &placement, frame);
         self.make_visible(channel, end);

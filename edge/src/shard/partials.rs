@@ -50,7 +50,12 @@ pub struct Partials {
 impl Partials {
     /// A pool of at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> Self {
-        Self { slots: Vec::new(), free: Vec::new(), bytes: 0, bytes_max }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            bytes: 0,
+            bytes_max,
+        }
     }
 
     /// Takes the partial out for use; an empty one if there is none. Give it back with

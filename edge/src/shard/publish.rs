@@ -106,9 +106,18 @@ impl Shard {
         let publisher = self
             .publisher_of(session)
             .ok_or_else(|| Refusal::of(ErrorCode::Overloaded))?;
-        let record = self.publishers[publisher].prefix.id(frame.client_message_id());
+        let record = self.publishers[publisher]
+            .prefix
+            .id(frame.client_message_id());
         let payload_hash = xxhash_rust::xxh3::xxh3_64(frame.payload().bytes());
-        Ok(Checked { frame, decision, session, publisher, record, payload_hash })
+        Ok(Checked {
+            frame,
+            decision,
+            session,
+            publisher,
+            record,
+            payload_hash,
+        })
     }
 
     fn accept(&mut self, checked: &Checked<'_>) -> Result<(), ErrorCode> {
@@ -165,7 +174,12 @@ impl Shard {
         }
         let id = checked.frame.client_message_id();
         self.publishers[checked.publisher].settle_now(checked.class(), id);
-        self.acknowledge(checked.publisher, checked.class(), id, wire::AckLevel::Accepted.0);
+        self.acknowledge(
+            checked.publisher,
+            checked.class(),
+            id,
+            wire::AckLevel::Accepted.0,
+        );
         Ok(())
     }
 
@@ -187,7 +201,15 @@ impl Shard {
         let level = if acked { level } else { wire::AckLevel::Local };
         self.journal.await_durable(
             sequence,
-            PendingAck { publisher, session_epoch, id, class, level: level.0, acked, placed },
+            PendingAck {
+                publisher,
+                session_epoch,
+                id,
+                class,
+                level: level.0,
+                acked,
+                placed,
+            },
         );
         self.publishers[publisher].in_flight[class.index()] += 1;
         if acked {
@@ -253,7 +275,10 @@ impl Shard {
         };
         let in_pass = entry.flags & super::channel::DIRTY != 0;
         self.logs.trim(entry, now_ms, in_pass);
-        match self.logs.append(channel, entry, before, &meta, frame, now_ms) {
+        match self
+            .logs
+            .append(channel, entry, before, &meta, frame, now_ms)
+        {
             Ok(end) => end,
             Err(_) => {
                 self.counters.pool_empty += 1;

@@ -85,11 +85,20 @@ impl Shard {
         self.connections[connection].reader = reader;
         let consumed = match step {
             Step::NeedMore { .. } => return Progress::Keep,
-            Step::Message { kind: DataKind::Binary, payload, consumed } => {
+            Step::Message {
+                kind: DataKind::Binary,
+                payload,
+                consumed,
+            } => {
                 self.on_message(connection, payload);
                 consumed
             }
-            Step::Fragment { kind: DataKind::Binary, payload, consumed, ends_message } => {
+            Step::Fragment {
+                kind: DataKind::Binary,
+                payload,
+                consumed,
+                ends_message,
+            } => {
                 message.extend_from_slice(payload);
                 if ends_message {
                     let whole = std::mem::take(message);
@@ -101,7 +110,11 @@ impl Shard {
                 self.close_with(connection, CloseCode::UnsupportedData);
                 return Progress::Stop;
             }
-            Step::Control { kind, payload, consumed } => {
+            Step::Control {
+                kind,
+                payload,
+                consumed,
+            } => {
                 self.on_control(connection, kind, payload);
                 consumed
             }
@@ -135,7 +148,9 @@ impl Shard {
 
     pub(super) fn on_message(&mut self, connection: u32, payload: &[u8]) {
         self.counters.frames_in += 1;
-        let limits = FrameLimits { frame_bytes: self.limits.websocket.frame_bytes as usize };
+        let limits = FrameLimits {
+            frame_bytes: self.limits.websocket.frame_bytes as usize,
+        };
         let frame = match decode_client(payload, &limits) {
             Ok(frame) => frame,
             Err(error) => {

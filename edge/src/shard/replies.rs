@@ -53,7 +53,10 @@ impl Shard {
         }
         let mut header = [0; 10];
         let len = server_header(opcode, true, payload.len(), &mut header);
-        match self.queues.push(&mut entry.queue, &[&header[..len], payload]) {
+        match self
+            .queues
+            .push(&mut entry.queue, &[&header[..len], payload])
+        {
             Ok(()) => self.mark_ready(connection),
             Err(_) => {
                 self.counters.closes.add(CloseCode::SlowClient);

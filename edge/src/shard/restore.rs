@@ -34,7 +34,8 @@ impl Shard {
             self.restore_channel(channel);
         }
         for publisher in recovered.publishers {
-            self.recovered_windows.insert(publisher.instance, publisher.window);
+            self.recovered_windows
+                .insert(publisher.instance, publisher.window);
         }
         self.take_over.unmarked = recovered.unmarked;
         self.take_over.unmarked.reverse();
@@ -97,10 +98,14 @@ impl Shard {
         let Ok(sequence) = self.journal.journal.append(&placed, self.clock.unix_us) else {
             return false;
         };
-        debug_assert_eq!(Kind::of(record.class), Kind::of(self.channels[channel].priority));
+        debug_assert_eq!(
+            Kind::of(record.class),
+            Kind::of(self.channels[channel].priority)
+        );
         self.channels[channel].sequencer.commit(&next);
         let end = self.keep_event(channel, &next, &frame);
-        self.journal.await_visible(record.class, sequence, channel, end);
+        self.journal
+            .await_visible(record.class, sequence, channel, end);
         true
     }
 }

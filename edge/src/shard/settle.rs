@@ -101,7 +101,12 @@ impl Shard {
             return self.touch(publisher);
         }
         self.flush_run(publisher);
-        self.publishers[publisher].run = AckRun { first: id, count: 1, level, status };
+        self.publishers[publisher].run = AckRun {
+            first: id,
+            count: 1,
+            level,
+            status,
+        };
         self.touch(publisher);
     }
 

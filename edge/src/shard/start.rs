@@ -190,12 +190,13 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
     drop(listening);
     let join_files = files.start()?;
     for _ in 0..shards {
-        ready.recv().unwrap_or_else(|_| Err("a shard ended at its start".to_owned())).map_err(
-            |error| {
+        ready
+            .recv()
+            .unwrap_or_else(|_| Err("a shard ended at its start".to_owned()))
+            .map_err(|error| {
                 CommandError::new(Exit::Host, error)
                     .cure("see the message; `interlink-edge config print` shows the limits in use")
-            },
-        )?;
+            })?;
     }
     // The files thread ends with the last shard's link.
     if let Some(last) = joins.pop() {
@@ -224,17 +225,17 @@ fn start_shard(
     let ended = move |outcome: anyhow::Result<()>| {
         let error = outcome.err().map(|error| format!("{error:#}"));
         // The main thread may have stopped waiting.
-        let _ = events.send(NodeEvent::ShardEnded { shard: usize::from(id), error });
+        let _ = events.send(NodeEvent::ShardEnded {
+            shard: usize::from(id),
+            error,
+        });
     };
     let handle = driver::spawn(&format!("shard-{id}"), processor, build, ended)
         .map_err(|error| CommandError::new(Exit::Host, error))?;
     Ok(Box::new(move || drop(handle.join())))
 }
 
-fn build_shard(
-    parts: ShardParts,
-    socket: OwnedFd,
-) -> anyhow::Result<(Shard, EdgeRing)> {
+fn build_shard(parts: ShardParts, socket: OwnedFd) -> anyhow::Result<(Shard, EdgeRing)> {
     let listening = parts.listening.clone();
     let built = (|| {
         let mut ring = EdgeRing::new(ring_config(&parts.config))?;
@@ -273,7 +274,9 @@ fn listener_options(config: &Config) -> listener::ListenerOptions {
 
 /// The namespace table with the configuration's overrides.
 fn namespaces(config: &Config) -> Result<Namespaces, CommandError> {
-    config.namespace_policies().map_err(|error| CommandError::new(Exit::Config, error))
+    config
+        .namespace_policies()
+        .map_err(|error| CommandError::new(Exit::Config, error))
 }
 
 /// Runs a machine of its own on one listener and one pinned executor, and waits for its end.
@@ -288,7 +291,10 @@ pub fn serve_machine<T: Turn + 'static>(
     let socket = listener::bind_reuse_port(address, &listener::ListenerOptions::default())?;
     let processor = driver::allowed_processors().first().copied().unwrap_or(0);
     let build = move || {
-        let mut ring = EdgeRing::new(RingConfig { first_ring_buffers: 256, ..RingConfig::default() })?;
+        let mut ring = EdgeRing::new(RingConfig {
+            first_ring_buffers: 256,
+            ..RingConfig::default()
+        })?;
         ring.add_listener(socket);
         Ok((machine(), ring))
     };
@@ -297,5 +303,7 @@ pub fn serve_machine<T: Turn + 'static>(
     let handle = driver::spawn("conformance", processor, build, ended)
         .map_err(|error| anyhow::anyhow!("the executor does not start: {error}"))?;
     drop(handle.join());
-    outcome.recv().unwrap_or_else(|_| Err(anyhow::anyhow!("the server ended without a word")))
+    outcome
+        .recv()
+        .unwrap_or_else(|_| Err(anyhow::anyhow!("the server ended without a word")))
 }

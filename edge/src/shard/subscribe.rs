@@ -61,7 +61,10 @@ impl Shard {
         self.answer_subscribed(connection, frame.request_id(), &outcomes);
         self.connections[connection].set(LAGGING);
         self.mark_ready(connection);
-        for outcome in outcomes.iter().filter(|outcome| outcome.subscription != NONE) {
+        for outcome in outcomes
+            .iter()
+            .filter(|outcome| outcome.subscription != NONE)
+        {
             self.fetch_if_behind(outcome.subscription);
         }
     }
@@ -119,7 +122,10 @@ impl Shard {
             state: SubscriptionState::Live,
             granted: entry.token().is_some(),
         };
-        let subscription = self.subscriptions.insert(sub).ok_or(ErrorCode::Overloaded)?;
+        let subscription = self
+            .subscriptions
+            .insert(sub)
+            .ok_or(ErrorCode::Overloaded)?;
         self.link_subscription(subscription);
         self.show_interest(channel);
         let (position, recovery) = self.recover(subscription, wanted);
@@ -132,7 +138,11 @@ impl Shard {
         name: &ChannelName<'_>,
         token: Option<&str>,
     ) -> Result<(), ErrorCode> {
-        let policy = self.shared.namespaces.lookup(name).ok_or(ErrorCode::NamespaceUnknown)?;
+        let policy = self
+            .shared
+            .namespaces
+            .lookup(name)
+            .ok_or(ErrorCode::NamespaceUnknown)?;
         let claims = &self.users[self.sessions[session].user].claims;
         let granted = match token {
             None => false,
@@ -187,7 +197,10 @@ impl Shard {
         if !durable {
             return (top, not_recovered(wire::PositionReason::Ephemeral));
         }
-        let following = top.offset.saturating_sub(wanted.offset).min(u64::from(u32::MAX)) as u32;
+        let following = top
+            .offset
+            .saturating_sub(wanted.offset)
+            .min(u64::from(u32::MAX)) as u32;
         if let Some(cursor) = self.logs.find(entry, wanted) {
             // A position beyond what is visible is of an event whose write has not ended; it
             // can only come from before a restart, and its chain has just been checked.
@@ -279,7 +292,11 @@ impl Shard {
             let wanted = positions.iter().find(|(channel, _)| channel == name);
             let wanted = wanted.map(|(_, position)| *position);
             let (position, recovery) = self.recover(subscription, wanted);
-            restored.push(Restored { subscription, position, recovery });
+            restored.push(Restored {
+                subscription,
+                position,
+                recovery,
+            });
         }
         restored
     }
@@ -314,9 +331,16 @@ impl Shard {
 }
 
 fn recovered(following: u32) -> RecoveryFields {
-    RecoveryFields { recovered: true, following, ..RecoveryFields::default() }
+    RecoveryFields {
+        recovered: true,
+        following,
+        ..RecoveryFields::default()
+    }
 }
 
 fn not_recovered(reason: wire::PositionReason) -> RecoveryFields {
-    RecoveryFields { reason, ..RecoveryFields::default() }
+    RecoveryFields {
+        reason,
+        ..RecoveryFields::default()
+    }
 }

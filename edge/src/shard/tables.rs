@@ -43,7 +43,10 @@ impl Shard {
     pub(super) fn find_user(&self, name: &str) -> Option<u32> {
         let users = &self.users;
         let hash = placement_hash(name.as_bytes());
-        self.tables.users.find(hash, |&user| &*users[user].name == name).copied()
+        self.tables
+            .users
+            .find(hash, |&user| &*users[user].name == name)
+            .copied()
     }
 
     pub(super) fn index_user(&mut self, user: u32) {
@@ -55,29 +58,37 @@ impl Shard {
     /// The session with this key.
     pub(super) fn find_session(&self, key: SessionKey) -> Option<u32> {
         let sessions = &self.sessions;
-        let found = self.tables.sessions.find(session_hash(key), |&at| sessions[at].key == key);
+        let found = self
+            .tables
+            .sessions
+            .find(session_hash(key), |&at| sessions[at].key == key);
         found.copied()
     }
 
     pub(super) fn index_session(&mut self, key: SessionKey, session: u32) {
         let sessions = &self.sessions;
         let hash = |&at: &u32| session_hash(sessions[at].key);
-        self.tables.sessions.insert_unique(session_hash(key), session, hash);
+        self.tables
+            .sessions
+            .insert_unique(session_hash(key), session, hash);
     }
 
     /// The publisher state of a user's instance.
     pub(super) fn find_publisher(&self, user: u32, instance: InstanceId) -> Option<u32> {
         let publishers = &self.publishers;
-        let same = |&at: &u32| {
-            publishers[at].instance == instance && publishers[at].user == user
-        };
-        self.tables.publishers.find(publisher_hash(user, instance), same).copied()
+        let same = |&at: &u32| publishers[at].instance == instance && publishers[at].user == user;
+        self.tables
+            .publishers
+            .find(publisher_hash(user, instance), same)
+            .copied()
     }
 
     pub(super) fn index_publisher(&mut self, publisher: u32) {
         let publishers = &self.publishers;
         let hash = |&at: &u32| publisher_hash(publishers[at].user, publishers[at].instance);
-        self.tables.publishers.insert_unique(hash(&publisher), publisher, hash);
+        self.tables
+            .publishers
+            .insert_unique(hash(&publisher), publisher, hash);
     }
 
     /// The shard that numbers this channel.
@@ -92,7 +103,10 @@ impl Shard {
     pub(super) fn find_channel(&self, name: &str) -> Option<u32> {
         let channels = &self.channels;
         let hash = placement_hash(name.as_bytes());
-        self.tables.channels.find(hash, |&at| &*channels[at].name == name).copied()
+        self.tables
+            .channels
+            .find(hash, |&at| &*channels[at].name == name)
+            .copied()
     }
 
     /// The channel that a publish goes to.
@@ -126,7 +140,9 @@ impl Shard {
         let channel = self.channels.insert(record).ok_or(ErrorCode::Overloaded)?;
         let channels = &self.channels;
         let hash = |&at: &u32| placement_hash(channels[at].name.as_bytes());
-        self.tables.channels.insert_unique(hash(&channel), channel, hash);
+        self.tables
+            .channels
+            .insert_unique(hash(&channel), channel, hash);
         Ok(channel)
     }
 
@@ -156,7 +172,8 @@ impl Shard {
             let owner = self.owner_of(&name);
             if owner != self.id {
                 let priority = entry.priority;
-                self.mesh.send(owner, priority, Message::NoInterest(self.id, name));
+                self.mesh
+                    .send(owner, priority, Message::NoInterest(self.id, name));
             }
             self.channels[channel].flags &= !(INTERESTED | GRANTED);
         }
@@ -179,7 +196,9 @@ impl Shard {
         let sub = self.subscriptions[subscription];
         self.behind.remove(&subscription);
         self.lagging.remove(&subscription);
-        let moved = self.members.remove(&mut self.channels[sub.channel], sub.place);
+        let moved = self
+            .members
+            .remove(&mut self.channels[sub.channel], sub.place);
         if let Some(moved) = moved {
             self.subscriptions[moved].place = sub.place;
             self.revisit_moved(moved);
@@ -259,7 +278,11 @@ impl Shard {
             let unused = entry.in_flight == [0; 4] && entry.session == NONE;
             if unused && quiet_ms > super::PUBLISHER_KEPT_MS {
                 let hash = publisher_hash(entry.user, entry.instance);
-                if let Ok(entry) = self.tables.publishers.find_entry(hash, |&at| at == publisher) {
+                if let Ok(entry) = self
+                    .tables
+                    .publishers
+                    .find_entry(hash, |&at| at == publisher)
+                {
                     entry.remove();
                 }
                 let user = self.publishers.remove(publisher).user;

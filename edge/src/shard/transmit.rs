@@ -218,7 +218,9 @@ impl Shard {
                     self.logs.unsent(&self.channels[sub.channel], sub.cursor)
                 }
             };
-            self.transmit.arena.extend_from_slice(&bytes[..part.len as usize]);
+            self.transmit
+                .arena
+                .extend_from_slice(&bytes[..part.len as usize]);
         }
     }
 
@@ -249,20 +251,26 @@ impl Shard {
 
     fn send_at(&self, index: usize) -> Send<'_> {
         let Some(planned) = self.transmit.planned.get(index) else {
-            return Send { target: SendTarget::Socket(SocketId::NONE), bytes: &[] };
+            return Send {
+                target: SendTarget::Socket(SocketId::NONE),
+                bytes: &[],
+            };
         };
         let len = planned.len as usize;
         let bytes = if planned.parts > 1 {
             &self.transmit.arena[planned.arena as usize..][..len]
         } else {
             match self.transmit.parts[planned.first_part as usize].origin {
-                Origin::Queue => {
-                    &self.queues.waiting(self.connections[planned.connection].queue)[..len]
-                }
+                Origin::Queue => &self
+                    .queues
+                    .waiting(self.connections[planned.connection].queue)[..len],
                 Origin::Subscription(subscription) => &self.unsent(subscription)[..len],
             }
         };
-        Send { target: SendTarget::Socket(planned.socket), bytes }
+        Send {
+            target: SendTarget::Socket(planned.socket),
+            bytes,
+        }
     }
 
     fn settle_send<K: Kernel>(&mut self, kernel: &mut K, index: usize, outcome: SendOutcome) {
@@ -315,7 +323,9 @@ impl Shard {
     /// log may then be trimmed, or the subscription end, without tearing the frame.
     fn end_begun_frame(&mut self, connection: u32, subscription: u32) {
         let sub = &mut self.subscriptions[subscription];
-        let rest = self.logs.rest_of_frame(&self.channels[sub.channel], sub.cursor);
+        let rest = self
+            .logs
+            .rest_of_frame(&self.channels[sub.channel], sub.cursor);
         sub.cursor += rest.len() as u64;
         let queue = &mut self.connections[connection].queue;
         // The replies were sent before this part, so the queue is empty and has room.

@@ -64,13 +64,19 @@ impl Shard {
                 self.on_handshake_bytes(handshake, kernel.bytes_mut(&bytes));
                 self.advance_handshakes(kernel);
             }
-            Event::Accepted { descriptor, peer, .. } => self.on_accepted(kernel, descriptor, peer),
+            Event::Accepted {
+                descriptor, peer, ..
+            } => self.on_accepted(kernel, descriptor, peer),
             Event::AcceptFailed { errno, .. } => self.on_accept_failed(errno),
             Event::ReceiveEnded { socket, reason } => self.on_receive_ended(socket, reason),
             Event::HandshakeEnded { handshake, .. } => self.drop_handshake(handshake),
             Event::Writable { socket } => self.on_writable(socket),
             Event::Closed { socket } => self.on_closed(socket),
-            Event::Written { token, result, buffer } => self.on_written(token, result, buffer),
+            Event::Written {
+                token,
+                result,
+                buffer,
+            } => self.on_written(token, result, buffer),
             Event::Synced { token, result } => self.on_synced(token, result),
             Event::Timer => {}
         }
@@ -99,6 +105,8 @@ impl Shard {
         }
         self.counters.sleeps += 1;
         let limit = self.clock.now_ns + SLEEP_MAX_NS;
-        Next::SleepUntil(Some(self.next_deadline_ns().map_or(limit, |at| at.min(limit))))
+        Next::SleepUntil(Some(
+            self.next_deadline_ns().map_or(limit, |at| at.min(limit)),
+        ))
     }
 }
