@@ -1,0 +1,16 @@
+//! What the kernel tells about the node's process.
+
+use std::fs;
+
+/// Resident bytes of a process, `VmRSS` of proc(5).
+pub fn resident_bytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line
+        .and_then(|line| line.trim().strip_suffix("kB"))
+        .map(str::trim);
+    let kib: u64 = kib
+        .and_then(|kib| kib.parse().ok())
+        .expect("a process has resident memory");
+    kib * 1024
+}
