@@ -18,7 +18,9 @@ use std::sync::Arc;
 use interlink_protocol::websocket::echo::Next as EchoNext;
 use interlink_protocol::websocket::EchoConnection;
 use interlink_uring::driver::{Next, Turn};
-use interlink_uring::{Event, Kernel, Received, Send, SendOutcome, SendTarget, SocketId};
+use interlink_uring::{
+    EndReason, Event, Kernel, Received, Send, SendOutcome, SendTarget, SocketId,
+};
 
 /// Echoes that wait beyond this stop the reading.
 pub const PENDING_PAUSE: usize = 1 << 20;
@@ -83,11 +85,9 @@ impl EchoServer {
             Event::Accepted { descriptor, .. } => self.descriptors.push(descriptor),
             Event::Received { socket, bytes } => self.on_bytes(kernel, socket, &bytes),
             Event::Writable { socket } => self.on_writable(kernel, socket),
-            Event::ReceiveEnded { socket, reason } => {
-                if reason != interlink_uring::EndReason::Stopped {
-                    self.clients.remove(&socket);
-                    kernel.close(socket);
-                }
+            Event::ReceiveEnded { socket, reason } if reason != EndReason::Stopped => {
+                self.clients.remove(&socket);
+                kernel.close(socket);
             }
             _ => {}
         }

@@ -32,16 +32,6 @@ impl Cursors {
         }
         forward
     }
-
-    /// The cursor of a user in a channel.
-    pub fn get(&self, user: u32, channel: u32) -> Option<Position> {
-        self.positions.get(&(user, channel)).copied()
-    }
-
-    /// Forgets the cursors of a user.
-    pub fn forget_user(&mut self, user: u32) {
-        self.positions.retain(|&(owner, _), _| owner != user);
-    }
 }
 
 impl Shard {

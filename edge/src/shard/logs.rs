@@ -137,21 +137,6 @@ impl Logs {
         Some(&mut self.entries[channel.log].visible)
     }
 
-    /// Frames that may be sent from byte position `from` on.
-    pub fn frames<'a>(
-        &'a self,
-        channel: &Channel,
-        from: u64,
-    ) -> impl Iterator<Item = &'a [u8]> + 'a {
-        let entry = self.entry(channel);
-        let end = entry.map_or(0, |entry| entry.visible.end);
-        entry
-            .into_iter()
-            .flat_map(move |entry| entry.log.frames(&self.pool, from))
-            .take_while(move |frame| frame.start < end)
-            .map(|frame| frame.bytes)
-    }
-
     /// Appends an encoded event; it is not visible yet. Returns the log's new head.
     ///
     /// # Errors
@@ -242,15 +227,6 @@ impl Logs {
         } else {
             self.aging
                 .push_back((index, now_ms.wrapping_add(KEEP_MS / 2)));
-        }
-    }
-
-    /// Gives up the log of a channel that is forgotten.
-    pub fn forget(&mut self, channel: &mut Channel) {
-        if channel.log != NONE {
-            let mut entry = self.entries.remove(channel.log);
-            entry.log.clear(&mut self.pool);
-            channel.log = NONE;
         }
     }
 

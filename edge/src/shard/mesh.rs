@@ -148,7 +148,7 @@ pub(super) fn reencode(frame: &wire::Subscribe<'_>) -> Vec<u8> {
         .iter()
         .map(|entry| SubscribeFields {
             channel: entry.channel(),
-            recover: entry.recover().map(|position| Position::from(position)),
+            recover: entry.recover().map(Position::from),
             presence: entry.presence(),
             token: entry.token(),
         })

@@ -16,11 +16,6 @@ impl Random {
         Self(StdRng::from_os_rng())
     }
 
-    /// Seeded by the caller, for tests that repeat.
-    pub fn from_seed(seed: u64) -> Self {
-        Self(StdRng::seed_from_u64(seed))
-    }
-
     /// 64 random bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0.random()

@@ -70,7 +70,7 @@ impl Shard {
     }
 
     fn subscribe_one(&mut self, session: u32, entry: &wire::SubscribeChannel<'_>) -> Outcome {
-        let wanted = entry.recover().map(|position| Position::from(position));
+        let wanted = entry.recover().map(Position::from);
         match self.try_subscribe(session, entry, wanted) {
             Ok((subscription, position, recovery)) => Outcome {
                 channel: entry.channel().into(),

@@ -189,6 +189,7 @@ impl Shard {
                 let only = before + total == 0;
                 if !only && before + total + len > ARENA_PER_SOCKET {
                     complete = false;
+                    self.note_lagging(subscription);
                     continue;
                 }
                 total += self.plan_part(Origin::Subscription(subscription), len);
