@@ -44,7 +44,8 @@ impl Behind {
 }
 
 impl Shard {
-    /// Whether the subscription's next bytes were given up; if so it is put behind.
+    /// Whether the subscription's next bytes were given up; if so it is put behind, or the loss
+    /// is announced. Nothing more of it may be planned before that has left.
     pub(super) fn overrun(&mut self, subscription: u32) -> bool {
         let sub = &self.subscriptions[subscription];
         let channel = &self.channels[sub.channel];
@@ -52,7 +53,9 @@ impl Shard {
             return false;
         }
         let (tail, oldest) = self.logs.oldest(channel);
-        let last = self.lagging.remove(&subscription).unwrap_or(oldest);
+        let noted = self.lagging.remove(&subscription);
+        debug_assert!(noted.is_some(), "a place that is cut off was noted before");
+        let last = noted.unwrap_or(oldest);
         let priority = sub.priority;
         if matches!(priority, Priority::P0 | Priority::P1) {
             self.subscriptions[subscription].state = SubscriptionState::Behind;
@@ -62,8 +65,9 @@ impl Shard {
         }
         let skipped = oldest.offset.saturating_sub(last.offset);
         self.subscriptions[subscription].cursor = tail;
+        self.note_progress(subscription);
         self.announce_skipped(subscription, oldest, skipped, wire::PositionReason::Slow);
-        false
+        true
     }
 
     fn announce_skipped(
@@ -86,15 +90,43 @@ impl Shard {
     }
 
     /// Remembers where a subscriber stands that a pass could not send to.
+    ///
+    /// Invariant: while its channel is not dirty, every live subscriber has been sent all that
+    /// is visible, or stands in `lagging`; so the log may be trimmed and nobody's place is lost.
     pub(super) fn note_lagging(&mut self, subscription: u32) {
         if self.lagging.contains_key(&subscription) {
             return;
         }
         let sub = &self.subscriptions[subscription];
-        let position = self
-            .logs
-            .position_at(&self.channels[sub.channel], sub.cursor);
+        let channel = &self.channels[sub.channel];
+        if sub.state != SubscriptionState::Live || self.logs.is_overrun(channel, sub.cursor) {
+            return;
+        }
+        let position = self.logs.position_at(channel, sub.cursor);
         self.lagging.insert(subscription, position);
+    }
+
+    /// Remembers where a subscriber stands after a send, unless it was sent everything.
+    pub(super) fn note_progress(&mut self, subscription: u32) {
+        if !self.lagging.is_empty() {
+            self.lagging.remove(&subscription);
+        }
+        let sub = &self.subscriptions[subscription];
+        if sub.cursor < self.logs.visible_end(&self.channels[sub.channel]) {
+            self.note_lagging(subscription);
+        }
+    }
+
+    /// Remembers where every subscriber of the channel stands, before its log is cut while a
+    /// pass over them is due.
+    pub(super) fn note_members(&mut self, channel: u32) {
+        let end = self.logs.visible_end(&self.channels[channel]);
+        for place in 0..self.channels[channel].member_count as usize {
+            let subscription = self.members.members(&self.channels[channel])[place];
+            if self.subscriptions[subscription].cursor < end {
+                self.note_lagging(subscription);
+            }
+        }
     }
 
     /// An event found no memory: every member continues from history, or skips it.
@@ -157,6 +189,7 @@ impl Shard {
         sub.state = SubscriptionState::Live;
         sub.cursor = cursor;
         let connection = sub.connection;
+        self.note_progress(subscription);
         if connection != NONE {
             self.connections[connection].set(LAGGING);
             self.mark_ready(connection);

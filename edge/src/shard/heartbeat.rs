@@ -53,6 +53,8 @@ impl Shard {
         self.retry_sends();
         while let Some(channel) = self.logs.next_aged(self.clock.now_ms) {
             if self.channels.contains(channel) {
+                // Old events go whether or not every member was sent them.
+                self.note_members(channel);
                 self.logs
                     .age(channel, &mut self.channels[channel], self.clock.now_ms);
                 self.forget_channel_if_idle(channel);

@@ -109,8 +109,8 @@ impl Logs {
 
     /// Whether bytes after `cursor` were given up before they were sent.
     pub fn is_overrun(&self, channel: &Channel, cursor: u64) -> bool {
-        self.entry(channel)
-            .is_some_and(|entry| cursor < entry.log.tail())
+        let tail = self.entry(channel).map(|entry| entry.log.tail());
+        cursor < tail.unwrap_or(channel.log_start)
     }
 
     /// Byte position and stream position of the oldest retained event's predecessor.
@@ -123,9 +123,12 @@ impl Logs {
 
     /// The byte position from which a reader at `position` misses nothing.
     pub fn find(&self, channel: &Channel, position: Position) -> Option<u64> {
+        let top = channel.sequencer.top();
         match self.entry(channel) {
+            // An event that found no memory is missing after the log's last one.
+            Some(entry) if position == entry.log.top() && position != top => None,
             Some(entry) => entry.log.find(&self.pool, position).ok(),
-            None => (position == channel.sequencer.top()).then_some(channel.log_start),
+            None => (position == top).then_some(channel.log_start),
         }
     }
 
@@ -137,7 +140,8 @@ impl Logs {
         Some(&mut self.entries[channel.log].visible)
     }
 
-    /// Appends an encoded event; it is not visible yet. Returns the log's new head.
+    /// Appends an encoded event, given with the position before it; it is not visible yet.
+    /// Returns the log's new head.
     ///
     /// # Errors
     /// When no memory can be freed for it; the log then has a gap after what it holds.
@@ -145,9 +149,7 @@ impl Logs {
         &mut self,
         index: u32,
         channel: &mut Channel,
-        before: Position,
-        meta: &EventMeta,
-        frame: &[u8],
+        (before, meta, frame): (Position, &EventMeta, &[u8]),
         now_ms: u32,
     ) -> Result<u64, AppendError> {
         if channel.log == NONE {
@@ -165,37 +167,41 @@ impl Logs {
         let mut header = [0; 10];
         let binary = Opcode::Data(DataKind::Binary);
         let len = server_header(binary, true, frame.len(), &mut header);
-        let entry = &mut self.entries[channel.log];
-        let parts = [&header[..len], frame];
-        if entry.log.append(&mut self.pool, &parts, meta) == Err(AppendError::PoolEmpty) {
-            let rule = TrimRule {
-                keep_events: KEEP_EVENTS_SCARCE,
-                before_s: 0,
-                min_cursor: entry.visible.end,
-            };
-            entry.log.trim(&mut self.pool, &rule);
-            entry.log.append(&mut self.pool, &parts, meta)?;
-        }
-        Ok(self.entries[channel.log].log.head())
+        let log = &mut self.entries[channel.log].log;
+        log.append(&mut self.pool, &[&header[..len], frame], meta)?;
+        Ok(log.head())
+    }
+
+    /// Whether [`Self::trim`] is due: beyond the retention, and while a pass is due, far
+    /// beyond it.
+    pub fn is_beyond_retention(&self, channel: &Channel, in_pass: bool) -> bool {
+        self.entry(channel).is_some_and(|entry| {
+            let bytes = entry.log.head() - entry.log.tail();
+            entry.log.events() > KEEP_EVENTS && (!in_pass || bytes >= LOG_BYTES_MAX)
+        })
     }
 
     /// Drops what is beyond the retention, as far as it may have been sent.
-    pub fn trim(&mut self, channel: &Channel, now_ms: u32, in_pass: bool) {
+    pub fn trim(&mut self, channel: &Channel) {
+        self.keep_newest(channel, KEEP_EVENTS);
+    }
+
+    /// Drops all but a few events, to make room for another one.
+    pub fn trim_scarce(&mut self, channel: &Channel) {
+        self.keep_newest(channel, KEEP_EVENTS_SCARCE);
+    }
+
+    fn keep_newest(&mut self, channel: &Channel, keep_events: u32) {
         if channel.log == NONE {
             return;
         }
         let entry = &mut self.entries[channel.log];
-        let bytes = entry.log.head() - entry.log.tail();
-        if entry.log.events() <= KEEP_EVENTS || (in_pass && bytes < LOG_BYTES_MAX) {
-            return;
-        }
         let rule = TrimRule {
-            keep_events: KEEP_EVENTS,
+            keep_events,
             before_s: 0,
             min_cursor: entry.visible.end,
         };
         entry.log.trim(&mut self.pool, &rule);
-        let _ = now_ms;
     }
 
     /// The next channel whose log has to be looked at for its age.

@@ -21,7 +21,7 @@ use interlink_wire as wire;
 use super::connection::NONE;
 use super::journal::PendingAck;
 use super::Shard;
-use crate::memory::EventMeta;
+use crate::memory::{AppendError, EventMeta};
 
 /// A publish that passed every check, with what the next steps need.
 pub(super) struct Checked<'a> {
@@ -261,7 +261,6 @@ impl Shard {
 
     /// Appends an event to its channel's log and returns the log's end.
     pub(super) fn keep_event(&mut self, channel: u32, next: &Placement, frame: &[u8]) -> u64 {
-        let entry = &mut self.channels[channel];
         let before = Position {
             epoch: next.position.epoch,
             offset: next.position.offset - 1,
@@ -273,19 +272,35 @@ impl Shard {
             previous_chain: next.previous_chain,
             time_s: now_ms / 1_000,
         };
-        let in_pass = entry.flags & super::channel::DIRTY != 0;
-        self.logs.trim(entry, now_ms, in_pass);
-        match self
-            .logs
-            .append(channel, entry, before, &meta, frame, now_ms)
-        {
-            Ok(end) => end,
-            Err(_) => {
-                self.counters.pool_empty += 1;
-                self.overrun_members(channel);
-                self.logs.visible_end(&self.channels[channel])
-            }
+        self.make_room(channel);
+        let entry = &mut self.channels[channel];
+        let parts = (before, &meta, frame);
+        let mut appended = self.logs.append(channel, entry, parts, now_ms);
+        if appended == Err(AppendError::PoolEmpty) {
+            self.note_members(channel);
+            let entry = &mut self.channels[channel];
+            self.logs.trim_scarce(entry);
+            appended = self.logs.append(channel, entry, parts, now_ms);
         }
+        appended.unwrap_or_else(|_| {
+            self.counters.pool_empty += 1;
+            self.overrun_members(channel);
+            self.logs.visible_end(&self.channels[channel])
+        })
+    }
+
+    /// Drops what the channel's log need not keep. While a pass is due only a log that has
+    /// grown far is cut.
+    fn make_room(&mut self, channel: u32) {
+        let entry = &self.channels[channel];
+        let in_pass = entry.flags & super::channel::DIRTY != 0;
+        if !self.logs.is_beyond_retention(entry, in_pass) {
+            return;
+        }
+        if in_pass {
+            self.note_members(channel);
+        }
+        self.logs.trim(&self.channels[channel]);
     }
 
     /// Lets the channel's events up to byte position `end` be sent.

@@ -205,6 +205,7 @@ impl Shard {
             // A position beyond what is visible is of an event whose write has not ended; it
             // can only come from before a restart, and its chain has just been checked.
             self.subscriptions[subscription].cursor = cursor.min(end);
+            self.note_progress(subscription);
             return (wanted, recovered(following));
         }
         if wanted.offset >= top.offset {

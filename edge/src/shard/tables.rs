@@ -226,6 +226,7 @@ impl Shard {
             && connection != NONE
             && sub.state == SubscriptionState::Live
         {
+            self.note_progress(subscription);
             self.connections[connection].set(LAGGING);
             self.mark_ready(connection);
         }

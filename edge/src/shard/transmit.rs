@@ -94,14 +94,20 @@ impl Shard {
             return self.plan_connection(connection);
         }
         if self.overrun(subscription) {
+            self.connections[connection].set(LAGGING);
             return false;
         }
         let len = self.unsent(subscription).len();
         if len == 0 {
             return false;
         }
+        let covers_log = self.covers_log(subscription, len);
         let entry = &mut self.connections[connection];
         entry.set(IN_BATCH);
+        if !covers_log {
+            // The rest lies in another block of the log; the pass does not come back for it.
+            entry.set(LAGGING);
+        }
         let first_part = self.transmit.parts.len() as u32;
         self.transmit.parts.push(Part {
             origin: Origin::Subscription(subscription),
@@ -180,6 +186,8 @@ impl Shard {
                     continue;
                 }
                 if self.overrun(subscription) {
+                    // What it missed is announced, or fetched, before anything else of it.
+                    complete = false;
                     continue;
                 }
                 let len = self.unsent(subscription).len();
@@ -299,9 +307,6 @@ impl Shard {
             let part = self.transmit.parts[index];
             let sent = part.len.min(taken);
             taken -= sent;
-            if sent == 0 {
-                return;
-            }
             match part.origin {
                 Origin::Queue => {
                     let queue = &mut self.connections[planned.connection].queue;
@@ -309,12 +314,10 @@ impl Shard {
                 }
                 Origin::Subscription(subscription) => {
                     self.subscriptions[subscription].cursor += u64::from(sent);
-                    if !self.lagging.is_empty() {
-                        self.lagging.remove(&subscription);
-                    }
-                    if sent < part.len {
+                    if 0 < sent && sent < part.len {
                         self.end_begun_frame(planned.connection, subscription);
                     }
+                    self.note_progress(subscription);
                 }
             }
         }
