@@ -205,7 +205,17 @@ impl<K: Kernel> Fleet<K> {
         if self.slots[ring].len() <= slot {
             self.slots[ring].resize(slot + 1, NONE);
         }
-        self.slots[ring][slot] = client;
+        let before = std::mem::replace(&mut self.slots[ring][slot], client);
+        if let Some(state) = self.link.clients.get_mut(before as usize) {
+            // The slot was free, so its last connection is closed, though the event that says so
+            // may still wait behind others.
+            let is_same_slot =
+                state.socket.ring() == socket.ring() && state.socket.slot() == socket.slot();
+            if state.phase == Phase::Closing && is_same_slot {
+                state.socket = SocketId::NONE;
+                state.phase = Phase::Idle;
+            }
+        }
         let state = &mut self.link.clients[client as usize];
         state.socket = socket;
         self.beginnings.push_back((client, state.started_ns));

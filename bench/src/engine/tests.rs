@@ -152,3 +152,33 @@ fn a_refused_connection_is_reported_and_its_client_is_idle_again() {
     assert!(run_until(&mut fleet, &mut load, PATIENCE_S, ended).unwrap());
     assert_eq!(fleet.link().clients[0].phase, Phase::Idle);
 }
+
+#[test]
+fn many_clients_that_end_at_once_all_come_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    // Each connection is closed as soon as it is open, so that slots are used again at once.
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    struct Returning(u32);
+    impl super::Workload for Returning {
+        fn on_turn(&mut self, _: &mut Link) -> u64 {
+            u64::MAX
+        }
+        fn on_end(&mut self, link: &mut Link, client: u32, _: super::EndCause) {
+            self.0 += 1;
+            link.connect(client);
+        }
+    }
+    let mut fleet = fleet(address, Greeting::Bare, 150);
+    let mut load = Returning(0);
+    (0..150).for_each(|client| fleet.link().connect(client));
+    let enough = |load: &mut Returning, _: &mut Link| load.0 >= 3_000;
+    assert!(
+        run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap(),
+        "{}",
+        load.0
+    );
+    let phases = fleet.link().phases();
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, |load, _| load.0 >= 6_000).unwrap());
+    assert!(!phases.starts_with("150 closing"), "{phases}");
+}

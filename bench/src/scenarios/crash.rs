@@ -9,7 +9,7 @@
 use super::bench::Bench;
 use super::crash_load::{CrashLoad, CrashRoute};
 use super::crash_user::{CrashUser, Ledger, Subscription};
-use super::settle::{close_all, run_until};
+use super::settle::{close_all, run_until, Counted};
 use crate::engine::payload::Payload;
 use crate::engine::token::{Grants, Signer};
 use crate::engine::{Fleet, Greeting};
@@ -83,7 +83,7 @@ pub fn run(bench: &mut Bench, kills: u32, count: u32, settle: f64) -> Result<()>
     load.reconnects = false;
     close_all(fleet)?;
     let stopped = edge.stop();
-    let missing_p3 = missing_in_journal(&edge, &load)?;
+    let missing_p3 = missing_in_journal(bench, &edge, &load)?;
 
     let report = &mut bench.report;
     report.series("recovery_ms", &ready_ms);
@@ -166,8 +166,9 @@ fn wait_until_live(fleet: &mut Fleet<EdgeRing>, load: &mut CrashLoad) -> Result<
     })?;
     ensure!(
         is_live,
-        "only {} of {clients} clients were live after {CONNECT_SECONDS} s",
-        fleet.link().live()
+        "not every client was live after {CONNECT_SECONDS} s: {}; {:?}",
+        fleet.link().phases(),
+        load.ends()
     );
     Ok(())
 }
@@ -198,19 +199,22 @@ fn unseen(load: &CrashLoad) -> u64 {
 }
 
 /// Acknowledged P3 that `journal dump` does not show.
-fn missing_in_journal(edge: &EdgeServer, load: &CrashLoad) -> Result<u64> {
+fn missing_in_journal(bench: &mut Bench, edge: &EdgeServer, load: &CrashLoad) -> Result<u64> {
     let journal = edge.config.data.join("journal");
-    let text = edge.command(&["journal", "dump", &journal.to_string_lossy()])?;
     let mut present = HashSet::new();
-    for line in text.lines() {
+    let arguments = ["journal", "dump", &journal.to_string_lossy()];
+    let is_whole = edge.command(&arguments, |line| {
         let entry: serde_json::Value =
             serde_json::from_str(line).with_context(|| format!("journal dump printed: {line}"))?;
-        let record = ["record", "record_id", "id"]
-            .iter()
-            .find_map(|name| entry[*name].as_str());
-        if let Some(id) = record.and_then(parse_record) {
-            present.insert(id);
+        if entry["kind"] == "record" {
+            present.extend(entry["record"].as_str().and_then(parse_record));
         }
+        Ok(())
+    })?;
+    if !is_whole {
+        bench
+            .report
+            .note("journal dump reported damage; see its standard error");
     }
     let mut missing = 0;
     for route in load.routes.iter().filter(|route| route.class == 3) {
@@ -267,6 +271,12 @@ fn findings(bench: &mut Bench, load: &CrashLoad, missing_p3: u64, kills: u32) {
         .map(|(code, count)| format!("{code}:{count}"))
         .collect();
     report.text("refusals_by_code", codes.join(" "));
+    let reasons: Vec<String> = load
+        .not_recovered
+        .iter()
+        .map(|(reason, count)| format!("{reason}:{count}"))
+        .collect();
+    report.text("not_recovered_by_reason", reasons.join(" "));
     report.latency("ack", &load.ack);
 }
 

@@ -78,6 +78,8 @@ pub struct CrashLoad {
     resting: VecDeque<(u64, u32)>,
     /// What the checks found.
     pub findings: Findings,
+    /// Continuations that the server could not give, by its reason.
+    pub not_recovered: BTreeMap<&'static str, u64>,
     /// Refusals by error code.
     pub refusals: BTreeMap<u16, u64>,
     /// From the schedule to the answer.
@@ -105,6 +107,7 @@ impl CrashLoad {
             ends: Ends::default(),
             resting: VecDeque::new(),
             findings: Findings::default(),
+            not_recovered: BTreeMap::new(),
             refusals: BTreeMap::new(),
             ack: Latency::new(),
             acked: 0,
@@ -274,6 +277,11 @@ impl CrashLoad {
         for restored in welcome.restored().into_iter().flatten() {
             self.findings.recovered_false += u64::from(!restored.recovered());
             if !restored.recovered() {
+                let reason = restored.reason();
+                *self
+                    .not_recovered
+                    .entry(reason.variant_name().unwrap_or("new"))
+                    .or_default() += 1;
                 if let Some(subscription) = user.subscription(restored.channel()) {
                     subscription.announce(restored.position().into());
                 }
@@ -290,7 +298,11 @@ impl CrashLoad {
             if was_known && channel.recovered() {
                 continue;
             }
-            self.findings.recovered_false += u64::from(was_known);
+            if was_known {
+                self.findings.recovered_false += 1;
+                let reason = channel.reason().variant_name().unwrap_or("new");
+                *self.not_recovered.entry(reason).or_default() += 1;
+            }
             if let Some(position) = channel.position() {
                 entry.announce(position.into());
             }

@@ -15,6 +15,7 @@ pub mod durable;
 pub mod echo;
 pub mod echo_load;
 pub mod fanout;
+pub mod fanout_ramp;
 pub mod groups;
 pub mod idle;
 pub mod isolation;

@@ -9,6 +9,7 @@ use crate::limits::{READY_TIMEOUT_S, STOP_TIMEOUT_S};
 use crate::sys;
 use anyhow::{bail, Context, Result};
 use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -187,21 +188,25 @@ impl EdgeServer {
             && matches!(self.child.try_wait(), Ok(Some(status)) if status.success())
     }
 
-    /// Runs another command of the edge's binary and gives its standard output.
-    pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let output = Command::new(&self.binary)
+    /// Runs another command of the edge's binary and gives each line of its standard output to
+    /// `each`; true when the command succeeded.
+    pub fn command(
+        &self,
+        arguments: &[&str],
+        mut each: impl FnMut(&str) -> Result<()>,
+    ) -> Result<bool> {
+        let name = || format!("running {} {}", self.binary.display(), arguments.join(" "));
+        let mut command = Command::new(&self.binary);
+        command
             .args(arguments)
-            .output()
-            .with_context(|| {
-                format!("running {} {}", self.binary.display(), arguments.join(" "))
-            })?;
-        anyhow::ensure!(
-            output.status.success(),
-            "interlink-edge {} failed: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().with_context(name)?;
+        let output = child.stdout.take().with_context(name)?;
+        for line in BufReader::new(output).lines() {
+            each(&line.with_context(name)?)?;
+        }
+        Ok(child.wait().with_context(name)?.success())
     }
 }
 

@@ -1,0 +1,191 @@
+//! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %,
+//! then the best rate is measured in repeated runs, each with fresh connections, since the last
+//! step of the ramp leaves more behind than can be waited for.
+//!
+//! Runs on: the bench's main thread.
+
+use super::bench::Bench;
+use super::fanout::{traffic, UNFINISHED_MAX};
+use super::settle::{close_all, connect_all, run_for, run_until};
+use super::traffic::Traffic;
+use super::watch::{Usage, Watch};
+use crate::engine::{Fleet, Greeting};
+use crate::measure::Latency;
+use crate::report::Goal;
+use crate::servers::http::metric;
+use crate::servers::EdgeServer;
+use crate::stats::Series;
+use anyhow::Result;
+use interlink_uring::EdgeRing;
+
+const SECONDS: f64 = 10.0;
+const REPEATS: u32 = 5;
+/// Length of one step of the ramp.
+const STEP_SECONDS: f64 = 5.0;
+/// First publish rate of the ramp.
+const FIRST_RATE: f64 = 10.0;
+/// Growth below which the ramp ends.
+const GROWTH_LEAST: f64 = 1.05;
+/// A rate whose p99 is above this does not count.
+const P99_MS_MAX: f64 = 1_000.0;
+/// The edge's own count of sends; nearly all of them carry events here.
+const SENDS_METRIC: &str = "interlink_edge_sends_total";
+/// Wait for what is on its way after a step.
+const DRAIN_SECONDS: f64 = 10.0;
+/// Class of the channel.
+const P1: usize = 1;
+
+/// What one rate gave.
+struct Step {
+    rate: f64,
+    deliveries: f64,
+    p99_ms: f64,
+    frames_per_send: f64,
+    usage: Usage,
+    latency: Latency,
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    skipped: u64,
+}
+
+/// Ramps, then measures.
+pub fn run(
+    bench: &mut Bench,
+    edge: &EdgeServer,
+    subscribers: u32,
+    generator: &mut Series,
+) -> Result<()> {
+    let best = ramp(bench, edge, subscribers)?;
+    let mut runs = Vec::new();
+    for _ in 0..bench.repeats(REPEATS) {
+        let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
+        let warm_up = bench.options.warm_up;
+        traffic.open(0, best, crate::sys::monotonic_ns());
+        run_for(&mut fleet, &mut traffic, warm_up)?;
+        let seconds = bench.seconds(SECONDS);
+        runs.push(step(bench, edge, &mut fleet, &mut traffic, best, seconds)?);
+        close_all(fleet)?;
+    }
+    report(bench, &runs, generator)
+}
+
+fn connect(
+    bench: &mut Bench,
+    edge: &EdgeServer,
+    subscribers: u32,
+) -> Result<(Fleet<EdgeRing>, Traffic)> {
+    let mut traffic = traffic(bench, edge, subscribers)?;
+    let address = edge.config.listen;
+    let mut fleet = bench.fleet(address, Greeting::Session, subscribers + 1, UNFINISHED_MAX)?;
+    connect_all(bench, &mut fleet, &mut traffic)?;
+    Ok((fleet, traffic))
+}
+
+/// The publish rate with the most deliveries among those with a bearable latency.
+fn ramp(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<f64> {
+    let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
+    let seconds = bench.seconds(SECONDS).min(STEP_SECONDS);
+    let mut rate = bench.options.rate.unwrap_or(FIRST_RATE);
+    let mut best = (0.0, rate);
+    let mut last = 0.0;
+    loop {
+        traffic.open(0, rate, crate::sys::monotonic_ns());
+        let step = step(bench, edge, &mut fleet, &mut traffic, rate, seconds)?;
+        if step.p99_ms < P99_MS_MAX && step.deliveries > best.0 {
+            best = (step.deliveries, rate);
+        }
+        if step.deliveries < last * GROWTH_LEAST {
+            break;
+        }
+        last = step.deliveries;
+        rate *= 2.0;
+    }
+    close_all(fleet)?;
+    Ok(best.1)
+}
+
+/// Measures what is being offered, then stops it and waits for the rest.
+fn step(
+    bench: &mut Bench,
+    edge: &EdgeServer,
+    fleet: &mut Fleet<EdgeRing>,
+    traffic: &mut Traffic,
+    rate: f64,
+    seconds: f64,
+) -> Result<Step> {
+    traffic.reset();
+    let totals_before = traffic.totals();
+    let sends_before = sends(edge)?;
+    let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
+    run_for(fleet, traffic, seconds)?;
+    let usage = watch.end(fleet.link())?;
+    let delivered = traffic.classes[P1].delivered as f64;
+    let frames_per_send = delivered / (sends(edge)? - sends_before);
+    let latency = traffic.classes[P1].delivery.clone();
+    traffic.pause();
+    run_until(fleet, traffic, DRAIN_SECONDS, |traffic, _| {
+        traffic.is_settled()
+    })?;
+    let totals = traffic.totals();
+    let step = Step {
+        rate,
+        deliveries: delivered / usage.seconds,
+        p99_ms: latency.percentile_ms(99.0),
+        frames_per_send,
+        usage,
+        latency,
+        lost: traffic.classes[P1]
+            .missing()
+            .saturating_sub(traffic.skipped),
+        duplicated: totals.duplicated - totals_before.duplicated,
+        reordered: totals.reordered - totals_before.reordered,
+        skipped: traffic.skipped,
+    };
+    bench.progress.say(format!(
+        "B, {rate:.0} publishes/s: {:.0} deliveries/s, p99 {:.1} ms, {frames_per_send:.1} frames \
+         a send, {} missing, edge core {:.0} %, generator {:.0} %",
+        step.deliveries,
+        step.p99_ms,
+        step.lost,
+        usage.core_busy * 100.0,
+        usage.generator.cpu * 100.0
+    ));
+    Ok(step)
+}
+
+fn sends(edge: &EdgeServer) -> Result<f64> {
+    Ok(metric(&edge.metrics()?, SENDS_METRIC).unwrap_or(f64::NAN))
+}
+
+fn report(bench: &mut Bench, runs: &[Step], generator: &mut Series) -> Result<()> {
+    let pick = |value: fn(&Step) -> f64| runs.iter().map(value).collect::<Series>();
+    let sum = |value: fn(&Step) -> u64| runs.iter().map(value).sum::<u64>();
+    let report = &mut bench.report;
+    report.series("deliveries_per_second", &pick(|step| step.deliveries));
+    report.goal("deliveries_per_second", Goal::AtLeast(1_000_000.0));
+    report.series("p99_ms", &pick(|step| step.p99_ms));
+    report.goal("p99_ms", Goal::Below(P99_MS_MAX));
+    report.series("frames_per_send", &pick(|step| step.frames_per_send));
+    report.number(
+        "publishes_per_second_offered",
+        runs.last().map_or(0.0, |step| step.rate),
+    );
+    report.count("lost", sum(|step| step.lost));
+    report.count("duplicated", sum(|step| step.duplicated));
+    report.count("reordered", sum(|step| step.reordered));
+    report.count("skipped_announced", sum(|step| step.skipped));
+    let mut latency = Latency::new();
+    for step in runs {
+        latency.add(&step.latency);
+        generator.push(step.usage.generator.cpu);
+        if let Some(reason) = step.usage.generator.void_reason(false) {
+            report.void(format!("B: {reason}"));
+        }
+    }
+    let limited_by = runs
+        .last()
+        .map_or("nothing", |step| step.usage.limited_by());
+    report.text("limited_by", limited_by);
+    bench.latency("delivery", &latency, bench.seconds(SECONDS))
+}
