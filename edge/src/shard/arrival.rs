@@ -197,6 +197,7 @@ impl Shard {
         let session = match earlier {
             Some(session) => {
                 self.take_over(session);
+                self.counters.sessions_resumed += 1;
                 let entry = &mut self.sessions[session];
                 entry.connection = connection;
                 entry.epoch += 1;
@@ -208,7 +209,9 @@ impl Shard {
                 None => return false,
             },
         };
+        self.attachments = self.attachments.wrapping_add(1);
         self.sessions[session].instance = instance;
+        self.sessions[session].attachment = self.attachments;
         self.connections[connection].session = session;
         self.bind_publisher(session);
         self.send_welcome(connection, session, earlier.is_some(), resume.as_ref());

@@ -52,8 +52,8 @@ enum Effect {
 pub struct PendingAck {
     /// Publisher to be told.
     pub publisher: u32,
-    /// Connection count of its session when the publish came.
-    pub session_epoch: u32,
+    /// Attachment of its session when the publish came, which holds the credit.
+    pub attachment: u32,
     /// Its id.
     pub id: u64,
     /// Class of the channel.

@@ -123,6 +123,7 @@ pub struct Shard {
     // Tables.
     connections: Connections,
     open_connections: u32,
+    attachments: u32,
     sessions: Slab<Session>,
     users: Slab<User>,
     publishers: Slab<Publisher>,

@@ -195,7 +195,7 @@ impl Shard {
         let level = checked.decision.level;
         let acked = level == wire::AckLevel::Accepted;
         let class = checked.class();
-        let session_epoch = self.sessions[checked.session].epoch;
+        let attachment = self.sessions[checked.session].attachment;
         let publisher = checked.publisher;
         // One node reaches `local`; `replicated` needs a cluster and is never claimed here.
         let level = if acked { level } else { wire::AckLevel::Local };
@@ -203,7 +203,7 @@ impl Shard {
             sequence,
             PendingAck {
                 publisher,
-                session_epoch,
+                attachment,
                 id,
                 class,
                 level: level.0,

@@ -36,6 +36,8 @@ pub struct Session {
     pub next_of_user: u32,
     /// Connections of this session so far.
     pub epoch: u32,
+    /// Number of its last attachment to a connection, unlike any other on the shard.
+    pub attachment: u32,
     /// Unix seconds at which the token expires.
     pub expires_at_s: u32,
     /// Shard milliseconds at which a session without connection is forgotten.
@@ -119,6 +121,7 @@ impl Session {
             publisher: NONE,
             next_of_user: NONE,
             epoch: 1,
+            attachment: 0,
             expires_at_s,
             forget_at_ms: 0,
             subscription_count: 0,

@@ -80,10 +80,11 @@ impl Shard {
             return;
         }
         let record = &mut self.sessions[session];
-        if !pending.acked && record.epoch == pending.session_epoch {
-            record.credit.give_back(pending.class);
-        }
         if record.is_attached() {
+            // The credit of an earlier connection ended with it.
+            if !pending.acked && record.attachment == pending.attachment {
+                record.credit.give_back(pending.class);
+            }
             if pending.acked {
                 self.touch(pending.publisher);
             } else {

@@ -99,6 +99,7 @@ impl Shard {
             deferred: Vec::new(),
             connections,
             open_connections: 0,
+            attachments: 0,
             sessions: Slab::new(sessions)?,
             users: Slab::new(sessions)?,
             publishers: Slab::new(sessions)?,

@@ -59,8 +59,8 @@ fn a_session_is_not_resumed_by_another_user_or_after_a_goodbye(shards: u16) {
 /// Cuts the relay's connections this many times, each after some more events.
 const CUTS: u64 = 5;
 /// Events between two cuts.
-const BETWEEN: u64 = 400;
-/// Events in all.
+const BETWEEN: u64 = 150;
+/// Events in all; fewer than the history of a channel holds.
 const EVENTS: u64 = (CUTS + 1) * BETWEEN;
 
 /// Publishes numbered messages and checks their receipts.
