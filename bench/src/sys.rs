@@ -128,6 +128,22 @@ pub fn send_now(descriptor: RawFd, bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// Leaves the choice of a port to `connect`, which may use one again towards another peer; a
+/// `bind` would look for a port that nothing uses at all (`IP_BIND_ADDRESS_NO_PORT`).
+pub fn bind_without_port(descriptor: RawFd) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the pointer is to a local of exactly the size given.
+    check(unsafe {
+        libc::setsockopt(
+            descriptor,
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            std::ptr::from_ref(&on).cast(),
+            std::mem::size_of_val(&on) as libc::socklen_t,
+        )
+    })
+}
+
 /// Sends a signal to a process that this process started.
 pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     // SAFETY: kill touches no memory of ours.

@@ -48,6 +48,8 @@ pub struct FleetConfig {
     pub clients: u32,
     /// Clients between first byte and live at once.
     pub unfinished_max: u32,
+    /// Number of the first source address.
+    pub sources_from: u32,
     /// Seed of keys and nonces.
     pub seed: u64,
 }
@@ -161,7 +163,7 @@ impl<K: Kernel> Fleet<K> {
             state.phase = Phase::Upgrading;
             self.link.unfinished += 1;
             self.link.totals.connects += 1;
-            match connect::begin(client, self.config.target) {
+            match connect::begin(self.config.sources_from, client, self.config.target) {
                 Ok(descriptor) => {
                     self.descriptors.push(descriptor);
                     self.descriptor_clients.push(client);

@@ -21,6 +21,7 @@ fn fleet(target: SocketAddr, greeting: Greeting, clients: u32) -> Fleet<EdgeRing
         greeting,
         clients,
         unfinished_max: 20,
+        sources_from: 0,
         seed: 1,
     };
     Fleet::new(kernel, config)

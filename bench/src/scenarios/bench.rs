@@ -5,7 +5,8 @@
 use crate::cli::{Common, Scenario};
 use crate::engine::{Fleet, FleetConfig, Greeting};
 use crate::limits::{
-    BUFFERS_PER_RING, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RINGS_MAX, SLOTS_PER_RING,
+    BUFFERS_PER_RING, CLIENTS_PER_ADDRESS, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RINGS_MAX,
+    SLOTS_PER_RING,
 };
 use crate::measure::host::{self, Host};
 use crate::measure::Latency;
@@ -32,6 +33,7 @@ pub struct Bench {
     name: &'static str,
     folder: TempDir,
     edges_started: u32,
+    sources_from: u32,
 }
 
 impl Bench {
@@ -69,6 +71,8 @@ impl Bench {
             name: scenario.name(),
             folder,
             edges_started: 0,
+            // Another run of the bench may have used the first addresses just now.
+            sources_from: std::process::id(),
         })
     }
 
@@ -124,7 +128,7 @@ impl Bench {
 
     /// A fleet without connections.
     pub fn fleet(
-        &self,
+        &mut self,
         target: SocketAddr,
         greeting: Greeting,
         clients: u32,
@@ -142,11 +146,14 @@ impl Bench {
         })
         .context("opening the generator's rings")?;
         let seed = self.options.seed;
+        let sources_from = self.sources_from;
+        self.sources_from += clients.div_ceil(CLIENTS_PER_ADDRESS);
         let config = FleetConfig {
             target,
             greeting,
             clients,
             unfinished_max,
+            sources_from,
             seed,
         };
         Ok(Fleet::new(kernel, config))

@@ -49,6 +49,7 @@ fn stage() -> Stage {
         greeting: Greeting::Session,
         clients: 3,
         unfinished_max: 3,
+        sources_from: 0,
         seed: 1,
     };
     let kernel = EdgeRing::new(RingConfig::default()).unwrap();
