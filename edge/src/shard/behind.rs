@@ -23,6 +23,8 @@ use super::Shard;
 
 /// Events of one page.
 const PAGE_EVENTS: usize = 100;
+/// Bytes of events in a `HistoryPage`; the rest of a server frame is for what surrounds them.
+const PAGE_BYTES: usize = interlink_protocol::limits::SERVER_FRAME_BYTES - 4 * 1024;
 
 /// What a subscription that is behind waits for.
 #[derive(Debug, Clone, Copy)]
@@ -305,9 +307,20 @@ impl Shard {
         let top = self
             .find_channel(&answer.wish.channel)
             .map(|channel| self.channels[channel].sequencer.top());
-        let more = answer.more;
-        let events = answer
+        // What does not fit one frame is told in the next page.
+        let mut bytes = 0;
+        let fitting = answer
             .frames
+            .iter()
+            .take_while(|frame| {
+                bytes += frame.len();
+                bytes <= PAGE_BYTES
+            })
+            .count()
+            .max(1)
+            .min(answer.frames.len());
+        let more = answer.more || fitting < answer.frames.len();
+        let events = answer.frames[..fitting]
             .iter()
             .filter_map(|frame| super::files::event_of(frame));
         let mut encoder = self.take_encoder();
