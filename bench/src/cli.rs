@@ -89,7 +89,7 @@ pub enum Scenario {
         sessions: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// CPU of an echoed message, on the codec path and on the full publish path.
     Echo {
@@ -98,7 +98,7 @@ pub enum Scenario {
         connections: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// One channel with many subscribers: cost of a send, and deliveries under load.
     Fanout {
@@ -107,7 +107,7 @@ pub enum Scenario {
         subscribers: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// Publishes that are on disk before their ack: rate, then latency at a fixed rate.
     Durable {
@@ -119,7 +119,7 @@ pub enum Scenario {
         window: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// Group chats: capacity, then latency at half of it.
     Chat {
@@ -128,7 +128,7 @@ pub enum Scenario {
         groups: Groups,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// Alerts (P0) beside chat, without and with background traffic that is always ready.
     Isolation {
@@ -143,7 +143,7 @@ pub enum Scenario {
         background: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// All four priorities at once, at the sustained and at the peak rate.
     Mixed {
@@ -152,7 +152,7 @@ pub enum Scenario {
         users: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// Kill -9 under load, again and again: what was acknowledged must arrive.
     Crash {
@@ -167,7 +167,7 @@ pub enum Scenario {
         settle: f64,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
     /// Connects with token check, from the first SYN to the last subscription.
     Storm {
@@ -179,7 +179,7 @@ pub enum Scenario {
         unfinished: u32,
         /// Options of every scenario.
         #[command(flatten)]
-        common: Common,
+        options: RunOptions,
     },
 }
 
@@ -199,7 +199,7 @@ pub struct Groups {
 
 /// Options of every scenario.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub struct RunOptions {
     /// Length of one measured run, instead of the scenario's own. Example: --duration 2s
     #[arg(long, value_name = "TIME", value_parser = parse_seconds)]
     pub duration: Option<f64>,
@@ -252,17 +252,17 @@ pub struct Common {
 
 impl Scenario {
     /// The options that every scenario has.
-    pub fn common(&self) -> &Common {
+    pub fn options(&self) -> &RunOptions {
         match self {
-            Self::Idle { common, .. }
-            | Self::Echo { common, .. }
-            | Self::Fanout { common, .. }
-            | Self::Durable { common, .. }
-            | Self::Chat { common, .. }
-            | Self::Isolation { common, .. }
-            | Self::Mixed { common, .. }
-            | Self::Crash { common, .. }
-            | Self::Storm { common, .. } => common,
+            Self::Idle { options, .. }
+            | Self::Echo { options, .. }
+            | Self::Fanout { options, .. }
+            | Self::Durable { options, .. }
+            | Self::Chat { options, .. }
+            | Self::Isolation { options, .. }
+            | Self::Mixed { options, .. }
+            | Self::Crash { options, .. }
+            | Self::Storm { options, .. } => options,
         }
     }
 
@@ -322,8 +322,8 @@ mod tests {
             panic!("not a run")
         };
         assert_eq!(scenario.name(), "echo");
-        assert_eq!(scenario.common().repeat, Some(2));
-        assert_eq!(scenario.common().duration, Some(1.0));
+        assert_eq!(scenario.options().repeat, Some(2));
+        assert_eq!(scenario.options().duration, Some(1.0));
     }
 
     #[test]

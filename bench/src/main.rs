@@ -74,14 +74,14 @@ fn execute(command: Command) -> Result<()> {
 
 fn run(scenario: &Scenario) -> Result<()> {
     let report = scenarios::run(scenario)?;
-    let common = scenario.common();
-    if !common.quiet {
+    let options = scenario.options();
+    if !options.quiet {
         eprint!("{}:\n{}", scenario.name(), report::table::render(&report));
     }
-    if let Some(path) = &common.json {
+    if let Some(path) = &options.json {
         report.write_json(path)?;
     }
-    if let Some(path) = &common.html {
+    if let Some(path) = &options.html {
         write_page(path, &[report.object()])?;
     }
     Ok(())

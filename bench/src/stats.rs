@@ -38,11 +38,6 @@ impl Series {
         self.quantile(1.0)
     }
 
-    /// Distance between the first and the third quartile; NaN of no value.
-    pub fn quartile_range(&self) -> f64 {
-        self.quantile(0.75) - self.quantile(0.25)
-    }
-
     fn quantile(&self, fraction: f64) -> f64 {
         if self.values.is_empty() {
             return f64::NAN;
@@ -101,7 +96,6 @@ mod tests {
         ) {
             let series = Series::from_iter(values);
             prop_assert!(series.min() <= series.median() && series.median() <= series.max());
-            prop_assert!(series.quartile_range() >= 0.0);
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One address has 55,536 ports towards one listener; clients are spread over the whole of
 //! 127.0.0.0/8, one ring's worth for each address, and each fleet takes other addresses than the
-//! one before, whose ports rest for a minute after their end. Towards another network the kernel chooses.
+//! one before, whose ports rest for a minute after their end. Towards another network the kernel
+//! chooses.
 //!
 //! Runs on: the generator's thread.
 

@@ -8,29 +8,19 @@
 #[derive(Clone, Debug)]
 pub struct Schedule {
     start_ns: u64,
+    /// Not a number without a rate: then nothing is ever due.
     interval_ns: f64,
     taken: u64,
-    /// Events at most; `u64::MAX` is no bound.
-    limit: u64,
 }
 
 impl Schedule {
-    /// `rate` events a second from `start_ns` on, without an end. A rate of 0 is never due.
+    /// `rate` events a second from `start_ns` on. A rate of 0 is never due.
     pub fn new(start_ns: u64, rate: f64) -> Self {
-        let limit = if rate > 0.0 { u64::MAX } else { 0 };
+        let interval_ns = if rate > 0.0 { 1e9 / rate } else { f64::NAN };
         Self {
             start_ns,
-            interval_ns: 1e9 / rate,
+            interval_ns,
             taken: 0,
-            limit,
-        }
-    }
-
-    /// The same, ended after `seconds`.
-    pub fn lasting(start_ns: u64, rate: f64, seconds: f64) -> Self {
-        Self {
-            limit: (rate * seconds) as u64,
-            ..Self::new(start_ns, rate)
         }
     }
 
@@ -46,20 +36,12 @@ impl Schedule {
 
     /// When the next event is due; `u64::MAX` when none follows.
     pub fn next_ns(&self) -> u64 {
-        if self.taken >= self.limit {
-            return u64::MAX;
-        }
         let offset = self.taken as f64 * self.interval_ns;
         if offset.is_finite() {
             self.start_ns.saturating_add(offset as u64)
         } else {
             u64::MAX
         }
-    }
-
-    /// True when every event was taken.
-    pub fn is_over(&self) -> bool {
-        self.taken >= self.limit
     }
 }
 
@@ -76,18 +58,8 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_schedule_is_never_due() {
-        let mut schedule = Schedule::lasting(0, 100.0, 0.05);
-        let count = std::iter::from_fn(|| schedule.take(u64::MAX - 1)).count();
-        assert_eq!(count, 5);
-        assert!(schedule.is_over());
-        assert_eq!(schedule.next_ns(), u64::MAX);
-    }
-
-    #[test]
     fn a_rate_of_zero_never_comes() {
         assert_eq!(Schedule::new(5, 0.0).take(u64::MAX - 1), None);
-        let mut none = Schedule::lasting(5, 0.0, 10.0);
-        assert_eq!(none.take(u64::MAX - 1), None);
+        assert_eq!(Schedule::new(5, 0.0).next_ns(), u64::MAX);
     }
 }

@@ -1,11 +1,12 @@
 //! The fleet against servers of its own process: bytes, and WebSocket.
 
 use super::client::Phase;
+use super::schedule::Schedule;
 use super::template::Template;
 use super::{Fleet, FleetConfig, Greeting, Link};
 use crate::bare::exchange::{self, ExchangeConfig};
 use crate::bare::Script;
-use crate::scenarios::echo_load::{EchoLoad, Path};
+use crate::scenarios::echo_load::{Drive, EchoLoad, Path};
 use crate::scenarios::settle::{run_until, Counted};
 use interlink_protocol::websocket::handshake::{parse_request, write_accept, HandshakeLimits};
 use interlink_uring::{EdgeRing, RingConfig};
@@ -62,7 +63,7 @@ fn every_client_gets_its_bytes_back_from_a_bare_ring() {
         100,
     );
     connect(&mut fleet, &mut load);
-    load.begin(fleet.link());
+    load.begin(fleet.link(), Drive::Closed);
     let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 3_000;
     assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
     let totals = fleet.link().totals;
@@ -122,7 +123,7 @@ fn cut_frames_are_put_together_and_every_stamp_matches() {
     let mut fleet = fleet(address, Greeting::WebSocket, 8);
     let mut load = EchoLoad::new(Path::Codec(Template::message(300)), 8);
     connect(&mut fleet, &mut load);
-    load.begin(fleet.link());
+    load.begin(fleet.link(), Drive::Closed);
     let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 400;
     assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
     assert_eq!((load.wrong, load.ends().count), (0, 0));
@@ -138,7 +139,7 @@ fn a_schedule_is_kept_and_its_latency_counts_from_it() {
     connect(&mut fleet, &mut load);
     // A second of events is due already: all are sent, and each counts from its own time.
     let started_ns = crate::sys::monotonic_ns() - 1_000_000_000;
-    load.set_rate(Some(100.0), started_ns);
+    load.begin(fleet.link(), Drive::Open(Schedule::new(started_ns, 100.0)));
     let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 100;
     assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
     assert!(load.latency.percentile_ms(100.0) >= 990.0);

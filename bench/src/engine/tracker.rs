@@ -72,11 +72,6 @@ impl Tracker {
         true
     }
 
-    /// Highest number that came in a stream.
-    pub fn highest(&self, stream: usize) -> u32 {
-        self.streams.get(stream).map_or(0, |state| state.highest)
-    }
-
     /// Totals so far.
     pub fn totals(&self) -> Totals {
         self.totals
@@ -103,7 +98,6 @@ mod tests {
                 reordered: 1
             }
         );
-        assert_eq!(tracker.highest(0), 5);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Runs on: the bench's main thread.
 
-use crate::cli::{Common, Scenario};
+use crate::cli::{RunOptions, Scenario};
 use crate::engine::{Fleet, FleetConfig, Greeting};
 use crate::limits::{
     BUFFERS_PER_RING, CLIENTS_PER_ADDRESS, PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MIN, RINGS_MAX,
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 /// A run of one scenario.
 pub struct Bench {
     /// Options of every scenario.
-    pub options: Common,
+    pub options: RunOptions,
     /// Progress for the person at the terminal.
     pub progress: Progress,
     /// The result in the making.
@@ -39,7 +39,7 @@ pub struct Bench {
 impl Bench {
     /// Pins this process, prepares the machine and notes what is measured on what.
     pub fn prepare(scenario: &Scenario) -> Result<Self> {
-        let options = scenario.common().clone();
+        let options = scenario.options().clone();
         ensure!(
             (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&options.payload),
             "--payload must be {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX}"
@@ -178,7 +178,7 @@ impl Bench {
 }
 
 /// The folder for data of servers; in memory nothing is ever synced, so that is refused.
-fn folder(options: &Common) -> Result<TempDir> {
+fn folder(options: &RunOptions) -> Result<TempDir> {
     let parent = match &options.data {
         Some(path) => {
             std::fs::create_dir_all(path)
@@ -207,7 +207,7 @@ fn folder(options: &Common) -> Result<TempDir> {
 
 /// All options of the run as words.
 fn parameters(scenario: &Scenario) -> String {
-    let common = scenario.common();
+    let options = scenario.options();
     let mut words = match scenario {
         Scenario::Idle { sessions, .. } => format!("sessions={sessions}"),
         Scenario::Echo { connections, .. } => format!("connections={connections}"),
@@ -249,9 +249,9 @@ fn parameters(scenario: &Scenario) -> String {
         }
     };
     let optional = [
-        ("duration", common.duration),
-        ("rate", common.rate),
-        ("repeat", common.repeat.map(f64::from)),
+        ("duration", options.duration),
+        ("rate", options.rate),
+        ("repeat", options.repeat.map(f64::from)),
     ];
     for (name, value) in optional {
         if let Some(value) = value {
@@ -261,11 +261,11 @@ fn parameters(scenario: &Scenario) -> String {
     words
         + &format!(
             " payload={} warm_up={} seed={} shards={} edge_core={} generator_core={}",
-            common.payload,
-            common.warm_up,
-            common.seed,
-            common.shards,
-            common.edge_core,
-            common.generator_core
+            options.payload,
+            options.warm_up,
+            options.seed,
+            options.shards,
+            options.edge_core,
+            options.generator_core
         )
 }

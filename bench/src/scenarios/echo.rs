@@ -4,15 +4,20 @@
 //! echo) and the full path (a publish to the own ephemeral channel and its event back). The bare
 //! ring gets as many bytes in and sends as many bytes out as the edge did.
 //!
+//! Each connection has one message under way. A first closed loop shows what a message costs the
+//! generator; all measured runs, edge and bare, are then paced so that the generator keeps a part
+//! of its core free, since a generator at its limit would be what is measured.
+//!
 //! Runs on: the bench's main thread.
 
 use super::bench::Bench;
-use super::echo_load::{EchoLoad, Path};
+use super::echo_load::{Drive, EchoLoad, Path};
 use super::settle::{close_all, connect_all, run_for};
 use super::users::{UserMaker, Users};
 use super::watch::{Usage, Watch};
 use crate::bare::Script;
 use crate::engine::payload::Payload;
+use crate::engine::schedule::Schedule;
 use crate::engine::template::{FrameWriter, Template};
 use crate::engine::token::Grants;
 use crate::engine::Greeting;
@@ -26,6 +31,38 @@ use std::net::SocketAddr;
 const SECONDS: f64 = 10.0;
 const REPEATS: u32 = 5;
 const UNFINISHED_MAX: u32 = 1_000;
+/// Length of the closed loop that finds the pace.
+const CALIBRATION_SECONDS: f64 = 3.0;
+/// Share of its core that the generator may use in measured runs.
+const GENERATOR_SHARE: f64 = 0.80;
+
+/// A server and how it is spoken to.
+#[derive(Clone, Copy)]
+struct Target {
+    address: SocketAddr,
+    pid: u32,
+    greeting: Greeting,
+    connections: u32,
+}
+
+/// How messages of a slice are driven, before its time is known.
+#[derive(Clone, Copy)]
+enum Pace {
+    Closed,
+    Paced(f64),
+    Open(f64),
+}
+
+impl Pace {
+    fn start(self) -> Drive {
+        let now_ns = crate::sys::monotonic_ns();
+        match self {
+            Self::Closed => Drive::Closed,
+            Self::Paced(rate) => Drive::Paced(Schedule::new(now_ns, rate)),
+            Self::Open(rate) => Drive::Open(Schedule::new(now_ns, rate)),
+        }
+    }
+}
 
 /// One measured slice.
 struct Slice {
@@ -110,26 +147,54 @@ fn measure(
     path: impl Fn(&Bench, &EdgeServer) -> Result<Path>,
 ) -> Result<Gathered> {
     let mut gathered = Gathered::default();
+    let target = Target {
+        address: edge.config.listen,
+        pid: edge.pid(),
+        greeting,
+        connections,
+    };
+    let seconds = bench.seconds(SECONDS);
+    let pace = match bench.options.rate {
+        Some(rate) => Pace::Open(rate),
+        None => {
+            let first = path(bench, edge)?;
+            calibrate(bench, target, first, seconds.min(CALIBRATION_SECONDS))?
+        }
+    };
     for run in 1..=bench.repeats(REPEATS) {
-        let address = edge.config.listen;
         let path = path(bench, edge)?;
-        let slice = self::slice(bench, address, edge.pid(), connections, greeting, path)?;
+        let slice = self::slice(bench, target, path, pace, seconds)?;
         gathered.wire_bytes = slice.bytes_out + slice.bytes_back;
-        let bare = bare_slice(bench, connections, &slice)?;
-        let name = if greeting == Greeting::Session {
-            "full path"
-        } else {
-            "codec path"
-        };
+        let bare = bare_slice(bench, connections, &slice, pace, seconds)?;
+        let is_full = greeting == Greeting::Session;
         bench.progress.say(format!(
-            "{name}, run {run}: edge {:.2} us, bare {:.2} us CPU a message, {:.0}/s",
+            "{} path, run {run}: edge {:.2} us, bare {:.2} us CPU a message, {:.0}/s, generator \
+             {:.0} and {:.0} %",
+            if is_full { "full" } else { "codec" },
             slice.usage.cpu_us_each(slice.messages),
             bare.usage.cpu_us_each(bare.messages),
-            slice.messages as f64 / slice.usage.seconds
+            slice.messages as f64 / slice.usage.seconds,
+            slice.usage.generator.cpu * 100.0,
+            bare.usage.generator.cpu * 100.0
         ));
         note(bench, &mut gathered, &slice, &bare);
     }
     Ok(gathered)
+}
+
+/// The pace at which neither the edge nor the bare ring takes the generator to its limit.
+fn calibrate(bench: &mut Bench, target: Target, path: Path, seconds: f64) -> Result<Pace> {
+    let edge = slice(bench, target, path, Pace::Closed, seconds)?;
+    let bare = bare_slice(bench, target.connections, &edge, Pace::Closed, seconds)?;
+    let cost =
+        |slice: &Slice| slice.usage.generator.cpu * slice.usage.seconds / slice.messages as f64;
+    let rate = GENERATOR_SHARE / cost(&edge).max(cost(&bare));
+    bench.progress.say(format!(
+        "closed loop: edge {:.0}/s, bare {:.0}/s; measured runs are paced at {rate:.0}/s at most",
+        edge.messages as f64 / edge.usage.seconds,
+        bare.messages as f64 / bare.usage.seconds
+    ));
+    Ok(Pace::Paced(rate))
 }
 
 fn note(bench: &mut Bench, gathered: &mut Gathered, slice: &Slice, bare: &Slice) {
@@ -159,46 +224,43 @@ fn note(bench: &mut Bench, gathered: &mut Gathered, slice: &Slice, bare: &Slice)
     }
 }
 
-fn bare_slice(bench: &mut Bench, connections: u32, slice: &Slice) -> Result<Slice> {
-    let (bytes_out, bytes_back) = (
-        slice.bytes_out.round() as u32,
-        slice.bytes_back.round() as u32,
-    );
+fn bare_slice(
+    bench: &mut Bench,
+    connections: u32,
+    slice: &Slice,
+    pace: Pace,
+    seconds: f64,
+) -> Result<Slice> {
+    let bytes_out = slice.bytes_out.round() as u32;
+    let bytes_back = slice.bytes_back.round() as u32;
     let script = Script::repeated(bytes_out, bytes_back);
     let bare = BareServer::exchange(bench.bare_address(), bench.options.edge_core, &script)?;
+    let (address, pid) = (bare.address, bare.pid());
+    let target = Target {
+        address,
+        pid,
+        greeting: Greeting::Bare,
+        connections,
+    };
     let path = Path::Bare {
         bytes_out: bytes_out as usize,
         bytes_back,
     };
-    self::slice(
-        bench,
-        bare.address,
-        bare.pid(),
-        connections,
-        Greeting::Bare,
-        path,
-    )
+    self::slice(bench, target, path, pace, seconds)
 }
 
 /// Connects, warms up, measures and closes.
-fn slice(
-    bench: &mut Bench,
-    address: SocketAddr,
-    pid: u32,
-    connections: u32,
-    greeting: Greeting,
-    path: Path,
-) -> Result<Slice> {
-    let mut fleet = bench.fleet(address, greeting, connections, UNFINISHED_MAX)?;
+fn slice(bench: &mut Bench, target: Target, path: Path, pace: Pace, seconds: f64) -> Result<Slice> {
+    let connections = target.connections;
+    let mut fleet = bench.fleet(target.address, target.greeting, connections, UNFINISHED_MAX)?;
     let mut load = EchoLoad::new(path, connections);
     connect_all(bench, &mut fleet, &mut load)?;
-    load.set_rate(bench.options.rate, crate::sys::monotonic_ns());
-    load.begin(fleet.link());
+    load.begin(fleet.link(), pace.start());
     run_for(&mut fleet, &mut load, bench.options.warm_up)?;
     load.reset();
     let before = fleet.link().totals;
-    let watch = Watch::start(pid, bench.options.edge_core, fleet.link())?;
-    run_for(&mut fleet, &mut load, bench.seconds(SECONDS))?;
+    let watch = Watch::start(target.pid, bench.options.edge_core, fleet.link())?;
+    run_for(&mut fleet, &mut load, seconds)?;
     let usage = watch.end(fleet.link())?;
     let after = fleet.link().totals;
     ensure!(

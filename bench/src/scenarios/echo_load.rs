@@ -1,8 +1,7 @@
 //! Traffic of the echo scenario: each connection has one message under way.
 //!
 //! The same loop drives three paths: bytes (the bare ring), WebSocket messages (the codec path)
-//! and publishes whose event comes back (the full path). Without a rate the next message leaves
-//! when the last is back; with one, messages are due on a schedule and wait for their window.
+//! and publishes whose event comes back (the full path). How messages are driven is [`Drive`].
 //!
 //! Runs on: the generator's thread.
 
@@ -38,6 +37,18 @@ pub enum Path {
     },
 }
 
+/// When messages leave.
+#[derive(Clone, Debug)]
+pub enum Drive {
+    /// When the last one of the client is back.
+    Closed,
+    /// The same, but no more in all than the schedule lets through. What it would have let
+    /// through while every client had a message under way is forgotten.
+    Paced(Schedule),
+    /// On a schedule, from which latency counts; a message waits for a free client.
+    Open(Schedule),
+}
+
 #[derive(Clone, Copy, Default)]
 struct Lane {
     scheduled_ns: u64,
@@ -51,9 +62,9 @@ struct Lane {
 pub struct EchoLoad {
     path: Path,
     lanes: Vec<Lane>,
-    schedule: Option<Schedule>,
-    /// Clients in the order in which they are due, on a schedule.
-    next: u32,
+    drive: Drive,
+    /// Clients without a message under way.
+    free: VecDeque<u32>,
     /// Due times that wait for a free client.
     late: VecDeque<u64>,
     stamp_hint: usize,
@@ -74,8 +85,8 @@ impl EchoLoad {
         Self {
             path,
             lanes: vec![Lane::default(); clients as usize],
-            schedule: None,
-            next: 0,
+            drive: Drive::Closed,
+            free: (0..clients).collect(),
             late: VecDeque::new(),
             stamp_hint: 0,
             ends: Ends::default(),
@@ -86,16 +97,50 @@ impl EchoLoad {
         }
     }
 
-    /// Sends on a schedule instead of in a closed loop.
-    pub fn set_rate(&mut self, rate: Option<f64>, now_ns: u64) {
-        self.schedule = rate.map(|rate| Schedule::new(now_ns, rate));
+    /// Starts the traffic.
+    pub fn begin(&mut self, link: &mut Link, drive: Drive) {
+        self.drive = drive;
+        self.send_free(link);
     }
 
-    /// Sends the first message of every client, unless a schedule does.
-    pub fn begin(&mut self, link: &mut Link) {
-        if self.schedule.is_none() {
-            (0..link.clients()).for_each(|client| self.send(link, client, link.now_ns));
-        }
+    /// Changes how messages leave.
+    pub fn set_drive(&mut self, drive: Drive) {
+        self.drive = drive;
+    }
+
+    /// Sends what may leave now; when that changes by itself.
+    fn send_free(&mut self, link: &mut Link) -> u64 {
+        let mut drive = std::mem::replace(&mut self.drive, Drive::Closed);
+        let wake_ns = match &mut drive {
+            Drive::Closed => {
+                while let Some(client) = self.free.pop_front() {
+                    self.send(link, client, link.now_ns);
+                }
+                u64::MAX
+            }
+            Drive::Paced(schedule) => {
+                while schedule.take(link.now_ns).is_some() {
+                    if let Some(client) = self.free.pop_front() {
+                        self.send(link, client, link.now_ns);
+                    }
+                }
+                schedule.next_ns()
+            }
+            Drive::Open(schedule) => {
+                while let Some(due_ns) = schedule.take(link.now_ns) {
+                    match self.free.pop_front() {
+                        Some(client) => {
+                            self.send(link, client, due_ns);
+                            link.note_due(client, due_ns);
+                        }
+                        None => self.late.push_back(due_ns),
+                    }
+                }
+                schedule.next_ns()
+            }
+        };
+        self.drive = drive;
+        wake_ns
     }
 
     /// Forgets what was counted.
@@ -132,10 +177,10 @@ impl EchoLoad {
         lane.is_under_way = false;
         self.done += 1;
         self.latency.record_from(lane.scheduled_ns, link.now_ns);
-        if self.schedule.is_none() {
-            self.send(link, client, link.now_ns);
-        } else if let Some(due_ns) = self.late.pop_front() {
-            self.send(link, client, due_ns);
+        match (&self.drive, self.late.pop_front()) {
+            (Drive::Closed, _) => self.send(link, client, link.now_ns),
+            (_, Some(due_ns)) => self.send(link, client, due_ns),
+            (_, None) => self.free.push_back(client),
         }
     }
 
@@ -150,37 +195,15 @@ impl EchoLoad {
             self.wrong += 1;
         }
     }
-
-    /// The next client without a message under way, if there is one.
-    fn free_client(&mut self) -> Option<u32> {
-        let count = self.lanes.len() as u32;
-        for _ in 0..count.min(64) {
-            self.next = (self.next + 1) % count;
-            if !self.lanes[self.next as usize].is_under_way {
-                return Some(self.next);
-            }
-        }
-        None
-    }
 }
 
 impl Workload for EchoLoad {
     fn on_turn(&mut self, link: &mut Link) -> u64 {
-        let Some(mut schedule) = self.schedule.take() else {
-            return u64::MAX;
-        };
-        while let Some(due_ns) = schedule.take(link.now_ns) {
-            match self.free_client() {
-                Some(client) => {
-                    self.send(link, client, due_ns);
-                    link.note_due(client, due_ns);
-                }
-                None => self.late.push_back(due_ns),
-            }
+        match self.drive {
+            // Each answer sends the next message by itself.
+            Drive::Closed => u64::MAX,
+            _ => self.send_free(link),
         }
-        let next_ns = schedule.next_ns();
-        self.schedule = Some(schedule);
-        next_ns
     }
 
     fn hello(&mut self, client: u32, writer: &mut FrameWriter, out: &mut Vec<u8>) {

@@ -1,6 +1,7 @@
 //! `run fanout`: one channel with many subscribers.
 //!
-//! Part A publishes the next event when every subscriber has the last, so that each send carries
+//! Part A publishes the next event when every subscriber has the last, and after a rest that
+//! keeps the generator below its limit (see `rounds`), so that each send carries
 //! one frame, and compares sends for each CPU second with a loop of plain `send`. Part B doubles
 //! the publish rate until deliveries grow by less than 5 %, so that frames coalesce, then
 //! measures the best rate in repeated runs.
@@ -10,6 +11,7 @@
 use super::bench::Bench;
 use super::fanout_ramp;
 use super::push_load::PushLoad;
+use super::rounds::Rounds;
 use super::settle::{close_all, connect_all, run_for, run_until};
 use super::traffic::{Route, Traffic};
 use super::users::{UserMaker, Users};
@@ -112,17 +114,19 @@ fn edge_sends(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<
     let address = edge.config.listen;
     let mut fleet = bench.fleet(address, Greeting::Session, subscribers + 1, UNFINISHED_MAX)?;
     connect_all(bench, &mut fleet, &mut traffic)?;
-    let next = |traffic: &mut Traffic, link: &mut Link| {
-        if traffic.is_settled() {
+    let mut rounds = Rounds::default();
+    let mut next = |traffic: &mut Traffic, link: &mut Link| {
+        if traffic.is_settled() && rounds.may_begin(link.now_ns) {
             traffic.offer_one(link, 0);
+            rounds.begin(link.now_ns);
         }
         false
     };
-    run_until(&mut fleet, &mut traffic, bench.options.warm_up, next)?;
+    run_until(&mut fleet, &mut traffic, bench.options.warm_up, &mut next)?;
     traffic.reset();
     let before = fleet.link().totals;
     let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
-    run_until(&mut fleet, &mut traffic, bench.seconds(SECONDS), next)?;
+    run_until(&mut fleet, &mut traffic, bench.seconds(SECONDS), &mut next)?;
     let usage = watch.end(fleet.link())?;
     let received = fleet.link().totals.received_bytes - before.received_bytes;
     let sends = traffic.classes[1].delivered;

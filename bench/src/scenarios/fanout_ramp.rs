@@ -1,6 +1,7 @@
-//! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %,
-//! then the best rate is measured in repeated runs, each with fresh connections, since the last
-//! step of the ramp leaves more behind than can be waited for.
+//! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %.
+//! The highest rate with p99 below a second, found between the last doublings, is measured in
+//! repeated runs, each with fresh connections, since a step beyond it leaves more behind than can
+//! be waited for.
 //!
 //! Runs on: the bench's main thread.
 
@@ -26,6 +27,8 @@ const STEP_SECONDS: f64 = 5.0;
 const FIRST_RATE: f64 = 10.0;
 /// Growth below which the ramp ends.
 const GROWTH_LEAST: f64 = 1.05;
+/// Halvings of the last doubling, which leave 4 % of doubt.
+const BISECTIONS: u32 = 4;
 /// A rate whose p99 is above this does not count.
 const P99_MS_MAX: f64 = 1_000.0;
 /// The edge's own count of sends; nearly all of them carry events here.
@@ -82,27 +85,54 @@ fn connect(
     Ok((fleet, traffic))
 }
 
-/// The publish rate with the most deliveries among those with a bearable latency.
+/// The highest publish rate with a bearable latency: doubled until deliveries grow by less than
+/// 5 %, then bisected between the last rate that was borne and the first that was not.
 fn ramp(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<f64> {
-    let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
-    let seconds = bench.seconds(SECONDS).min(STEP_SECONDS);
     let mut rate = bench.options.rate.unwrap_or(FIRST_RATE);
-    let mut best = (0.0, rate);
+    let (mut borne, mut not_borne) = (rate, None);
     let mut last = 0.0;
+    let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
     loop {
-        traffic.open(0, rate, crate::sys::monotonic_ns());
-        let step = step(bench, edge, &mut fleet, &mut traffic, rate, seconds)?;
-        if step.p99_ms < P99_MS_MAX && step.deliveries > best.0 {
-            best = (step.deliveries, rate);
+        let deliveries = try_rate(bench, edge, &mut fleet, &mut traffic, rate)?;
+        match deliveries {
+            Some(_) => borne = rate,
+            None => not_borne = Some(rate),
         }
-        if step.deliveries < last * GROWTH_LEAST {
+        let Some(deliveries) = deliveries.filter(|deliveries| *deliveries >= last * GROWTH_LEAST)
+        else {
             break;
-        }
-        last = step.deliveries;
+        };
+        last = deliveries;
         rate *= 2.0;
     }
     close_all(fleet)?;
-    Ok(best.1)
+    let Some(mut not_borne) = not_borne else {
+        return Ok(borne);
+    };
+    for _ in 0..BISECTIONS {
+        let middle = (borne * not_borne).sqrt();
+        let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
+        match try_rate(bench, edge, &mut fleet, &mut traffic, middle)? {
+            Some(_) => borne = middle,
+            None => not_borne = middle,
+        }
+        close_all(fleet)?;
+    }
+    Ok(borne)
+}
+
+/// Deliveries a second at a rate; `None` when its latency is not bearable.
+fn try_rate(
+    bench: &mut Bench,
+    edge: &EdgeServer,
+    fleet: &mut Fleet<EdgeRing>,
+    traffic: &mut Traffic,
+    rate: f64,
+) -> Result<Option<f64>> {
+    let seconds = bench.seconds(SECONDS).min(STEP_SECONDS);
+    traffic.open(0, rate, crate::sys::monotonic_ns());
+    let step = step(bench, edge, fleet, traffic, rate, seconds)?;
+    Ok((step.p99_ms < P99_MS_MAX).then_some(step.deliveries))
 }
 
 /// Measures what is being offered, then stops it and waits for the rest.

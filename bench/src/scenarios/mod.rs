@@ -21,6 +21,7 @@ pub mod idle;
 pub mod isolation;
 pub mod mixed;
 pub mod push_load;
+pub mod rounds;
 pub mod settle;
 pub mod storm;
 pub mod storm_load;

@@ -1,7 +1,9 @@
-//! Traffic of the bare fan-out reference: the next trigger when every byte of the last is here.
+//! Traffic of the bare fan-out reference: the next trigger when every byte of the last is here,
+//! after the same rest as on the edge.
 //!
 //! Runs on: the generator's thread.
 
+use super::rounds::Rounds;
 use super::settle::{Counted, Ends};
 use crate::engine::{EndCause, Link, Workload};
 
@@ -11,6 +13,9 @@ pub struct PushLoad {
     /// Bytes of one round over all sockets.
     round_bytes: u64,
     received: u64,
+    /// Every byte of the last trigger is here.
+    is_over: bool,
+    pace: Rounds,
     ends: Ends,
     /// Rounds that are complete.
     pub rounds: u64,
@@ -23,6 +28,8 @@ impl PushLoad {
             trigger_bytes: trigger_bytes as usize,
             round_bytes,
             received: 0,
+            is_over: false,
+            pace: Rounds::default(),
             ends: Ends::default(),
             rounds: 0,
         }
@@ -31,21 +38,26 @@ impl PushLoad {
     /// Sends the first trigger, on the first client, whose connection came first.
     pub fn begin(&mut self, link: &mut Link) {
         let bytes = self.trigger_bytes;
+        self.is_over = false;
+        self.pace.begin(link.now_ns);
         link.write(0, |_, out| out.resize(out.len() + bytes, b'.'));
     }
 }
 
 impl Workload for PushLoad {
-    fn on_turn(&mut self, _: &mut Link) -> u64 {
-        u64::MAX
+    fn on_turn(&mut self, link: &mut Link) -> u64 {
+        if self.is_over && self.pace.may_begin(link.now_ns) {
+            self.begin(link);
+        }
+        self.pace.next_ns()
     }
 
-    fn on_bytes(&mut self, link: &mut Link, _: u32, bytes: &[u8]) {
+    fn on_bytes(&mut self, _: &mut Link, _: u32, bytes: &[u8]) {
         self.received += bytes.len() as u64;
         if self.received >= self.round_bytes {
             self.received -= self.round_bytes;
             self.rounds += 1;
-            self.begin(link);
+            self.is_over = true;
         }
     }
 

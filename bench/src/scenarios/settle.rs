@@ -1,4 +1,4 @@
-//! Phases that scenarios have in common: connecting a fleet, running for a time, closing.
+//! Phases that scenarios have in options: connecting a fleet, running for a time, closing.
 //!
 //! Runs on: the bench's main thread.
 

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const DEVELOPMENT_KEY: &str = "keys/development.key";
 /// Name of the edge's binary beside ours.
 const SIBLING: &str = "interlink-edge";
+/// How long an address may stay in use after its server was told to end.
+const FREE_PATIENCE: Duration = Duration::from_secs(2);
 /// Lines of the edge's log that are shown when it fails.
 const LOG_LINES: usize = 15;
 
@@ -34,12 +36,17 @@ pub struct EdgeServer {
     log: PathBuf,
 }
 
-/// Another server on the address would answer in the place of the one that is started.
+/// Another server on the address would answer in the place of the one that is started. The
+/// listener of a process that was killed lives on for a moment.
 fn ensure_free(address: SocketAddr) -> Result<()> {
-    anyhow::ensure!(
-        std::net::TcpStream::connect(address).is_err(),
-        "{address} is in use: stop the server there, or choose other ports with --port"
-    );
+    let start = Instant::now();
+    while std::net::TcpStream::connect(address).is_ok() {
+        anyhow::ensure!(
+            start.elapsed() < FREE_PATIENCE,
+            "{address} is in use: stop the server there, or choose other ports with --port"
+        );
+        std::thread::sleep(LOOK_INTERVAL);
+    }
     Ok(())
 }
 

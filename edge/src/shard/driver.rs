@@ -9,6 +9,8 @@
 //! Invariants: the ring is created, used and dropped on this thread; before every
 //! sleep the ring's own check (`start_sleep`) has found nothing pending.
 //!
+//! `unsafe` stands here for one call that asks the kernel for the allowed processors.
+//!
 //! Thread: the shard.
 
 pub use interlink_uring::driver::monotonic_ns;

@@ -8,6 +8,8 @@
 //! [`HELLO_BYTES`], a deadline for each; the number of unfinished handshakes is
 //! bounded for the whole process, and at the bound nobody new is accepted.
 //!
+//! `unsafe` stands here for one `shutdown`, which takes plain numbers.
+//!
 //! Thread: the shard that accepted.
 
 use std::collections::VecDeque;

@@ -2,10 +2,10 @@
 //!
 //! Every node gets a loopback address that no other process uses, so tests run beside each
 //! other with the same ports. Nothing here sleeps to give the node time: every wait looks for
-//! a condition and has a deadline.
+//! a condition and has a deadline. `unsafe` stands here for signals, which take plain numbers.
 
 // Each test binary uses its own part of this.
-#![allow(dead_code)]
+#![expect(dead_code, reason = "each test binary uses its own part of this")]
 
 pub mod chat;
 pub mod process;

@@ -1,3 +1,5 @@
+//! What the module promises, one test a promise.
+
 use interlink_wire as wire;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! What the module promises, one test a promise.
+
 use super::*;
 use crate::claims::{Claims, PackedClaims};
 use crate::ErrorCode::{NotPermitted, SubscriptionTokenRequired};
