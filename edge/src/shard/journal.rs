@@ -20,8 +20,6 @@ use interlink_relay::record::{Kind, RecordRef, SegmentId, Sequence};
 use interlink_uring::Kernel;
 
 use super::files::{FilesReply, FilesRequest};
-use std::sync::Arc;
-
 use super::mesh::{Foreign, Message};
 use super::Shard;
 
@@ -34,11 +32,7 @@ pub const PENDING_CRITICAL: usize = 16 * 1024;
 #[derive(Debug)]
 enum Effect {
     /// Events of the channel up to this byte position may be sent.
-    Visible {
-        channel: u32,
-        end: u64,
-        frame: Option<Arc<[u8]>>,
-    },
+    Visible { channel: u32, end: u64 },
     /// The owner shard may number the record.
     Forward {
         owner: u16,
@@ -77,17 +71,14 @@ pub struct PendingMark {
     pub sequence: Sequence,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Durable {
-    Ack(PendingAck),
-    Mark(PendingMark),
-}
-
 /// The queues of one log.
 #[derive(Debug, Default)]
 struct Waiting {
     written: VecDeque<(Sequence, Effect)>,
-    durable: VecDeque<(Sequence, Durable)>,
+    durable: VecDeque<(Sequence, PendingAck)>,
+    /// Apart from the acknowledgements: those wait for marks of other shards, and if marks
+    /// waited behind them, two shards could wait for each other for ever.
+    marks: VecDeque<(Sequence, PendingMark)>,
 }
 
 /// Journal, its open files, and what waits for it.
@@ -113,10 +104,8 @@ impl ShardJournal {
 
     /// Publishes that wait for the disk.
     pub fn pending(&self) -> usize {
-        self.waiting
-            .iter()
-            .map(|waiting| waiting.durable.len())
-            .sum()
+        let lengths = |waiting: &Waiting| waiting.durable.len() + waiting.marks.len();
+        self.waiting.iter().map(lengths).sum()
     }
 
     /// Whether nothing is on its way to the disk.
@@ -127,14 +116,8 @@ impl ShardJournal {
     /// Notes that the channel's events up to `end` may be sent once `sequence` is written.
     pub fn await_visible(&mut self, class: Priority, sequence: Sequence, channel: u32, end: u64) {
         let waiting = &mut self.waiting[Kind::of(class).index()];
-        waiting.written.push_back((
-            sequence,
-            Effect::Visible {
-                channel,
-                end,
-                frame: None,
-            },
-        ));
+        let effect = Effect::Visible { channel, end };
+        waiting.written.push_back((sequence, effect));
     }
 
     /// Notes that the owner gets the record once it is written.
@@ -156,30 +139,23 @@ impl ShardJournal {
         ));
     }
 
-    /// Notes that an event of another shard's publisher may be sent, here and to other
-    /// shards, once its mark is written.
-    pub fn await_placed(&mut self, sequence: Sequence, channel: u32, end: u64, frame: Arc<[u8]>) {
+    /// Notes that an event of another shard's publisher may be sent once its mark is written.
+    pub fn await_placed(&mut self, sequence: Sequence, channel: u32, end: u64) {
         let waiting = &mut self.waiting[Kind::Urgent.index()];
-        waiting.written.push_back((
-            sequence,
-            Effect::Visible {
-                channel,
-                end,
-                frame: Some(frame),
-            },
-        ));
+        let effect = Effect::Visible { channel, end };
+        waiting.written.push_back((sequence, effect));
     }
 
     /// Notes a publish that is acknowledged once `sequence` is durable.
     pub fn await_durable(&mut self, sequence: Sequence, pending: PendingAck) {
         let waiting = &mut self.waiting[Kind::of(pending.class).index()];
-        waiting.durable.push_back((sequence, Durable::Ack(pending)));
+        waiting.durable.push_back((sequence, pending));
     }
 
     /// Notes a mark that another shard waits for.
     pub fn await_mark(&mut self, sequence: Sequence, mark: PendingMark) {
         let waiting = &mut self.waiting[Kind::Urgent.index()];
-        waiting.durable.push_back((sequence, Durable::Mark(mark)));
+        waiting.marks.push_back((sequence, mark));
     }
 
     fn next_written(&mut self, kind: Kind) -> Option<Effect> {
@@ -190,27 +166,25 @@ impl ShardJournal {
             .map(|entry| entry.1)
     }
 
-    fn next_durable(&mut self, kind: Kind) -> Option<Durable> {
+    fn next_durable(&mut self, kind: Kind) -> Option<PendingAck> {
         let durable = self.journal.durable_through(kind);
         let queue = &mut self.waiting[kind.index()].durable;
-        queue
-            .pop_front_if(|(sequence, entry)| {
-                let placed = match entry {
-                    Durable::Ack(pending) => pending.placed,
-                    Durable::Mark(_) => true,
-                };
-                placed && *sequence <= durable
-            })
-            .map(|entry| entry.1)
+        let next = queue.pop_front_if(|(sequence, ack)| ack.placed && *sequence <= durable);
+        next.map(|entry| entry.1)
+    }
+
+    fn next_mark(&mut self) -> Option<PendingMark> {
+        let durable = self.journal.durable_through(Kind::Urgent);
+        let queue = &mut self.waiting[Kind::Urgent.index()].marks;
+        let next = queue.pop_front_if(|(sequence, _)| *sequence <= durable);
+        next.map(|entry| entry.1)
     }
 
     /// The owner has placed the record with this sequence.
     pub fn placed(&mut self, kind: Kind, sequence: Sequence) {
         let queue = &mut self.waiting[kind.index()].durable;
         if let Ok(place) = queue.binary_search_by_key(&sequence, |entry| entry.0) {
-            if let Durable::Ack(pending) = &mut queue[place].1 {
-                pending.placed = true;
-            }
+            queue[place].1.placed = true;
         }
     }
 }
@@ -319,16 +293,7 @@ impl Shard {
         for kind in Kind::ALL {
             while let Some(effect) = self.journal.next_written(kind) {
                 match effect {
-                    Effect::Visible {
-                        channel,
-                        end,
-                        frame,
-                    } => {
-                        self.make_visible(channel, end);
-                        if let Some(frame) = frame {
-                            self.spread(channel, &frame);
-                        }
-                    }
+                    Effect::Visible { channel, end } => self.make_visible(channel, end),
                     Effect::Forward {
                         owner,
                         class,
@@ -338,15 +303,13 @@ impl Shard {
                     }
                 }
             }
-            while let Some(durable) = self.journal.next_durable(kind) {
-                match durable {
-                    Durable::Ack(pending) => self.on_durable(&pending),
-                    Durable::Mark(mark) => {
-                        let placed = Message::Placed(mark.kind, mark.sequence);
-                        self.mesh.send(mark.home, Priority::P0, placed);
-                    }
-                }
+            while let Some(pending) = self.journal.next_durable(kind) {
+                self.on_durable(&pending);
             }
+        }
+        while let Some(mark) = self.journal.next_mark() {
+            let placed = Message::Placed(mark.kind, mark.sequence);
+            self.mesh.send(mark.home, Priority::P0, placed);
         }
         self.send_acks();
     }

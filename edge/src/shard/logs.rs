@@ -18,6 +18,7 @@ use interlink_protocol::websocket::{frame::server_header, DataKind, Opcode};
 
 use super::channel::{Channel, Visible};
 use super::connection::NONE;
+use crate::memory::channel_log::Frame;
 use crate::memory::{AppendError, BlockPool, ChannelLog, EventMeta, MemoryError, Slab, TrimRule};
 
 /// Events that a log keeps for recovery.
@@ -140,6 +141,29 @@ impl Logs {
         Some(&mut self.entries[channel.log].visible)
     }
 
+    /// The encoded events that may be sent from byte position `from` on, which is a boundary
+    /// between two.
+    pub fn visible_events(&self, channel: &Channel, from: u64) -> impl Iterator<Item = &[u8]> {
+        let entry = self.entry(channel);
+        let end = entry.map_or(from, |entry| entry.visible.end);
+        let frames = entry.map(|entry| entry.log.frames(&self.pool, from));
+        let visible = move |frame: &Frame<'_>| frame.start < end;
+        let frames = frames.into_iter().flatten().take_while(visible);
+        frames.map(|frame| &frame.bytes[header_bytes(frame.bytes)..])
+    }
+
+    /// Forgets what the log holds: the channel goes on after events that were not kept here.
+    pub fn restart(&mut self, channel: &mut Channel) {
+        if channel.log == NONE {
+            return;
+        }
+        let entry = &mut self.entries[channel.log];
+        channel.log_start = entry.log.head();
+        entry.log.clear(&mut self.pool);
+        self.entries.remove(channel.log);
+        channel.log = NONE;
+    }
+
     /// Appends an encoded event, given with the position before it; it is not visible yet.
     /// Returns the log's new head.
     ///
@@ -238,5 +262,14 @@ impl Logs {
 
     fn entry(&self, channel: &Channel) -> Option<&Entry> {
         (channel.log != NONE).then(|| &self.entries[channel.log])
+    }
+}
+
+/// Bytes of the WebSocket header in front of a kept event.
+fn header_bytes(frame: &[u8]) -> usize {
+    match frame[1] & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
     }
 }

@@ -20,7 +20,6 @@ use std::sync::Arc;
 
 use interlink_protocol::channel::ChannelName;
 use interlink_protocol::frame::event::{patch_position, read_position};
-use interlink_protocol::frame::{FrameEncoder, SubscribeFields};
 use interlink_protocol::ids::{placement_hash, Position, RecordId};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
@@ -29,6 +28,7 @@ use interlink_relay::record::{Kind, Mark, Placement, Sequence};
 
 use super::arrival::Arrival;
 use super::channel::{GRANTED, INTERESTED};
+use super::connection::NONE;
 use super::files::event_of;
 use super::journal::PendingMark;
 use super::publish::Checked;
@@ -38,6 +38,8 @@ use interlink_wire as wire;
 
 /// Entries that one turn takes from the lanes.
 const TAKE: usize = 64;
+/// Requests of all connections that may wait for grants, which take microseconds.
+const DEFERRED_MAX: usize = 1_024;
 
 /// A record on its way to the owner of its channel.
 #[derive(Debug)]
@@ -141,23 +143,6 @@ impl Mesh {
     }
 }
 
-/// The frame again as bytes, to be taken up later.
-pub(super) fn reencode(frame: &wire::Subscribe<'_>) -> Vec<u8> {
-    let channels: Vec<SubscribeFields<'_>> = frame
-        .channels()
-        .iter()
-        .map(|entry| SubscribeFields {
-            channel: entry.channel(),
-            recover: entry.recover().map(Position::from),
-            presence: entry.presence(),
-            token: entry.token(),
-        })
-        .collect();
-    FrameEncoder::new()
-        .subscribe(frame.request_id(), &channels)
-        .to_vec()
-}
-
 impl Shard {
     /// Takes what other shards sent; returns whether there was anything.
     pub(super) fn take_lane_entries(&mut self) -> bool {
@@ -249,6 +234,11 @@ impl Shard {
     /// Numbers a record of another shard's publisher.
     fn place(&mut self, mut foreign: Foreign) {
         let Some(channel) = self.channel_of_frame(&foreign.frame) else {
+            // The table of channels is full. A stored record waits for room, as its publisher
+            // waits for the acknowledgement.
+            if foreign.durable {
+                self.unplaced.push_front(foreign);
+            }
             return;
         };
         let placement = match foreign.durable {
@@ -282,14 +272,12 @@ impl Shard {
                 kind: foreign.kind,
                 sequence: foreign.sequence,
             };
-            let frame: Arc<[u8]> = foreign.frame.into();
-            self.journal.await_placed(sequence, channel, end, frame);
+            self.journal.await_placed(sequence, channel, end);
             self.journal.await_mark(sequence, pending);
         } else {
             self.channels[channel].sequencer.commit(&placement);
             let end = self.keep_event(channel, &placement, &foreign.frame);
             self.make_visible(channel, end);
-            self.spread(channel, &foreign.frame.into());
         }
     }
 
@@ -310,15 +298,19 @@ impl Shard {
         self.channel_named(&name).ok()
     }
 
-    /// Sends a numbered event to the shards that have members of its channel.
-    pub(super) fn spread(&mut self, channel: u32, frame: &Arc<[u8]>) {
+    /// Sends the events from byte position `from` of the channel's log to the shards that have
+    /// members of it, when this shard is the owner.
+    pub(super) fn spread(&mut self, channel: u32, from: u64) {
         let Some(&shards) = self.interest.get(&channel) else {
             return;
         };
-        let class = self.channels[channel].priority;
-        for shard in (0..self.shards).filter(|shard| shards & (1 << shard) != 0) {
-            self.mesh
-                .send(shard, class, Message::Event(Arc::clone(frame)));
+        let entry = &self.channels[channel];
+        for frame in self.logs.visible_events(entry, from) {
+            let frame: Arc<[u8]> = frame.into();
+            for shard in (0..self.shards).filter(|shard| shards & (1 << shard) != 0) {
+                let message = Message::Event(Arc::clone(&frame));
+                self.mesh.send(shard, entry.priority, message);
+            }
         }
     }
 
@@ -340,17 +332,26 @@ impl Shard {
     }
 
     /// Whether the position of a channel of the request is not known here yet; its owner is
-    /// asked for it.
-    pub(super) fn awaits_grants(&mut self, frame: &wire::Subscribe<'_>) -> bool {
-        if self.shards == 1 {
+    /// asked for it. Nobody is asked for what will be refused.
+    pub(super) fn awaits_grants(&mut self, connection: u32, frame: &wire::Subscribe<'_>) -> bool {
+        let session = self.connections[connection].session;
+        if self.shards == 1 || session == NONE {
             return false;
         }
+        let held = u32::from(self.sessions[session].subscription_count);
+        let room = self.limits.subscriptions_per_session.saturating_sub(held);
         let mut awaits = false;
-        for entry in frame.channels() {
+        for entry in frame.channels().iter().take(room as usize) {
             let name = match ChannelName::parse(entry.channel()) {
                 Ok(name) if self.owner_of(name.as_str()) != self.id => name,
                 _ => continue,
             };
+            if self
+                .check_permission(session, &name, entry.token())
+                .is_err()
+            {
+                continue;
+            }
             if let Ok(channel) = self.channel_named(&name) {
                 self.show_interest(channel);
                 awaits |= self.channels[channel].flags & GRANTED == 0;
@@ -359,11 +360,35 @@ impl Shard {
         awaits
     }
 
-    /// Takes up requests that waited for a grant.
+    /// Whether an earlier request of the connection waits for a grant, so that a later one
+    /// about subscriptions has to wait as well.
+    pub(super) fn waits_in_line(&self, connection: u32) -> bool {
+        let socket = self.connections[connection].socket;
+        self.deferred.iter().any(|entry| entry.0 == socket)
+    }
+
+    /// Keeps a request until the grants that it waits for have come.
+    pub(super) fn defer(&mut self, connection: u32, request_id: u32, frame: &[u8]) {
+        if self.deferred.len() >= DEFERRED_MAX {
+            return self.reply_error(connection, ErrorCode::Overloaded, request_id);
+        }
+        let socket = self.connections[connection].socket;
+        self.deferred.push((socket, frame.to_vec()));
+    }
+
+    /// Takes up requests that waited for a grant; channels that nobody took are forgotten once
+    /// no request is left that may still want them.
     fn retry_deferred(&mut self) {
         for (socket, frame) in std::mem::take(&mut self.deferred) {
             if let Some(connection) = self.connection_of(socket) {
                 self.on_message(connection, &frame);
+            }
+        }
+        if self.deferred.is_empty() {
+            for channel in std::mem::take(&mut self.granted) {
+                if self.channels.contains(channel) {
+                    self.forget_channel_if_idle(channel);
+                }
             }
         }
     }
@@ -383,12 +408,16 @@ impl Shard {
     }
 
     fn on_granted(&mut self, name: &str, position: Position) {
-        let Some(channel) = self.find_channel(name) else {
-            return;
-        };
-        let entry = &mut self.channels[channel];
-        entry.flags |= GRANTED;
-        entry.sequencer = Sequencer::resume(position);
+        if let Some(channel) = self.find_channel(name) {
+            let entry = &mut self.channels[channel];
+            entry.flags |= GRANTED;
+            entry.sequencer = Sequencer::resume(position);
+            if self.logs.visible_position(entry) != position {
+                // Events that came while nobody here was interested are not in the log.
+                self.logs.restart(entry);
+            }
+            self.granted.push(channel);
+        }
         self.retry_deferred();
     }
 
@@ -398,6 +427,7 @@ impl Shard {
                 *shards &= !(1 << shard);
                 if *shards == 0 {
                     self.interest.remove(&channel);
+                    self.forget_channel_if_idle(channel);
                 }
             }
         }

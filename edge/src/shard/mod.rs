@@ -119,6 +119,7 @@ pub struct Shard {
     install_outcomes: Vec<Result<SocketId, i32>>,
     partials: partials::Partials,
     deferred: Vec<(SocketId, Vec<u8>)>,
+    granted: Vec<u32>,
 
     // Tables.
     connections: Connections,

@@ -305,10 +305,14 @@ impl Shard {
 
     /// Lets the channel's events up to byte position `end` be sent.
     pub(super) fn make_visible(&mut self, channel: u32, end: u64) {
-        let entry = &self.channels[channel];
-        if let Some(visible) = self.logs.visible_mut(entry) {
-            visible.end = visible.end.max(end);
+        let Some(visible) = self.logs.visible_mut(&self.channels[channel]) else {
+            return;
+        };
+        let from = visible.end;
+        visible.end = from.max(end);
+        if end > from {
             self.mark_dirty(channel);
+            self.spread(channel, from);
         }
     }
 }

@@ -163,8 +163,20 @@ impl Shard {
             ClientFrame::Publish(frame) => self.on_publish(connection, &frame),
             ClientFrame::Pong(frame) => self.on_pong(connection, &frame),
             ClientFrame::Ack(frame) => self.on_ack(connection, frame.positions()),
-            ClientFrame::Subscribe(frame) => self.on_subscribe(connection, &frame),
-            ClientFrame::Unsubscribe(frame) => self.on_unsubscribe(connection, &frame),
+            ClientFrame::Subscribe(frame) => {
+                if self.waits_in_line(connection) || self.awaits_grants(connection, &frame) {
+                    self.defer(connection, frame.request_id(), payload);
+                } else {
+                    self.on_subscribe(connection, &frame);
+                }
+            }
+            ClientFrame::Unsubscribe(frame) => {
+                if self.waits_in_line(connection) {
+                    self.defer(connection, frame.request_id(), payload);
+                } else {
+                    self.on_unsubscribe(connection, &frame);
+                }
+            }
             ClientFrame::History(frame) => self.on_history(connection, &frame),
             ClientFrame::Presence(frame) => {
                 let code = interlink_protocol::ErrorCode::NotSupported;

@@ -97,6 +97,7 @@ impl Shard {
             install_outcomes: Vec::new(),
             partials: super::partials::Partials::new(partial_bytes),
             deferred: Vec::new(),
+            granted: Vec::new(),
             connections,
             open_connections: 0,
             attachments: 0,

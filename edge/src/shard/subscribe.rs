@@ -47,12 +47,6 @@ impl Shard {
         if session == NONE {
             return;
         }
-        if self.awaits_grants(frame) {
-            let socket = self.connections[connection].socket;
-            let frame = super::mesh::reencode(frame);
-            self.deferred.push((socket, frame));
-            return;
-        }
         let outcomes: Vec<Outcome> = frame
             .channels()
             .iter()
@@ -82,6 +76,9 @@ impl Shard {
             },
             Err(code) => {
                 self.counters.refusals.add(code);
+                if let Some(channel) = self.find_channel(entry.channel()) {
+                    self.forget_channel_if_idle(channel);
+                }
                 Outcome {
                     channel: entry.channel().into(),
                     state: wire::SubscriptionState::Refused,

@@ -1,16 +1,15 @@
 //! Sessions that outlive their connections: takeover, resume, and lost networks under load.
 
-use std::time::Duration;
-
 use interlink_client::{Client, Delivery, Subscription};
 use interlink_protocol::ids::SessionKey;
 use interlink_protocol::CloseCode;
+use tokio::sync::watch;
 
 use super::on_one_and_two_shards;
 use super::support::chat::{next, saying, text_of};
 use super::support::proxy::Proxy;
 use super::support::raw::Raw;
-use super::support::{client_at, run, Node, Setup, PATIENCE};
+use super::support::{client_at, run, Node, Setup};
 
 on_one_and_two_shards!(
     a_second_connection_takes_the_session_over,
@@ -63,10 +62,15 @@ const BETWEEN: u64 = 150;
 /// Events in all; fewer than the history of a channel holds.
 const EVENTS: u64 = (CUTS + 1) * BETWEEN;
 
-/// Publishes numbered messages and checks their receipts.
-async fn publish_numbers(client: Client, channel: String) {
+/// Events that the publisher is ahead of the reader.
+const AHEAD: u64 = 100;
+
+/// Publishes numbered messages, at most [`AHEAD`] before the reader, and checks their receipts.
+async fn publish_numbers(client: Client, channel: String, mut read: watch::Receiver<u64>) {
     let mut receipts = Vec::new();
     for number in 0..EVENTS {
+        let near = read.wait_for(|read| number < read + AHEAD).await;
+        drop(near.expect("the reader is there"));
         let publish = saying(&client, &channel, &number.to_string());
         receipts.push(publish.enqueue().await.expect("the client takes publishes"));
     }
@@ -78,17 +82,16 @@ async fn publish_numbers(client: Client, channel: String) {
 }
 
 /// Reads numbered messages to the last and cuts the relay on the way.
-async fn read_numbers(subscription: &mut Subscription, proxy: &Proxy, patience: Duration) {
+async fn read_numbers(chat: &mut Subscription, proxy: &Proxy, read: watch::Sender<u64>) {
     let mut number = 0;
     while number < EVENTS {
-        let event = match tokio::time::timeout(patience, next(subscription)).await {
-            Ok(Delivery::Event(event)) => event,
-            Ok(Delivery::Recovered(recovery)) => {
+        let event = match next(chat).await {
+            Delivery::Event(event) => event,
+            Delivery::Recovered(recovery) => {
                 assert!(recovery.recovered, "at {number}: {recovery:?}");
                 continue;
             }
-            Ok(other) => panic!("at {number}: {other:?}"),
-            Err(_) => panic!("nothing came after {number}"),
+            other => panic!("at {number}: {other:?}"),
         };
         assert_eq!(text_of(&event.payload), number.to_string());
         assert_eq!(event.position.offset, number + 1);
@@ -96,6 +99,7 @@ async fn read_numbers(subscription: &mut Subscription, proxy: &Proxy, patience: 
         if number % BETWEEN == 0 && number < EVENTS {
             proxy.cut();
         }
+        read.send_replace(number);
     }
     assert!(
         proxy.connections() as u64 > CUTS,
@@ -115,8 +119,9 @@ fn a_lost_subscriber_continues_without_loss_or_repeats(shards: u16) {
         let bob = behind(&proxy, &node, "bob").await;
         let mut chat = bob.subscribe("chat.ada~bob").await.unwrap();
         let ada = node.client("ada").await;
-        let publishing = tokio::spawn(publish_numbers(ada, "chat.ada~bob".into()));
-        read_numbers(&mut chat, &proxy, PATIENCE).await;
+        let (read, progress) = watch::channel(0);
+        let publishing = tokio::spawn(publish_numbers(ada, "chat.ada~bob".into(), progress));
+        read_numbers(&mut chat, &proxy, read).await;
         publishing.await.unwrap();
         let resumed = node
             .metric("interlink_edge_sessions_resumed_total")
@@ -135,8 +140,9 @@ fn a_lost_publisher_loses_and_repeats_nothing(shards: u16) {
         let bob = node.client("bob").await;
         let mut chat = bob.subscribe("chat.ada~bob").await.unwrap();
         let ada = behind(&proxy, &node, "ada").await;
-        let publishing = tokio::spawn(publish_numbers(ada, "chat.ada~bob".into()));
-        read_numbers(&mut chat, &proxy, PATIENCE).await;
+        let (read, progress) = watch::channel(0);
+        let publishing = tokio::spawn(publish_numbers(ada, "chat.ada~bob".into(), progress));
+        read_numbers(&mut chat, &proxy, read).await;
         publishing.await.unwrap();
     });
 }
