@@ -103,11 +103,6 @@ impl EchoLoad {
         self.send_free(link);
     }
 
-    /// Changes how messages leave.
-    pub fn set_drive(&mut self, drive: Drive) {
-        self.drive = drive;
-    }
-
     /// Sends what may leave now; when that changes by itself.
     fn send_free(&mut self, link: &mut Link) -> u64 {
         let mut drive = std::mem::replace(&mut self.drive, Drive::Closed);
