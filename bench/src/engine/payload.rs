@@ -8,7 +8,7 @@
 
 use super::stamp::{self, STAMP_BYTES};
 use anyhow::{bail, Result};
-use flatbuffers::{FlatBufferBuilder, WIPOffset};
+use flatbuffers::FlatBufferBuilder;
 use interlink_wire::events;
 
 /// A payload with room for a stamp.
@@ -72,84 +72,53 @@ fn text(length: usize) -> String {
     text
 }
 
-fn build(event_type: u16, text: &str) -> Vec<u8> {
-    let mut builder = FlatBufferBuilder::new();
-    let words = builder.create_string(text);
-    match event_type {
-        2 => {
-            let rule = builder.create_string("bench");
-            let table = events::SecurityAlert::create(
-                &mut builder,
-                &events::SecurityAlertArgs {
-                    rule: Some(rule),
-                    summary: Some(words),
-                    ..Default::default()
-                },
-            );
-            finish(builder, table)
-        }
-        7 => {
-            let kind = builder.create_string("bench");
-            let table = events::Notification::create(
-                &mut builder,
-                &events::NotificationArgs {
-                    kind: Some(kind),
-                    title: Some(words),
-                    ..Default::default()
-                },
-            );
-            finish(builder, table)
-        }
-        9 => {
-            let table = events::UsageSample::create(
-                &mut builder,
-                &events::UsageSampleArgs {
-                    metric: Some(words),
-                    ..Default::default()
-                },
-            );
-            finish(builder, table)
-        }
-        10 => {
-            let collection = builder.create_string("bench");
-            let table = events::DataRecordChanged::create(
-                &mut builder,
-                &events::DataRecordChangedArgs {
-                    collection: Some(collection),
-                    key: Some(words),
-                    ..Default::default()
-                },
-            );
-            finish(builder, table)
-        }
-        12 => {
-            let user = builder.create_string("bench");
-            let table = events::UserAction::create(
-                &mut builder,
-                &events::UserActionArgs {
-                    user: Some(user),
-                    action: Some(words),
-                    object: None,
-                },
-            );
-            finish(builder, table)
-        }
-        _ => {
-            let table = events::ChatMessage::create(
-                &mut builder,
-                &events::ChatMessageArgs {
-                    text: Some(words),
-                    ..Default::default()
-                },
-            );
-            finish(builder, table)
-        }
-    }
+/// Builds the payload of an event type: `$table` with fields of which the values are texts.
+macro_rules! payload {
+    ($table:ident, $arguments:ident { $($field:ident: $text:expr),* }) => {{
+        let mut builder = FlatBufferBuilder::new();
+        let fields = events::$arguments {
+            $($field: Some(builder.create_string($text)),)*
+            ..Default::default()
+        };
+        let table = events::$table::create(&mut builder, &fields);
+        builder.finish(table, None);
+        builder.finished_data().to_vec()
+    }};
 }
 
-fn finish<T>(mut builder: FlatBufferBuilder<'_>, table: WIPOffset<T>) -> Vec<u8> {
-    builder.finish(table, None);
-    builder.finished_data().to_vec()
+fn build(event_type: u16, text: &str) -> Vec<u8> {
+    match event_type {
+        2 => payload!(
+            SecurityAlert,
+            SecurityAlertArgs {
+                rule: "bench",
+                summary: text
+            }
+        ),
+        7 => payload!(
+            Notification,
+            NotificationArgs {
+                kind: "bench",
+                title: text
+            }
+        ),
+        9 => payload!(UsageSample, UsageSampleArgs { metric: text }),
+        10 => payload!(
+            DataRecordChanged,
+            DataRecordChangedArgs {
+                collection: "bench",
+                key: text
+            }
+        ),
+        12 => payload!(
+            UserAction,
+            UserActionArgs {
+                user: "bench",
+                action: text
+            }
+        ),
+        _ => payload!(ChatMessage, ChatMessageArgs { text: text }),
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %.
-//! The highest rate with p99 below a second, found between the last doublings, is measured in
-//! repeated runs, each with fresh connections, since a step beyond it leaves more behind than can
+//! Nine tenths of the highest rate with p99 below a second, found between the last doublings, are
+//! measured in repeated runs, each with fresh connections, since a step beyond it leaves more behind than can
 //! be waited for.
 //!
 //! Runs on: the bench's main thread.
@@ -27,6 +27,9 @@ const STEP_SECONDS: f64 = 5.0;
 const FIRST_RATE: f64 = 10.0;
 /// Growth below which the ramp ends.
 const GROWTH_LEAST: f64 = 1.05;
+/// Share of the highest bearable rate at which the repeated runs are made: at the edge itself
+/// noise alone decides.
+const MEASURED_SHARE: f64 = 0.9;
 /// Halvings of the last doubling, which leave 4 % of doubt.
 const BISECTIONS: u32 = 4;
 /// A rate whose p99 is above this does not count.
@@ -59,7 +62,7 @@ pub fn run(
     subscribers: u32,
     generator: &mut Series,
 ) -> Result<()> {
-    let best = ramp(bench, edge, subscribers)?;
+    let best = ramp(bench, edge, subscribers)? * MEASURED_SHARE;
     let mut runs = Vec::new();
     for _ in 0..bench.repeats(REPEATS) {
         let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;

@@ -8,7 +8,7 @@
 
 use super::bench::Bench;
 use super::settle::{close_all, connect_all, run_for, run_until};
-use super::traffic::{Route, Traffic, CLASSES};
+use super::traffic::{ClassCounts, Route, Traffic, CLASSES};
 use super::users::{UserMaker, Users};
 use super::watch::{Usage, Watch};
 use crate::engine::payload::Payload;
@@ -27,8 +27,10 @@ const DRAIN_SECONDS: f64 = 20.0;
 const SERVICES: u32 = 16;
 /// Share of each class.
 const SHARES: [f64; CLASSES] = [0.01, 0.60, 0.29, 0.10];
+/// Name of the rate that a node has to hold.
+const SUSTAINED: &str = "50k";
 /// Offered rates: sustained and peak.
-const RATES: [(f64, &str); 2] = [(50_000.0, "50k"), (200_000.0, "200k")];
+const RATES: [(f64, &str); 2] = [(50_000.0, SUSTAINED), (200_000.0, "200k")];
 /// What the mission allows for each class, in milliseconds.
 const CLASS_MS: [f64; CLASSES] = [100.0, 500.0, 2_000.0, 300_000.0];
 /// Percentiles with what the mission allows for all real-time traffic, in milliseconds.
@@ -157,41 +159,11 @@ fn report(
     bytes: u64,
 ) -> Result<()> {
     let seconds = usage.seconds;
-    let is_sustained = name == "50k";
+    let is_sustained = name == SUSTAINED;
     let mut delivered = 0;
     for (number, class) in traffic.classes.iter().enumerate() {
         delivered += class.delivered;
-        let report = &mut bench.report;
-        for (percentile, bound_ms, short) in PERCENTILE_MS {
-            let field = format!("p{number}_{short}_ms_{name}");
-            report.number(&field, class.delivery.percentile_ms(percentile));
-            // P3 is no real-time traffic: only its own bound holds.
-            let bound_ms = if number == 3 {
-                CLASS_MS[3]
-            } else {
-                bound_ms.min(CLASS_MS[number])
-            };
-            if is_sustained {
-                report.goal(&field, Goal::Below(bound_ms));
-            }
-        }
-        report.number(
-            &format!("p{number}_offered_per_second_{name}"),
-            per(class.offered, seconds),
-        );
-        report.number(
-            &format!("p{number}_delivered_per_second_{name}"),
-            per(class.delivered, seconds),
-        );
-        report.count(
-            &format!("p{number}_refused_{name}"),
-            class.refused + class.given_up,
-        );
-        bench.latency(
-            &format!("p{number}_delivery_{name}"),
-            &class.delivery,
-            seconds,
-        )?;
+        report_class(bench, (number, class), seconds, name)?;
     }
     let report = &mut bench.report;
     report.number(
@@ -224,6 +196,46 @@ fn report(
         usage.generator.cpu * 100.0
     ));
     Ok(())
+}
+
+/// Reports one class: its percentiles with their bounds, its rates and its refusals.
+fn report_class(
+    bench: &mut Bench,
+    (number, class): (usize, &ClassCounts),
+    seconds: f64,
+    name: &str,
+) -> Result<()> {
+    let report = &mut bench.report;
+    for (percentile, bound_ms, short) in PERCENTILE_MS {
+        let field = format!("p{number}_{short}_ms_{name}");
+        report.number(&field, class.delivery.percentile_ms(percentile));
+        // P3 is no real-time traffic: only its own bound holds.
+        let bound_ms = if number == 3 {
+            CLASS_MS[3]
+        } else {
+            bound_ms.min(CLASS_MS[number])
+        };
+        if name == SUSTAINED {
+            report.goal(&field, Goal::Below(bound_ms));
+        }
+    }
+    report.number(
+        &format!("p{number}_offered_per_second_{name}"),
+        per(class.offered, seconds),
+    );
+    report.number(
+        &format!("p{number}_delivered_per_second_{name}"),
+        per(class.delivered, seconds),
+    );
+    report.count(
+        &format!("p{number}_refused_{name}"),
+        class.refused + class.given_up,
+    );
+    bench.latency(
+        &format!("p{number}_delivery_{name}"),
+        &class.delivery,
+        seconds,
+    )
 }
 
 fn per(count: u64, seconds: f64) -> f64 {

@@ -17,6 +17,6 @@ mod route;
 #[cfg(test)]
 mod tests;
 
-pub use counts::CLASSES;
+pub use counts::{ClassCounts, CLASSES};
 pub use load::Traffic;
 pub use route::Route;
