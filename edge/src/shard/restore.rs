@@ -12,6 +12,8 @@
 
 use interlink_protocol::channel::ChannelName;
 use interlink_protocol::frame::event::patch_position;
+use interlink_protocol::priority::Priority;
+use interlink_relay::dedupe::{ClassWindow, PublisherWindow, Verdict};
 use interlink_relay::record::Kind;
 use interlink_relay::recovery::{RecoveredChannel, UnmarkedRecord};
 
@@ -33,9 +35,12 @@ impl Shard {
         for channel in &recovered.channels {
             self.restore_channel(channel);
         }
+        let now_s = self.clock.unix_s() as u32;
         for publisher in recovered.publishers {
-            self.recovered_windows
-                .insert(publisher.instance, publisher.window);
+            let known = self.recovered_windows.entry(publisher.instance);
+            // Records that an earlier start numbered stand in the journal of the channel's
+            // owner too, so that an instance has a window from each of the two shards.
+            merge(known.or_default(), &publisher.window, now_s);
         }
         self.take_over.unmarked = recovered.unmarked;
         self.take_over.unmarked.reverse();
@@ -107,5 +112,19 @@ impl Shard {
         self.journal
             .await_visible(record.class, sequence, channel, end);
         true
+    }
+}
+
+/// Adds the ids of `other` to `window`.
+fn merge(window: &mut PublisherWindow, other: &PublisherWindow, now_s: u32) {
+    for class in Priority::ALL {
+        let ids = other.class(class).into_iter().flat_map(ClassWindow::iter);
+        for (id, fingerprint) in ids {
+            // A fingerprint is its own hash.
+            let hash = u64::from(fingerprint);
+            if window.look_up(class, id, hash) == Verdict::New {
+                window.insert(class, id, hash, now_s);
+            }
+        }
     }
 }

@@ -205,6 +205,10 @@ impl Shard {
             self.note_progress(subscription);
             return (wanted, recovered(following));
         }
+        if wanted.offset == 0 && top.offset == 0 {
+            // Nothing was ever published, whatever the epoch of the start that said so.
+            return (top, recovered(0));
+        }
         if wanted.offset >= top.offset {
             let reason = wire::PositionReason::Unknown;
             return (top, not_recovered(reason));
