@@ -151,6 +151,11 @@ impl Node {
         });
     }
 
+    /// Changes the number of shard threads of the next start.
+    pub fn set_shards(&mut self, shards: u16) {
+        self.shards = shards;
+    }
+
     /// A command of the binary with the node's configuration and data directory.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_interlink-edge"));

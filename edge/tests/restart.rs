@@ -1,0 +1,313 @@
+//! Nodes that end under load and start again: killed as `kill -9` does, or stopped in order.
+//! Nothing that was acknowledged is lost, nothing comes twice, and everybody continues.
+
+mod support;
+
+use interlink_client::{AckLevel, Client, Delivery, Event, Subscription};
+use interlink_protocol::frame::{PublishFields, ServerFrame};
+use interlink_protocol::CloseCode;
+use interlink_wire as wire;
+use support::chat::{chat_message, next, say, saying, text_of, CHAT_MESSAGE};
+use support::raw::{decode, Incoming, Raw};
+use support::{placed_name, run, Node, Setup};
+use tokio::sync::watch;
+
+/// Events of each publisher under load.
+const EVENTS: u64 = 600;
+/// Events that a publisher is ahead of its reader.
+const AHEAD: u64 = 80;
+/// How often the node ends under load.
+const ENDS: u64 = 4;
+
+/// A publisher and a subscriber of one chat.
+struct Chat {
+    channel: String,
+    publisher: Client,
+    reader: Client,
+}
+
+/// One chat for each placement of publisher and channel.
+async fn chats(node: &Node, shards: u64) -> Vec<Chat> {
+    let mut chats = Vec::new();
+    for combination in 0..shards * shards {
+        let ada = placed_name("ada", combination / shards, shards, 0);
+        let channel = placed_name(&format!("chat.{ada}~bob"), combination % shards, shards, 0);
+        let bob = channel
+            .split('~')
+            .nth(1)
+            .expect("a direct chat names two")
+            .to_owned();
+        chats.push(Chat {
+            publisher: node.client(&ada).await,
+            reader: node.client(&bob).await,
+            channel,
+        });
+    }
+    chats
+}
+
+/// Publishes numbered messages, at most [`AHEAD`] before the reader; every receipt has to come.
+async fn publish_numbers(client: Client, channel: String, mut read: watch::Receiver<u64>) {
+    let mut receipts = Vec::new();
+    for number in 0..EVENTS {
+        let near = read.wait_for(|read| number < read + AHEAD).await;
+        drop(near.expect("the reader is there"));
+        let publish = saying(&client, &channel, &number.to_string());
+        receipts.push(publish.enqueue().await.expect("the client takes publishes"));
+    }
+    for receipt in receipts {
+        receipt
+            .await
+            .expect("every publish is acknowledged in the end");
+    }
+}
+
+/// Reads numbered messages to the last: each once, in order, without a gap.
+async fn read_numbers(mut chat: Subscription, read: watch::Sender<u64>) {
+    let mut number = 0;
+    while number < EVENTS {
+        let event = match next(&mut chat).await {
+            Delivery::Event(event) => event,
+            Delivery::Recovered(recovery) => {
+                assert!(
+                    recovery.recovered,
+                    "{} at {number}: {recovery:?}",
+                    chat.channel()
+                );
+                continue;
+            }
+            other => panic!("{} at {number}: {other:?}", chat.channel()),
+        };
+        assert_eq!(
+            text_of(&event.payload),
+            number.to_string(),
+            "{}",
+            chat.channel()
+        );
+        assert_eq!(event.position.offset, number + 1);
+        number += 1;
+        read.send_replace(number);
+    }
+}
+
+/// Every retained event of a channel, page by page.
+async fn history(client: &Client, channel: &str) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    loop {
+        let wish = client.history(channel);
+        let page = match events.last() {
+            Some(last) => wish.after(last.position).await,
+            None => wish.await,
+        };
+        let page = page.expect("history is read");
+        assert!(page.recovered, "{channel}: {:?}", page.reason);
+        events.extend(page.events);
+        if !page.more {
+            return events;
+        }
+    }
+}
+
+fn numbers(count: u64) -> Vec<String> {
+    (0..count).map(|number| number.to_string()).collect()
+}
+
+/// Runs load on every placement while `end` ends the node and starts it again.
+fn load_survives(shards: u16, end: impl Fn(&mut Node)) {
+    let mut node = Setup::shards(shards).start();
+    run(async {
+        let chats = chats(&node, u64::from(shards)).await;
+        let mut tasks = Vec::new();
+        let mut progress = Vec::new();
+        for chat in &chats {
+            let subscription = chat
+                .reader
+                .subscribe(&chat.channel)
+                .await
+                .expect("it is open");
+            let (read, reads) = watch::channel(0);
+            progress.push(reads.clone());
+            tasks.push(tokio::spawn(read_numbers(subscription, read)));
+            let publishing = publish_numbers(chat.publisher.clone(), chat.channel.clone(), reads);
+            tasks.push(tokio::spawn(publishing));
+        }
+        for number in 1..=ENDS {
+            let wanted = number * EVENTS / (ENDS + 1);
+            let reached = progress[0].wait_for(|read| *read >= wanted).await;
+            drop(reached.expect("the reader is there"));
+            end(&mut node);
+        }
+        for task in tasks {
+            task.await.expect("load goes on over the ends of the node");
+        }
+        for chat in &chats {
+            let events = history(&chat.reader, &chat.channel).await;
+            let texts: Vec<String> = events.iter().map(|event| text_of(&event.payload)).collect();
+            assert_eq!(texts, numbers(EVENTS), "{}", chat.channel);
+        }
+    });
+}
+
+fn kill(node: &mut Node) {
+    node.kill();
+    node.start();
+}
+
+fn stop(node: &mut Node) {
+    node.ask_to_stop();
+    assert!(node.wait_for_end().success(), "{}", node.log());
+    node.start();
+}
+
+#[test]
+fn a_killed_node_of_one_shard_loses_and_repeats_nothing() {
+    load_survives(1, kill);
+}
+
+#[test]
+fn a_killed_node_of_two_shards_loses_and_repeats_nothing() {
+    load_survives(2, kill);
+}
+
+#[test]
+fn a_stopped_node_of_one_shard_loses_and_repeats_nothing() {
+    load_survives(1, stop);
+}
+
+#[test]
+fn a_stopped_node_of_two_shards_loses_and_repeats_nothing() {
+    load_survives(2, stop);
+}
+
+#[test]
+fn positions_go_on_after_a_kill() {
+    let mut node = Setup::shards(2).start();
+    run(async {
+        let ada = node.client("ada").await;
+        for number in 0..10 {
+            say(&ada, "chat.ada~bob", &number.to_string())
+                .await
+                .unwrap();
+        }
+        let before = history(&ada, "chat.ada~bob").await;
+        kill(&mut node);
+        let bob = node.client("bob").await;
+        say(&bob, "chat.ada~bob", "10").await.unwrap();
+        let after = history(&bob, "chat.ada~bob").await;
+        assert_eq!(after[..10], before[..], "what was there is unchanged");
+        assert_eq!(after.len(), 11);
+        assert_eq!(after[10].position.offset, 11);
+        // The computer did not restart, so nothing can be lost and the epoch goes on.
+        assert_eq!(after[10].position.epoch, before[9].position.epoch);
+    });
+}
+
+#[test]
+fn the_number_of_shards_may_change_between_starts() {
+    let mut node = Setup::shards(2).start();
+    run(async {
+        let ada = node.client("ada").await;
+        let channels: Vec<String> = (0..6).map(|other| format!("chat.ada~b{other}")).collect();
+        for (shards, number) in [(1, "0"), (3, "1"), (2, "2")] {
+            for channel in &channels {
+                say(&ada, channel, number).await.unwrap();
+            }
+            node.kill();
+            node.set_shards(shards);
+            node.start();
+        }
+        for channel in &channels {
+            let events = history(&ada, channel).await;
+            let texts: Vec<String> = events.iter().map(|event| text_of(&event.payload)).collect();
+            let offsets: Vec<u64> = events.iter().map(|event| event.position.offset).collect();
+            assert_eq!(texts, numbers(3), "{channel}");
+            assert_eq!(offsets, [1, 2, 3], "{channel}");
+        }
+    });
+}
+
+#[test]
+fn publishes_that_only_memory_held_are_sent_again() {
+    const QUICK: u64 = 50;
+    let mut node = Setup::shards(1).start();
+    run(async {
+        let ada = node.client("ada").await;
+        for round in 0..5 {
+            for number in 0..QUICK {
+                let text = (round * QUICK + number).to_string();
+                let publish = saying(&ada, "chat.ada~bob", &text).ack_level(AckLevel::Accepted);
+                publish
+                    .await
+                    .expect("it is acknowledged before the disk has it");
+            }
+            kill(&mut node);
+        }
+        say(&ada, "chat.ada~bob", &(5 * QUICK).to_string())
+            .await
+            .unwrap();
+        let events = history(&ada, "chat.ada~bob").await;
+        let texts: Vec<String> = events.iter().map(|event| text_of(&event.payload)).collect();
+        assert_eq!(texts, numbers(5 * QUICK + 1));
+    });
+}
+
+/// Publishes id 1 and returns the status of the answer.
+fn publish_first(raw: &mut Raw) -> wire::PublishStatus {
+    let payload = chat_message("once");
+    let fields = PublishFields::new(1, "chat.ada~bob", CHAT_MESSAGE, &payload);
+    raw.send_encoded(|encoder| encoder.publish(&fields));
+    let frame = raw.next_frame();
+    match decode(&frame) {
+        ServerFrame::PublishAck(ack) => ack.status(),
+        other => panic!("an answer was expected: {}", other.kind()),
+    }
+}
+
+#[test]
+fn ids_from_before_a_kill_are_known_after_it() {
+    let mut node = Setup::shards(2).start();
+    let token = node.token("ada");
+    let mut raw = Raw::welcomed(node.clients(), &token, 7);
+    assert_eq!(publish_first(&mut raw), wire::PublishStatus::Accepted);
+    for _ in 0..2 {
+        kill(&mut node);
+        let mut raw = Raw::upgraded(node.clients());
+        raw.hello(&token, 7, None);
+        let frame = raw.next_frame();
+        let ServerFrame::Welcome(welcome) = decode(&frame) else {
+            panic!("a Welcome was expected");
+        };
+        assert_eq!(welcome.highest_accepted(), 1);
+        assert_eq!(publish_first(&mut raw), wire::PublishStatus::Duplicate);
+    }
+    run(async {
+        let bob = node.client("bob").await;
+        assert_eq!(history(&bob, "chat.ada~bob").await.len(), 1);
+    });
+}
+
+#[test]
+fn an_ordered_stop_asks_clients_to_reconnect() {
+    let mut node = Setup::shards(2).start();
+    let mut clients: Vec<Raw> = (0..8)
+        .map(|number| {
+            let token = node.token(&format!("user{number}"));
+            Raw::welcomed(node.clients(), &token, number + 1)
+        })
+        .collect();
+    node.ask_to_stop();
+    for raw in &mut clients {
+        let (frames, code) = raw.read_to_close();
+        let asked = frames.iter().any(|frame| match decode(frame) {
+            ServerFrame::Reconnect(reconnect) => {
+                assert!(reconnect.may_resume());
+                true
+            }
+            _ => false,
+        });
+        assert!(asked, "a Reconnect comes before the close");
+        assert_eq!(code, CloseCode::Draining.number());
+        assert_eq!(raw.next(), Incoming::Ended);
+    }
+    assert!(node.wait_for_end().success(), "{}", node.log());
+}
