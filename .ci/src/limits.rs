@@ -5,9 +5,8 @@ use std::time::Duration;
 /// Lines of a program file, tests included: what a reader holds in one sitting.
 pub const FILE_LINES_MAX: usize = 500;
 
-/// Lines of a function from `fn` to its closing brace. The aim is one screen, 70; tables of
-/// cases in tests and the flat reports of scenarios are longer.
-pub const FUNCTION_LINES_MAX: usize = 110;
+/// Lines of a function from `fn` to its closing brace: one screen.
+pub const FUNCTION_LINES_MAX: usize = 70;
 
 /// Columns of a line of Rust: two files fit side by side. rustfmt leaves long comments and
 /// literals alone, so this is checked again.

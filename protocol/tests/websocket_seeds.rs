@@ -34,8 +34,11 @@ fn client(choice: u8, frames: &[(Opcode, bool, &[u8])]) -> Vec<u8> {
 
 /// Streams of both targets that read frames: messages, fragments, control frames, closes.
 fn streams() -> Vec<Seed> {
+    [messages(), fragments(), controls(), broken_headers()].concat()
+}
+
+fn messages() -> Vec<Seed> {
     let long = [b'x'; 150];
-    let nothing: &[u8] = b"";
     vec![
         ("text", client(0, &[(TEXT, true, b"Hello")])),
         ("binary", client(2, &[(BINARY, true, b"\x00\xff\x80")])),
@@ -44,6 +47,16 @@ fn streams() -> Vec<Seed> {
             client(4, &[(TEXT, true, b""), (BINARY, true, b"")]),
         ),
         ("length_16", client(6, &[(BINARY, true, &long)])),
+        ("frame_too_long", client(2, &[(BINARY, true, &[0; 201])])),
+        ("bad_text", client(0, &[(TEXT, true, b"a\xed\xa0\x80")])),
+        ("cut_text", client(0, &[(TEXT, true, b"a\xe2\x82")])),
+    ]
+}
+
+fn fragments() -> Vec<Seed> {
+    let long = [b'x'; 150];
+    let nothing: &[u8] = b"";
+    vec![
         (
             "fragments",
             client(
@@ -88,9 +101,16 @@ fn streams() -> Vec<Seed> {
                 ],
             ),
         ),
-        ("frame_too_long", client(2, &[(BINARY, true, &[0; 201])])),
-        ("bad_text", client(0, &[(TEXT, true, b"a\xed\xa0\x80")])),
-        ("cut_text", client(0, &[(TEXT, true, b"a\xe2\x82")])),
+        ("continuation_alone", client(0, &[(NEXT, true, b"x")])),
+        (
+            "unfinished",
+            client(0, &[(TEXT, false, b"x"), (TEXT, true, b"y")]),
+        ),
+    ]
+}
+
+fn controls() -> Vec<Seed> {
+    vec![
         (
             "ping_pong",
             client(0, &[(PING, true, &[7; 125]), (PONG, true, b"unasked")]),
@@ -106,13 +126,13 @@ fn streams() -> Vec<Seed> {
             "close_bad_reason",
             client(0, &[(CLOSE, true, b"\x03\xe8\xff")]),
         ),
-        ("continuation_alone", client(0, &[(NEXT, true, b"x")])),
-        (
-            "unfinished",
-            client(0, &[(TEXT, false, b"x"), (TEXT, true, b"y")]),
-        ),
         ("control_fragmented", client(0, &[(PING, false, b"x")])),
         ("control_long", client(0, &[(PING, true, &[0; 126])])),
+    ]
+}
+
+fn broken_headers() -> Vec<Seed> {
+    vec![
         ("unmasked", b"\x00\x82\x01x".to_vec()),
         ("reserved_bit", b"\x00\xc2\x81\x00\x00\x00\x00x".to_vec()),
         ("reserved_opcode", b"\x00\x83\x81\x00\x00\x00\x00x".to_vec()),

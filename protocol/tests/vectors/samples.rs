@@ -99,18 +99,19 @@ fn client() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+const MEMBERS: [MemberFields<'static>; 2] = [
+    MemberFields {
+        user: "ada",
+        devices: 2,
+    },
+    MemberFields {
+        user: "bob",
+        devices: 1,
+    },
+];
+
 fn server() -> Vec<(&'static str, Vec<u8>)> {
     let mut encoder = FrameEncoder::new();
-    let members = [
-        MemberFields {
-            user: "ada",
-            devices: 2,
-        },
-        MemberFields {
-            user: "bob",
-            devices: 1,
-        },
-    ];
     let page = HistoryPageFields {
         request_id: 7,
         channel: "chat.ada~bob",
@@ -140,13 +141,13 @@ fn server() -> Vec<(&'static str, Vec<u8>)> {
         (
             "presence_change",
             encoder
-                .presence_change("class.algebra-1", &members[..1], &members[1..], 31)
+                .presence_change("class.algebra-1", &MEMBERS[..1], &MEMBERS[1..], 31)
                 .to_vec(),
         ),
         (
             "presence_page",
             encoder
-                .presence_page(8, "class.algebra-1", 31, &members, Some("page-3"))
+                .presence_page(8, "class.algebra-1", 31, &MEMBERS, Some("page-3"))
                 .to_vec(),
         ),
         (

@@ -97,10 +97,20 @@ fn what_clients_may_vary_is_accepted() {
     }
 }
 
+/// The example with a part replaced, the error that it earns, and its HTTP status.
+type Refusal = (&'static str, &'static str, HandshakeError, u16);
+
+fn are_refused(refusals: &[Refusal]) {
+    for &(from, to, error, status) in refusals {
+        assert_eq!(with(from, to), Err(error), "{to:?}");
+        assert_eq!(error.status(), status, "{to:?}");
+    }
+}
+
 #[test]
-fn what_breaks_the_rules_is_refused() {
+fn a_request_for_something_else_is_refused() {
     use HandshakeError::*;
-    let refusals = [
+    are_refused(&[
         ("GET", "POST", Method, 405),
         ("GET", "get", Method, 405),
         ("HTTP/1.1", "HTTP/1.0", HttpVersion, 505),
@@ -153,52 +163,40 @@ fn what_breaks_the_rules_is_refused() {
             WebSocketVersion,
             426,
         ),
+    ]);
+}
+
+#[test]
+fn a_key_is_sixteen_bytes_and_comes_once() {
+    use HandshakeError::Key;
+    const GOOD: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    let another = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin";
+    are_refused(&[
         ("Sec-WebSocket-Key", "X-Key", Key, 400),
-        ("dGhlIHNhbXBsZSBub25jZQ==", "", Key, 400),
-        ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j", Key, 400),
-        (
-            "dGhlIHNhbXBsZSBub25jZQ==",
-            "dGhlIHNhbXBsZSBub25jZWE=",
-            Key,
-            400,
-        ),
-        (
-            "dGhlIHNhbXBsZSBub25jZQ==",
-            "dGhlIHNhbXBsZSBub25jZR==",
-            Key,
-            400,
-        ),
-        (
-            "dGhlIHNhbXBsZSBub25jZQ==",
-            "dGhlIHNhbXBsZSBub2.jZQ==",
-            Key,
-            400,
-        ),
-        (
-            "Origin",
-            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nOrigin",
-            Key,
-            400,
-        ),
+        (GOOD, "", Key, 400),
+        (GOOD, "dGhlIHNhbXBsZSBub25j", Key, 400),
+        (GOOD, "dGhlIHNhbXBsZSBub25jZWE=", Key, 400),
+        (GOOD, "dGhlIHNhbXBsZSBub25jZR==", Key, 400),
+        (GOOD, "dGhlIHNhbXBsZSBub2.jZQ==", Key, 400),
+        ("Origin", another, Key, 400),
+    ]);
+}
+
+#[test]
+fn other_header_lines_are_refused_when_malformed() {
+    use HandshakeError::*;
+    let many = "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q";
+    are_refused(&[
         ("chat, superchat", "chat, super chat", Subprotocols, 400),
         ("chat, superchat", "chat, \"x\"", Subprotocols, 400),
-        (
-            "chat, superchat",
-            "a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q",
-            Subprotocols,
-            400,
-        ),
+        ("chat, superchat", many, Subprotocols, 400),
         ("Origin", "Content-Length: 5\r\nOrigin", Body, 400),
         ("Origin", "Transfer-Encoding: chunked\r\nOrigin", Body, 400),
         ("Origin", " folded\r\nOrigin", Malformed, 400),
         ("Origin", "Bad Name: x\r\nOrigin", Malformed, 400),
         ("Origin:", "Origin :", Malformed, 400),
         ("Origin", "X: a\u{0}b\r\nOrigin", Malformed, 400),
-    ];
-    for (from, to, error, status) in refusals {
-        assert_eq!(with(from, to), Err(error), "{to:?}");
-        assert_eq!(error.status(), status, "{to:?}");
-    }
+    ]);
 }
 
 #[test]
