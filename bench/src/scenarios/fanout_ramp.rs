@@ -1,7 +1,7 @@
 //! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %.
 //! Nine tenths of the highest rate with p99 below a second, found between the last doublings, are
-//! measured in repeated runs, each with fresh connections, since a step beyond it leaves more behind than can
-//! be waited for.
+//! measured in repeated runs, each with fresh connections, since a step beyond it leaves more
+//! behind than can be waited for.
 //!
 //! Runs on: the bench's main thread.
 
