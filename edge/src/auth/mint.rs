@@ -2,7 +2,7 @@
 //!
 //! Runs on: the main thread of a command.
 
-use jsonwebtoken::{encode, EncodingKey, Header};
+use jsonwebtoken::{encode, Header};
 use serde::Serialize;
 
 use super::key::Key;
@@ -31,6 +31,12 @@ pub struct UserGrant {
     /// Audience.
     #[serde(rename = "aud")]
     pub audience: String,
+    /// Identity of the token, by which it can be revoked.
+    #[serde(rename = "jti", skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// When the token was issued, in seconds since 1970.
+    #[serde(rename = "iat")]
+    pub issued_at_s: u64,
     /// When the token starts to be valid, in seconds since 1970.
     #[serde(rename = "nbf")]
     pub not_before_s: u64,
@@ -53,22 +59,31 @@ pub struct SubscriptionGrant {
 }
 
 /// Signs a user token.
-pub fn mint_user(key: &Key, grant: &UserGrant) -> String {
+///
+/// # Errors
+/// [`MintError`].
+pub fn mint_user(key: &Key, grant: &UserGrant) -> Result<String, MintError> {
     sign(key, grant)
 }
 
 /// Signs a subscription token.
-pub fn mint_subscription(key: &Key, grant: &SubscriptionGrant) -> String {
+///
+/// # Errors
+/// [`MintError`].
+pub fn mint_subscription(key: &Key, grant: &SubscriptionGrant) -> Result<String, MintError> {
     sign(key, grant)
 }
 
-fn sign(key: &Key, grant: &impl Serialize) -> String {
-    // The grants hold only text, numbers and lists of text, which always become JSON,
-    // and HMAC takes keys of every length.
-    encode(
-        &Header::default(),
-        grant,
-        &EncodingKey::from_secret(key.secret()),
-    )
-    .expect("a grant of text and numbers can be signed")
+/// The private part of the key is not known, or the cryptography refuses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the key cannot sign; name a file with a private key or a secret")]
+pub struct MintError;
+
+fn sign(key: &Key, grant: &impl Serialize) -> Result<String, MintError> {
+    let header = Header {
+        kid: key.kid().map(str::to_owned),
+        ..Header::new(key.algorithm().of_library())
+    };
+    let signing = key.signing().ok_or(MintError)?;
+    encode(&header, grant, signing).map_err(|_| MintError)
 }

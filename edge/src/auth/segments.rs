@@ -11,7 +11,11 @@ use interlink_protocol::claims::{Claims, ClaimsError};
 use serde::de::{IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::algorithm::Algorithm;
 use super::error::AuthError;
+use super::limits::{KID_BYTES_MAX, TOKEN_ID_BYTES_MAX};
+use super::revocations::token_id_hash;
+use super::verifier::TokenMark;
 
 /// A token taken apart.
 pub(super) struct Segments<'a> {
@@ -41,36 +45,61 @@ impl<'a> Segments<'a> {
         })
     }
 
-    /// Checks that the header asks for HS256 and for nothing that we do not know.
+    /// The header: an allowed algorithm and the name of a key.
     ///
-    /// "alg" is compared as text with an allow-list of one, so "none", other cases of it
-    /// and algorithms with public keys never reach the cryptography.
-    pub(super) fn check_header(&self) -> Result<(), AuthError> {
+    /// `alg` is compared as text with the allow-list, so "none", other cases of it and
+    /// algorithms that no key has never reach the cryptography. `jwk`, `jku`, `x5c` and `x5u`,
+    /// by which a token would bring its own key, are not even read.
+    pub(super) fn header(&self) -> Result<Header, AuthError> {
         #[derive(Deserialize)]
-        struct Header {
+        struct RawHeader {
             alg: String,
+            kid: Option<String>,
             crit: Option<IgnoredAny>,
         }
-        let header: Header = decode(self.header)?;
+        let raw: RawHeader = object(self.header, AuthError::Malformed)?;
         // RFC 7515 section 4.1.11: extensions named in "crit" must be understood.
-        if header.alg != "HS256" || header.crit.is_some() {
+        if raw.crit.is_some() {
             return Err(AuthError::Algorithm);
         }
-        Ok(())
+        let algorithm = Algorithm::from_name(&raw.alg).ok_or(AuthError::Algorithm)?;
+        if raw
+            .kid
+            .as_ref()
+            .is_some_and(|kid| kid.len() > KID_BYTES_MAX)
+        {
+            return Err(AuthError::Malformed);
+        }
+        Ok(Header {
+            algorithm,
+            kid: raw.kid,
+        })
     }
 
     /// The claims. To be called only after the signature was checked.
     pub(super) fn claims(&self) -> Result<RawClaims, AuthError> {
-        decode(self.payload)
+        object(self.payload, AuthError::Claim("of the payload"))
     }
 }
 
-/// Decodes one JSON part; a repeated field is an error.
-fn decode<T: for<'de> Deserialize<'de>>(part: &str) -> Result<T, AuthError> {
+/// What a token's header asks for.
+pub(super) struct Header {
+    /// The algorithm, from the allow-list.
+    pub(super) algorithm: Algorithm,
+    /// The name of the key: compared with the names of known keys and used for nothing else.
+    pub(super) kid: Option<String>,
+}
+
+/// Decodes one part, which has to be a JSON object (RFC 7519 section 7.2); a repeated member
+/// is an error, and so is an array, which the parser would take for a structure.
+fn object<T: for<'de> Deserialize<'de>>(part: &str, wrong: AuthError) -> Result<T, AuthError> {
     let bytes = URL_SAFE_NO_PAD
         .decode(part)
         .map_err(|_| AuthError::Malformed)?;
-    serde_json::from_slice(&bytes).map_err(|_| AuthError::Claim("of the payload"))
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(wrong);
+    }
+    serde_json::from_slice(&bytes).map_err(|_| wrong)
 }
 
 /// The claims as they stand in the token.
@@ -87,9 +116,27 @@ pub(super) struct RawClaims {
     pub(super) nbf: Option<NumericDate>,
     pub(super) iss: Option<String>,
     pub(super) aud: Option<Audience>,
+    pub(super) iat: Option<NumericDate>,
+    pub(super) jti: Option<String>,
 }
 
 impl RawClaims {
+    /// What revocations are decided from.
+    pub(super) fn mark(&self) -> Result<TokenMark, AuthError> {
+        let id = match self.jti.as_deref() {
+            None => 0,
+            Some(id) if id.is_empty() || id.len() > TOKEN_ID_BYTES_MAX => {
+                return Err(AuthError::Claim("jti"));
+            }
+            Some(id) => token_id_hash(id),
+        };
+        let issued = self.iat.or(self.nbf).map_or(0, |date| date.0);
+        Ok(TokenMark {
+            id,
+            issued_at_s: issued.min(u64::from(u32::MAX)) as u32,
+        })
+    }
+
     /// The identity that the claims describe; its names become parts of channel names,
     /// so they have to follow their rules.
     pub(super) fn into_claims(self, expires_at_s: u64) -> Result<Claims, AuthError> {

@@ -1,57 +1,81 @@
 //! Checks tokens.
 //!
-//! Invariant: the order is length, form, algorithm, signature, claims; each step
-//! refuses before the next one looks at more.
+//! Invariants: the order is length, form, algorithm, signature, claims; each step refuses
+//! before the next one looks at more. The key decides which issuer a token has to name, never
+//! the token which key is used.
 //! Runs on: any thread; one value is shared by all shards behind an `Arc`.
 
-use interlink_protocol::claims::Claims;
-use jsonwebtoken::{crypto, Algorithm, DecodingKey};
+use std::sync::Arc;
 
-use super::error::{AuthError, KeyError};
+use interlink_protocol::claims::Claims;
+
+use super::error::AuthError;
 use super::key::Key;
-use super::limits::{KEYS_MAX, LEEWAY_S, TOKEN_BYTES_MAX};
+use super::key_set::{Asked, KeySet};
+use super::limits::{LEEWAY_S, TOKEN_BYTES_MAX};
 use super::segments::{RawClaims, Segments};
 
-/// Checks user and subscription tokens with a fixed set of keys.
+/// Checks user and subscription tokens with the keys of one moment.
 #[derive(Debug)]
 pub struct Verifier {
-    keys: Vec<DecodingKey>,
-    issuer: String,
+    sets: Vec<KeySet>,
     audience: String,
+    asked: Arc<Asked>,
+}
+
+/// A user token that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserToken {
+    /// What it says about its user.
+    pub claims: Claims,
+    /// What revocations are decided from.
+    pub mark: TokenMark,
+}
+
+/// What is kept of a token so that it can be revoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenMark {
+    /// Hash of `jti`; 0 when the token has none.
+    pub id: u64,
+    /// `iat`, else `nbf`, else 0, in seconds since 1970.
+    pub issued_at_s: u32,
 }
 
 impl Verifier {
-    /// A verifier that accepts signatures of any of `keys`.
-    ///
-    /// # Errors
-    /// [`KeyError::TooMany`].
-    pub fn new(keys: &[Key], issuer: &str, audience: &str) -> Result<Self, KeyError> {
-        if keys.len() > KEYS_MAX {
-            return Err(KeyError::TooMany(keys.len()));
-        }
-        Ok(Self {
-            keys: keys
-                .iter()
-                .map(|key| DecodingKey::from_secret(key.secret()))
-                .collect(),
-            issuer: issuer.to_owned(),
+    /// A verifier of tokens for `audience`. Unknown `kid` values are told to `asked`.
+    pub fn new(sets: Vec<KeySet>, audience: &str, asked: Arc<Asked>) -> Self {
+        Self {
+            sets,
             audience: audience.to_owned(),
-        })
+            asked,
+        }
     }
 
-    /// Checks a user token at `now_s`, seconds since 1970.
+    /// A verifier of one issuer whose keys are all known.
+    pub fn of_keys(keys: Vec<Key>, issuer: &str, audience: &str) -> Self {
+        let sets = vec![KeySet::local(issuer, keys)];
+        Self::new(sets, audience, Arc::default())
+    }
+
+    /// How many keys there are.
+    pub fn key_count(&self) -> usize {
+        self.sets.iter().map(|set| set.keys.len()).sum()
+    }
+
+    /// Checks a user token at `now_s`, seconds since 1970. Revocations are looked up by
+    /// who holds the list.
     ///
     /// # Errors
     /// [`AuthError`]; its [`user_code`](AuthError::user_code) is the client's answer.
-    pub fn user(&self, token: &str, now_s: u64) -> Result<Claims, AuthError> {
-        let claims = self.signed_claims(token)?;
+    pub fn user(&self, token: &str, now_s: u64) -> Result<UserToken, AuthError> {
+        let (claims, issuer) = self.signed_claims(token)?;
         // A subscription token proves a grant and not that its holder is the user.
         if claims.channel.is_some() {
             return Err(AuthError::Claim("channel"));
         }
         match &claims.iss {
             None => return Err(AuthError::Claim("iss")),
-            Some(issuer) if *issuer != self.issuer => return Err(AuthError::Issuer),
+            Some(named) if **named != *issuer => return Err(AuthError::Issuer),
             Some(_) => {}
         }
         match &claims.aud {
@@ -62,7 +86,9 @@ impl Verifier {
             Some(_) => {}
         }
         let expires_at_s = check_times(&claims, now_s)?;
-        claims.into_claims(expires_at_s)
+        let mark = claims.mark()?;
+        let claims = claims.into_claims(expires_at_s)?;
+        Ok(UserToken { claims, mark })
     }
 
     /// Checks that a subscription token grants `channel` to `user` at `now_s`. Returns
@@ -80,8 +106,8 @@ impl Verifier {
         channel: &str,
         now_s: u64,
     ) -> Result<u64, AuthError> {
-        let claims = self.signed_claims(token)?;
-        if claims.iss.as_ref().is_some_and(|iss| *iss != self.issuer) {
+        let (claims, issuer) = self.signed_claims(token)?;
+        if claims.iss.as_ref().is_some_and(|named| **named != *issuer) {
             return Err(AuthError::Issuer);
         }
         let is_other = |audience: &super::segments::Audience| !audience.contains(&self.audience);
@@ -99,21 +125,29 @@ impl Verifier {
         Ok(expires_at_s)
     }
 
-    /// The claims of a token whose form, algorithm and signature are right.
-    fn signed_claims(&self, token: &str) -> Result<RawClaims, AuthError> {
+    /// The claims of a token whose form, algorithm and signature are right, and the issuer
+    /// whose key has signed it.
+    fn signed_claims(&self, token: &str) -> Result<(RawClaims, &str), AuthError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(AuthError::Malformed);
         }
         let segments = Segments::split(token)?;
-        segments.check_header()?;
-        let is_ours = |key: &DecodingKey| {
-            let signed = segments.signed.as_bytes();
-            crypto::verify(segments.signature, signed, key, Algorithm::HS256).unwrap_or(false)
+        let header = segments.header()?;
+        let (algorithm, kid) = (header.algorithm, header.kid.as_deref());
+        let has_signed = |set: &&KeySet| {
+            let (signed, signature) = (segments.signed, segments.signature);
+            set.signer(algorithm, kid, signed, signature).is_some()
         };
-        if !self.keys.iter().any(is_ours) {
+        if let Some(set) = self.sets.iter().find(has_signed) {
+            return Ok((segments.claims()?, &set.issuer));
+        }
+        if !self.sets.iter().any(|set| set.may_bring(algorithm, kid)) {
             return Err(AuthError::Signature);
         }
-        segments.claims()
+        if let Some(kid) = kid {
+            self.asked.push(kid);
+        }
+        Err(AuthError::KeyUnknown)
     }
 }
 
@@ -121,7 +155,7 @@ impl Verifier {
 fn check_times(claims: &RawClaims, now_s: u64) -> Result<u64, AuthError> {
     let expires_at_s = claims.exp.ok_or(AuthError::Claim("exp"))?.0;
     // RFC 7519 section 4.1.4: "on or after" the expiry the token is not accepted.
-    if now_s >= expires_at_s.saturating_add(LEEWAY_S) {
+    if now_s >= expires_at_s {
         return Err(AuthError::Expired);
     }
     let not_before_s = claims.nbf.map_or(0, |date| date.0);

@@ -78,6 +78,13 @@ pub struct TokenArguments {
     /// Issue a subscription token for this channel instead.
     #[arg(long)]
     pub channel: Option<String>,
+    /// Identity of the token (jti), by which it can be revoked.
+    #[arg(long, conflicts_with = "channel")]
+    pub id: Option<String>,
+    /// File with the key to sign with, which also decides the algorithm; by default the first
+    /// configured one.
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
     /// Life of the token.
     #[arg(long, value_parser = parse_duration, default_value = "1h")]
     pub ttl: Duration,

@@ -81,13 +81,15 @@ fn own_tokens(
 ) -> Result<(String, Option<String>), CommandError> {
     let config = load_settings(&arguments.settings)?;
     let grant = grant_for(&config, channel, arguments.user.as_deref());
-    let token = issue_user(&config, &grant)?;
+    let key = signing_key(&config, None)?;
+    let token = issue_user(&config, &key, &grant)?;
     let channel_grant = SubscriptionGrant {
         user: grant.user,
         channel: channel.as_str().to_owned(),
         expires_at_s: grant.expires_at_s,
     };
-    let channel_token = mint_subscription(&signing_key(&config)?, &channel_grant);
+    let channel_token = mint_subscription(&key, &channel_grant)
+        .map_err(|error| CommandError::new(Exit::Config, error))?;
     Ok((token, Some(channel_token)))
 }
 
@@ -101,6 +103,7 @@ fn grant_for(config: &Config, channel: &ChannelName<'_>, user: Option<&str>) -> 
             .to_vec(),
         issuer: config.auth.issuer.clone(),
         audience: config.auth.audience.clone(),
+        issued_at_s: now_s,
         not_before_s: now_s,
         expires_at_s: now_s + OWN_TOKEN.as_secs(),
         ..UserGrant::default()

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::auth::Key;
+use crate::auth::{Key, KeyError};
 use crate::cli::{NodeArguments, SettingsArguments};
 use crate::config::{Argument, Config, Sources};
 use crate::data_dir::development_key_of;
@@ -45,11 +45,28 @@ pub(super) fn load_settings(settings: &SettingsArguments) -> Result<Config, Comm
     load(settings.config.as_deref(), &node)
 }
 
-/// The key with which a command issues tokens: the first configured one, or the
-/// development key of the data directory.
-pub(super) fn signing_key(config: &Config) -> Result<Key, CommandError> {
-    if let Some(path) = config.auth.key_files.first() {
-        return Key::read(path).map_err(|error| CommandError::new(Exit::Config, error));
+/// The key with which a command issues tokens: the first one of the named file, else the first
+/// configured one that signs, else the development key of the data directory.
+pub(super) fn signing_key(config: &Config, file: Option<&Path>) -> Result<Key, CommandError> {
+    let of_config = |error| CommandError::new(Exit::Config, error);
+    if let Some(path) = file {
+        return Key::read(path).map_err(of_config);
+    }
+    let mut unable = None;
+    for path in &config.auth.key_files {
+        match Key::read(path) {
+            Ok(key) => return Ok(key),
+            Err(error @ KeyError::CannotSign(_)) => unable = Some(error),
+            Err(error) => return Err(of_config(error)),
+        }
+    }
+    if let Some(error) = unable {
+        return Err(of_config(error));
+    }
+    if !config.auth.jwks.is_empty() {
+        let cause = "tokens of this node are signed by the issuers of auth.jwks";
+        return Err(CommandError::new(Exit::Config, cause)
+            .cure("ask the issuer for a token, or name a file with a private key with --key"));
     }
     let path = development_key_of(&config.node.data_directory);
     if !path.exists() {

@@ -5,7 +5,7 @@
 use interlink_protocol::channel::ChannelName;
 
 use super::settings::{load_settings, signing_key};
-use crate::auth::{mint_subscription, mint_user, SubscriptionGrant, UserGrant, Verifier};
+use crate::auth::{mint_subscription, mint_user, Key, SubscriptionGrant, UserGrant, Verifier};
 use crate::cli::TokenArguments;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
@@ -32,18 +32,24 @@ fn user_token(config: &Config, arguments: &TokenArguments) -> Result<String, Com
         roles: arguments.role.clone(),
         issuer: config.auth.issuer.clone(),
         audience: config.auth.audience.clone(),
+        id: arguments.id.clone(),
+        issued_at_s: now_s,
         not_before_s: now_s,
         expires_at_s: now_s.saturating_add(arguments.ttl.as_secs().max(1)),
     };
-    issue_user(config, &grant)
+    let key = signing_key(config, arguments.key.as_deref())?;
+    issue_user(config, &key, &grant)
 }
 
 /// Signs a user token and checks it as a node would, so that wrong names are found here.
-pub(super) fn issue_user(config: &Config, grant: &UserGrant) -> Result<String, CommandError> {
-    let key = signing_key(config)?;
-    let token = mint_user(&key, grant);
-    Verifier::new(&[key], &config.auth.issuer, &config.auth.audience)
-        .map_err(|error| CommandError::new(Exit::Config, error))?
+pub(super) fn issue_user(
+    config: &Config,
+    key: &Key,
+    grant: &UserGrant,
+) -> Result<String, CommandError> {
+    let token = mint_user(key, grant).map_err(|error| CommandError::new(Exit::Config, error))?;
+    let auth = &config.auth;
+    Verifier::of_keys(vec![key.clone()], &auth.issuer, &auth.audience)
         .user(&token, grant.not_before_s)
         .map_err(|error| {
             CommandError::new(
@@ -66,5 +72,6 @@ fn subscription_token(
         channel: channel.to_owned(),
         expires_at_s: unix_seconds().saturating_add(arguments.ttl.as_secs().max(1)),
     };
-    Ok(mint_subscription(&signing_key(config)?, &grant))
+    let key = signing_key(config, arguments.key.as_deref())?;
+    mint_subscription(&key, &grant).map_err(|error| CommandError::new(Exit::Config, error))
 }

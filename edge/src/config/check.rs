@@ -6,16 +6,19 @@ use super::error::ConfigError;
 use super::sections::Tls;
 use super::setting::{duration_text, ByteSize};
 use super::{limits, Config};
+use crate::auth::limits::ISSUERS_MAX;
+use crate::auth::KeySource;
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 12] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 13] = [
         names_are_present,
         plaintext_stays_on_loopback,
         control_stays_on_loopback,
         addresses_differ,
         path_is_absolute,
         origins_are_origins,
+        key_sets_can_be_fetched,
         rings_fit,
         sessions_fit,
         journal_fits,
@@ -128,6 +131,42 @@ fn origins_are_origins(config: &Config) -> Option<ConfigError> {
         format!("\"{wrong}\" is not an origin"),
         "write scheme and host without a path, such as \"https://school.example\", or \"*\"",
     )
+}
+
+fn key_sets_can_be_fetched(config: &Config) -> Option<ConfigError> {
+    let auth = &config.auth;
+    if auth.jwks.len() > ISSUERS_MAX {
+        return conflict(
+            "auth.jwks",
+            format!("{} issuers are more than {ISSUERS_MAX}", auth.jwks.len()),
+            "remove issuers that are not used",
+        );
+    }
+    let mut problems = auth.jwks.iter().filter_map(|text| {
+        let problem = KeySource::parse(text).err()?;
+        Some(format!("\"{text}\" cannot be used: {problem}"))
+    });
+    if let Some(problem) = problems.next() {
+        return conflict(
+            "auth.jwks",
+            problem,
+            "write issuer and https URL, such as \"https://login.example \
+             https://login.example/jwks.json\"",
+        );
+    }
+    if auth.jwks_refresh < auth.jwks_cooldown || auth.jwks_keep < auth.jwks_refresh {
+        return conflict(
+            "auth.jwks_refresh",
+            format!(
+                "{} does not lie between auth.jwks_cooldown = {} and auth.jwks_keep = {}",
+                duration_text(auth.jwks_refresh),
+                duration_text(auth.jwks_cooldown),
+                duration_text(auth.jwks_keep)
+            ),
+            "make the cool-down the shortest and the keep time the longest of the three",
+        );
+    }
+    None
 }
 
 fn rings_fit(config: &Config) -> Option<ConfigError> {

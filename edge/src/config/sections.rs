@@ -247,13 +247,43 @@ section! {
 section! {
     /// Who may connect: the keys and names with which tokens are checked.
     pub struct Auth = "auth" {
-        /// Files with HS256 keys, each one line of base64 that decodes to 32 bytes or more.
-        /// The first signs tokens of the `token` command, all are accepted. Without a file
-        /// the node makes a development key in its data directory.
+        /// Files with keys of the issuer: PEM (Ed25519 for EdDSA, P-256 for ES256, RSA of 2,048
+        /// to 4,096 bits for RS256), JWK or JWK set, or one line of base64 that decodes to 32
+        /// bytes or more (HS256). All are accepted, each for its own algorithm only; the first
+        /// that holds a private key signs tokens of the `token` command. The files are read
+        /// again within a second after they change, and on SIGHUP. Without a file and without
+        /// auth.jwks the node makes a development key in its data directory.
         key_files: Vec<PathBuf> = Vec::new(),
-        unit "", example "[\"/etc/interlink/token.key\"]";
+        unit "", example "[\"/etc/interlink/token.pem\"]";
 
-        /// Value that the `iss` claim of a user token must have.
+        /// Issuers whose keys are fetched, each "ISSUER URL": the value of `iss` in its tokens
+        /// and the URL of its JWK set. Only https is allowed, and http to a loopback address.
+        /// Exactly this URL is asked: redirects are not followed, and nothing in a token can
+        /// name another. Shared secrets in such a set are ignored.
+        jwks: Vec<String> = Vec::new(),
+        unit "", example "[\"https://login.example https://login.example/jwks.json\"]";
+
+        /// Time between two fetches of a key set.
+        jwks_refresh: Duration = 5 * MINUTE,
+        unit "time", bounds SECOND..=DAY, example "\"5m\"";
+
+        /// Shortest time between two fetches of a key set, also when tokens name keys that it
+        /// does not have or the source fails.
+        jwks_cooldown: Duration = 30 * SECOND,
+        unit "time", bounds SECOND..=HOUR, example "\"30s\"";
+
+        /// Time for which fetched keys are used while their source cannot be reached.
+        jwks_keep: Duration = DAY,
+        unit "time", bounds SECOND..=30 * DAY, example "\"24h\"";
+
+        /// File with revoked tokens and users, one a line: `token ID` ends the token with that
+        /// `jti`, `user NAME SECONDS` all tokens of a user that were issued before that second
+        /// since 1970. Open connections end within a second after the file has changed. At
+        /// most 100,000 lines.
+        revocation_file: Option<PathBuf> = None,
+        unit "", example "\"/etc/interlink/revoked\"";
+
+        /// Value that the `iss` claim of a user token of the key files must have.
         issuer: String = "interlink".to_owned(),
         unit "", example "\"https://login.school.example\"";
 

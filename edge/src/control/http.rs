@@ -4,6 +4,7 @@
 
 use std::future::IntoFuture;
 use std::net::TcpListener;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use axum::Router;
 use tokio::sync::oneshot;
 
 use super::{signals, ControlState};
+use crate::auth::{Keeper, KeeperCounts};
 use crate::server::{NodeEvent, Phase};
 use crate::telemetry::counters::Kind;
 use crate::telemetry::exposition::{Exposition, CONTENT_TYPE};
@@ -29,6 +31,7 @@ const OBSERVATION: Duration = Duration::from_millis(250);
 pub(super) async fn serve(
     listener: TcpListener,
     state: ControlState,
+    keeper: Keeper,
     events: &Sender<NodeEvent>,
     stopped: oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
@@ -43,6 +46,7 @@ pub(super) async fn serve(
         result = axum::serve(listener, router).into_future() => result,
         result = signals::forward(events) => result,
         () = observe(&state) => Ok(()),
+        result = keeper.run() => result,
         _ = stopped => Ok(()),
     }
 }
@@ -74,10 +78,67 @@ async fn metrics(State(state): State<Arc<ControlState>>) -> impl IntoResponse {
         Kind::Gauge,
         plan,
     );
+    expose_keys(&mut exposition, &state.keys);
     exposition.shards(&state.counters);
     ProcessStatus::read().expose(&mut exposition);
     allocator::expose(&mut exposition);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition.finish())
+}
+
+fn expose_keys(exposition: &mut Exposition, counts: &KeeperCounts) {
+    let numbers = [
+        (
+            names::KEYS,
+            "Keys that tokens are checked with.",
+            Kind::Gauge,
+            &counts.keys,
+        ),
+        (
+            names::REVOCATIONS,
+            "Entries of the revocation list.",
+            Kind::Gauge,
+            &counts.revocations,
+        ),
+        (
+            names::KEY_SET_AGE,
+            "Time since the oldest key set was fetched.",
+            Kind::Gauge,
+            &counts.key_set_age_s,
+        ),
+        (
+            names::KEY_RELOADS,
+            "Key and revocation files that were read again.",
+            Kind::Counter,
+            &counts.reloads,
+        ),
+        (
+            names::KEY_RELOAD_FAILURES,
+            "Key and revocation files that could not be read again.",
+            Kind::Counter,
+            &counts.reload_failures,
+        ),
+        (
+            names::KEY_SET_FETCHES,
+            "Key sets that were fetched.",
+            Kind::Counter,
+            &counts.fetches,
+        ),
+        (
+            names::KEY_SET_EARLY_FETCHES,
+            "Fetches because of a token with an unknown key.",
+            Kind::Counter,
+            &counts.early_fetches,
+        ),
+        (
+            names::KEY_SET_FAILURES,
+            "Fetches of key sets that failed.",
+            Kind::Counter,
+            &counts.fetch_failures,
+        ),
+    ];
+    for (name, text, kind, value) in numbers {
+        exposition.number(name, text, kind, value.load(Ordering::Relaxed) as f64);
+    }
 }
 
 async fn live(State(state): State<Arc<ControlState>>) -> (StatusCode, String) {

@@ -2,7 +2,8 @@
 //!
 //! `GET /metrics` is the Prometheus text format; `/livez` says whether every shard has
 //! turned within the last two seconds; `/readyz` whether the node serves clients.
-//! Signals are received here too and passed to the main thread.
+//! Signals are received here too and passed to the main thread; SIGHUP reads keys and
+//! revocations again, which are kept up to date here.
 //!
 //! Invariant: it listens on loopback addresses only, since it has no authentication.
 //! Runs on: one thread "control" with a current-thread tokio runtime.
@@ -21,6 +22,7 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use crate::auth::{Keeper, KeeperCounts};
 use crate::server::{NodeEvent, NodeState};
 use crate::telemetry::ShardCounters;
 use pulse::Pulse;
@@ -56,6 +58,7 @@ pub struct ControlState {
     counters: Vec<Arc<ShardCounters>>,
     node: Arc<NodeState>,
     plan_bytes: u64,
+    keys: Arc<KeeperCounts>,
     /// Only the control thread locks it.
     pulse: Mutex<Pulse>,
 }
@@ -68,6 +71,7 @@ impl ControlState {
             counters,
             node,
             plan_bytes,
+            keys: Arc::default(),
             pulse,
         }
     }
@@ -99,7 +103,8 @@ impl Control {
     /// [`ControlError`].
     pub fn start(
         address: SocketAddr,
-        state: ControlState,
+        mut state: ControlState,
+        keeper: Keeper,
         events: Sender<NodeEvent>,
     ) -> Result<Self, ControlError> {
         if !address.ip().is_loopback() {
@@ -113,11 +118,13 @@ impl Control {
             .enable_all()
             .build()
             .map_err(ControlError::Thread)?;
+        state.keys = keeper.counts();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                let served = runtime.block_on(http::serve(listener, state, &events, stopped));
+                let served =
+                    runtime.block_on(http::serve(listener, state, keeper, &events, stopped));
                 if let Err(error) = served {
                     // The main thread may have ended already.
                     let _ = events.send(NodeEvent::ControlEnded(error.to_string()));

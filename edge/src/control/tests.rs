@@ -5,8 +5,26 @@ use std::net::TcpStream;
 use std::sync::mpsc;
 
 use super::*;
+use crate::auth::{KeeperPlan, SourceTimes};
 use crate::server::Phase;
 use crate::telemetry::Counters;
+
+fn keeper() -> Keeper {
+    let hour = std::time::Duration::from_secs(3_600);
+    let plan = KeeperPlan {
+        issuer: "school".to_owned(),
+        audience: "interlink".to_owned(),
+        key_files: Vec::new(),
+        sources: Vec::new(),
+        times: SourceTimes {
+            refresh: hour,
+            cooldown: hour,
+            keep: hour,
+        },
+        revocation_file: None,
+    };
+    Keeper::open(plan).expect("nothing to read")
+}
 
 struct Running {
     control: Option<Control>,
@@ -20,7 +38,7 @@ fn start() -> Running {
     let state = ControlState::new(vec![Arc::clone(&counters)], Arc::clone(&node), 4_096);
     let (events, _) = mpsc::channel();
     let address = "127.0.0.1:0".parse().expect("address");
-    let control = Control::start(address, state, events).expect("started");
+    let control = Control::start(address, state, keeper(), events).expect("started");
     Running {
         control: Some(control),
         node,
@@ -114,7 +132,7 @@ fn addresses_beyond_loopback_are_refused_with_a_cure() {
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
     let address = "0.0.0.0:0".parse().expect("address");
-    let error = Control::start(address, state, events)
+    let error = Control::start(address, state, keeper(), events)
         .expect_err("refused")
         .to_string();
     assert!(error.contains("127.0.0.1"), "{error}");
@@ -126,7 +144,7 @@ fn an_address_in_use_names_the_argument() {
     let address = running.control.as_ref().expect("running").address();
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
-    let error = Control::start(address, state, events)
+    let error = Control::start(address, state, keeper(), events)
         .expect_err("in use")
         .to_string();
     assert!(error.contains("--control"), "{error}");

@@ -1,4 +1,4 @@
-//! The keys of a node: configured files, or the development key.
+//! The keys of a node: configured files and issuers, or the development key.
 //!
 //! Runs on: the main thread.
 
@@ -6,20 +6,18 @@ use std::path::Path;
 
 use tracing::warn;
 
-use crate::auth::{Key, KeyError, Verifier};
-use crate::config::Config;
+use crate::auth::{Keeper, KeeperPlan, Key, KeyError, KeySource, SourceTimes};
+use crate::config::{Auth, Config};
 use crate::data_dir::development_key_of;
 use crate::exit::{CommandError, Exit};
 
 /// The keys of a node.
 #[derive(Debug)]
 pub struct Keys {
-    /// Checks tokens with all keys.
-    pub verifier: Verifier,
-    /// Signs tokens of the `token` command.
-    pub signer: Key,
-    /// True when the development key was made just now.
-    pub created: bool,
+    /// Holds keys and revocations, and keeps them up to date.
+    pub keeper: Keeper,
+    /// The development key, when it was made just now.
+    pub created: Option<Key>,
 }
 
 /// Reads the configured keys, or reads or makes the development key in `data`.
@@ -27,26 +25,38 @@ pub struct Keys {
 /// # Errors
 /// [`Exit::Config`] for configured files, [`Exit::Data`] for the development key.
 pub fn load_keys(config: &Config, data: &Path) -> Result<Keys, CommandError> {
-    let files = &config.auth.key_files;
-    let (keys, created) = if files.is_empty() {
+    let mut plan = keeper_plan(&config.auth)?;
+    let mut created = None;
+    if plan.key_files.is_empty() && plan.sources.is_empty() {
         let path = development_key_of(data);
-        let (key, created) = Key::read_or_create(&path).map_err(data_error)?;
+        let (key, is_new) = Key::read_or_create(&path).map_err(data_error)?;
         warn!(path = %path.display(), "tokens are checked with the development key; \
-            set auth.key_files before others use this node");
-        (vec![key], created)
-    } else {
-        let keys: Result<Vec<Key>, KeyError> = files.iter().map(|path| Key::read(path)).collect();
-        (keys.map_err(config_error)?, false)
-    };
-    let auth = &config.auth;
-    let verifier = Verifier::new(&keys, &auth.issuer, &auth.audience).map_err(config_error)?;
-    let signer = keys.into_iter().next().ok_or_else(|| {
-        CommandError::new(Exit::Config, "there is no key").cure("name a file in auth.key_files")
-    })?;
-    Ok(Keys {
-        verifier,
-        signer,
-        created,
+            set auth.key_files or auth.jwks before others use this node");
+        created = is_new.then_some(key);
+        plan.key_files.push(path);
+    }
+    let keeper = Keeper::open(plan).map_err(config_error)?;
+    Ok(Keys { keeper, created })
+}
+
+fn keeper_plan(auth: &Auth) -> Result<KeeperPlan, CommandError> {
+    let sources: Result<Vec<KeySource>, &str> = auth
+        .jwks
+        .iter()
+        .map(|text| KeySource::parse(text))
+        .collect();
+    Ok(KeeperPlan {
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        key_files: auth.key_files.clone(),
+        // The configuration was checked when it was loaded.
+        sources: sources.map_err(|error| CommandError::new(Exit::Config, error))?,
+        times: SourceTimes {
+            refresh: auth.jwks_refresh,
+            cooldown: auth.jwks_cooldown,
+            keep: auth.jwks_keep,
+        },
+        revocation_file: auth.revocation_file.clone(),
     })
 }
 

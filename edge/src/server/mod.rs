@@ -60,13 +60,20 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let counters: Vec<Arc<ShardCounters>> =
         (0..config.shard_count()).map(|_| Arc::default()).collect();
     let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes());
-    let control = Control::start(config.listen.control_address, state, events.clone())
+    let first_start = keys
+        .created
+        .map(|key| ready::first_token(&config, &key))
+        .transpose()
+        .map_err(|error| CommandError::new(Exit::Data, error))?;
+    let (verifier, revocations) = (keys.keeper.verifier(), keys.keeper.revocations());
+    let address = config.listen.control_address;
+    let control = Control::start(address, state, keys.keeper, events.clone())
         .map_err(|error| CommandError::new(Exit::Address, error))?;
 
-    let first_start = keys.created.then(|| ready::first_token(&config, &keys));
     let mut shards = launch(ShardPlan {
         config: Arc::clone(&config),
-        verifier: Arc::new(keys.verifier),
+        verifier,
+        revocations,
         counters,
         node: Arc::clone(&node),
         data: Arc::clone(&data),

@@ -8,10 +8,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::auth::{mint_user, UserGrant};
+use crate::auth::{mint_user, Key, MintError, UserGrant};
 use crate::config::Config;
-
-use super::Keys;
 
 /// User of the token that the first start prints.
 const FIRST_USER: &str = "ada";
@@ -19,8 +17,8 @@ const FIRST_USER: &str = "ada";
 /// Life of that token in seconds: a day of trying things out.
 const FIRST_TOKEN_S: u64 = 86_400;
 
-/// A token for the first start.
-pub(super) fn first_token(config: &Config, keys: &Keys) -> String {
+/// A token for the first start, signed with the development key.
+pub(super) fn first_token(config: &Config, key: &Key) -> Result<String, MintError> {
     let now_s = unix_seconds();
     let grant = UserGrant {
         user: FIRST_USER.to_owned(),
@@ -28,11 +26,12 @@ pub(super) fn first_token(config: &Config, keys: &Keys) -> String {
         roles: vec!["staff".to_owned()],
         issuer: config.auth.issuer.clone(),
         audience: config.auth.audience.clone(),
+        issued_at_s: now_s,
         not_before_s: now_s,
         expires_at_s: now_s + FIRST_TOKEN_S,
         ..UserGrant::default()
     };
-    mint_user(&keys.signer, &grant)
+    mint_user(key, &grant)
 }
 
 /// Seconds since 1970.

@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
 use super::{NodeEvent, NodeState};
-use crate::auth::Verifier;
+use crate::auth::{Published, Revocations, Verifier};
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
 use crate::telemetry::ShardCounters;
@@ -22,7 +22,9 @@ pub struct ShardPlan {
     /// The configuration.
     pub config: Arc<Config>,
     /// Checks tokens.
-    pub verifier: Arc<Verifier>,
+    pub verifier: Arc<Published<Verifier>>,
+    /// Tokens and users that are refused.
+    pub revocations: Arc<Published<Revocations>>,
     /// Shared counters, one for each shard; their number is the number of shards.
     pub counters: Vec<Arc<ShardCounters>>,
     /// State of the node; the journal's recovery moves it to `Recovering`.

@@ -74,7 +74,7 @@ fn configured_keys_are_used_instead_of_a_development_key() {
     crate::auth::Key::read_or_create(&path).expect("written");
     config.auth.key_files = vec![path];
     let keys = load_keys(&config, data.path()).expect("read");
-    assert!(!keys.created);
+    assert!(keys.created.is_none());
     assert!(!data.path().join("keys/development.key").exists());
     config.auth.key_files.push(data.path().join("missing.key"));
     let error = load_keys(&config, data.path()).expect_err("missing");

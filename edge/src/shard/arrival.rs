@@ -16,7 +16,7 @@ use interlink_protocol::claims::{Claims, PackedClaims};
 use interlink_protocol::frame::LimitsFields;
 use interlink_protocol::ids::{placement_hash, InstanceId, Position, SessionKey};
 use interlink_protocol::priority::Priority;
-use interlink_protocol::session::auth::{check_claims, check_hello};
+use interlink_protocol::session::auth::{check_hello, close_code};
 use interlink_protocol::websocket::Reader;
 use interlink_protocol::ErrorCode;
 use interlink_uring::Kernel;
@@ -26,6 +26,7 @@ use super::connection::{Connection, NONE, RECEIVING};
 use super::mesh::Message;
 use super::session::{Session, User};
 use super::Shard;
+use crate::auth::UserToken;
 
 /// Descriptors that one turn installs.
 const INSTALLS_PER_TURN: usize = interlink_uring::limits::INSTALL_BATCH;
@@ -33,8 +34,8 @@ const INSTALLS_PER_TURN: usize = interlink_uring::limits::INSTALL_BATCH;
 /// Who connects, from a verified `Hello`.
 #[derive(Debug)]
 pub struct Identity {
-    /// Claims of the token.
-    pub claims: Claims,
+    /// The token.
+    pub token: UserToken,
     /// Publisher instance.
     pub instance: InstanceId,
     /// Earlier session to continue.
@@ -88,13 +89,7 @@ impl Shard {
     /// Checks a `Hello`.
     pub(super) fn verify_hello(&self, hello: &wire::Hello<'_>) -> Result<Identity, ErrorCode> {
         let request = check_hello(hello)?;
-        let now_s = self.clock.unix_s();
-        let claims = self
-            .shared
-            .verifier
-            .user(request.token, now_s)
-            .map_err(|error| error.user_code())?;
-        check_claims(&claims, now_s)?;
+        let token = self.check_user_token(request.token)?;
         let resume = request.session.map(|session| Resume {
             session,
             positions: request
@@ -103,7 +98,7 @@ impl Shard {
                 .collect(),
         });
         Ok(Identity {
-            claims,
+            token,
             instance: request.instance,
             resume,
         })
@@ -111,7 +106,7 @@ impl Shard {
 
     /// Sends a verified connection to the home shard of its user.
     pub(super) fn send_home(&mut self, arrival: Box<Arrival>) {
-        let home = placement_hash(arrival.identity.claims.user.as_bytes());
+        let home = placement_hash(arrival.identity.token.claims.user.as_bytes());
         let shard = (home % u64::from(self.shards)) as u16;
         if shard == self.id {
             return self.arrive(*arrival);
@@ -164,9 +159,9 @@ impl Shard {
             .insert(Connection::new(socket, Reader::server()));
         self.open_connections += 1;
         let Installing { identity, mut rest } = arrival;
-        let attached = self.attach(connection, identity);
-        if !attached {
-            self.refuse_session(connection);
+        if let Err(code) = self.attach(connection, identity) {
+            self.reply_error(connection, code, 0);
+            self.close_with(connection, close_code(code));
         } else if !rest.is_empty() {
             self.on_bytes(connection, &mut rest);
         }
@@ -175,22 +170,20 @@ impl Shard {
         kernel.arm_receive(socket);
     }
 
-    fn refuse_session(&mut self, connection: u32) {
-        self.reply_error(connection, ErrorCode::Overloaded, 0);
-        self.close_with(connection, interlink_protocol::CloseCode::Overloaded);
-    }
-
     /// Gives the connection a session: the earlier one if it can be resumed, else a new one.
-    fn attach(&mut self, connection: u32, identity: Identity) -> bool {
+    fn attach(&mut self, connection: u32, identity: Identity) -> Result<(), ErrorCode> {
         let Identity {
-            claims,
+            token,
             instance,
             resume,
         } = identity;
-        let expires_at_s = claims.expires_at_s.min(u64::from(u32::MAX)) as u32;
-        let Some(user) = self.user_entry(&claims) else {
-            return false;
-        };
+        let name = &token.claims.user;
+        if self.tokens.revocations.cover(name, token.mark) {
+            // The list has changed while the connection was on its way.
+            return Err(ErrorCode::TokenRevoked);
+        }
+        let user = self.user_entry(&token.claims);
+        let user = user.ok_or(ErrorCode::Overloaded)?;
         let earlier = resume
             .as_ref()
             .and_then(|resume| self.resumable(user, resume.session));
@@ -201,21 +194,20 @@ impl Shard {
                 let entry = &mut self.sessions[session];
                 entry.connection = connection;
                 entry.epoch += 1;
-                entry.expires_at_s = expires_at_s;
                 session
             }
-            None => match self.new_session(user, connection, expires_at_s, instance) {
-                Some(session) => session,
-                None => return false,
-            },
+            None => self
+                .new_session(user, connection, instance)
+                .ok_or(ErrorCode::Overloaded)?,
         };
+        self.sessions[session].take_token(&token);
         self.attachments = self.attachments.wrapping_add(1);
         self.sessions[session].instance = instance;
         self.sessions[session].attachment = self.attachments;
         self.connections[connection].session = session;
         self.bind_publisher(session);
         self.send_welcome(connection, session, earlier.is_some(), resume.as_ref());
-        true
+        Ok(())
     }
 
     /// A session of `user` with this key that may be continued.
@@ -234,15 +226,9 @@ impl Shard {
         }
     }
 
-    fn new_session(
-        &mut self,
-        user: u32,
-        connection: u32,
-        expires_at_s: u32,
-        instance: InstanceId,
-    ) -> Option<u32> {
+    fn new_session(&mut self, user: u32, connection: u32, instance: InstanceId) -> Option<u32> {
         let key = SessionKey(self.random.next_u128());
-        let mut record = Session::new(key, user, connection, expires_at_s);
+        let mut record = Session::new(key, user, connection);
         record.instance = instance;
         record.next_of_user = self.users[user].sessions;
         let session = self.sessions.insert(record)?;

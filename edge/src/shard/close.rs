@@ -141,8 +141,9 @@ impl Shard {
         let entry = &mut self.sessions[session];
         entry.connection = NONE;
         entry.credit = Default::default();
-        entry.forget_at_ms = self.clock.now_ms + self.limits.resume_window_ms;
-        let (key, forget_at_ms) = (entry.key, entry.forget_at_ms);
+        let forget_at_ms = self.clock.now_ms + self.limits.resume_window_ms;
+        entry.until = forget_at_ms;
+        let key = entry.key;
         let mut next = entry.subscriptions;
         while next != NONE {
             let sub = &mut self.subscriptions[next];
@@ -165,7 +166,7 @@ impl Shard {
                 continue;
             };
             let same = entry.key == key && !entry.is_attached();
-            if same && entry.forget_at_ms == forget_at_ms {
+            if same && entry.until == forget_at_ms {
                 self.remove_session(session);
             }
         }

@@ -18,6 +18,8 @@ use super::Shard;
 const WHEEL_PER_TURN: usize = 32;
 /// A socket that was writable and then took nothing is tried again after this.
 const RETRY_MS: u32 = 10;
+/// How far wall clock and monotonic clock may part between two looks at a connection.
+const CLOCK_DRIFT_MS: u32 = 100;
 /// How often unfinished handshakes are looked at for their age.
 const HANDSHAKE_LOOK_MS: u32 = 1_000;
 
@@ -31,9 +33,21 @@ impl Shard {
         self.schedule(connection, first);
     }
 
+    /// Schedules the next look at a connection: after `delay_ms`, or when its token ends.
     fn schedule(&mut self, connection: u32, delay_ms: u32) {
+        let delay_ms = delay_ms.min(self.token_left_ms(connection));
         let at_ms = u64::from(self.clock.now_ms) + u64::from(delay_ms);
         self.wheel.schedule(connection, at_ms);
+    }
+
+    /// The end of the token has moved: a look that was due at the old one must not be taken
+    /// for a missing answer. The client has just been heard, so its time begins anew.
+    pub(super) fn schedule_after_refresh(&mut self, connection: u32) {
+        let delay_ms = match self.connections[connection].is(AWAITING_PONG) {
+            true => self.limits.heartbeat_timeout_ms,
+            false => self.limits.heartbeat_ms,
+        };
+        self.schedule(connection, delay_ms);
     }
 
     /// Handles what is due.
@@ -46,6 +60,7 @@ impl Shard {
             self.on_wheel(connection);
         }
         self.due = due;
+        self.end_grants();
         self.end_lingering();
         self.forget_absent();
         self.expire_messages();
@@ -68,6 +83,13 @@ impl Shard {
         if entry.socket == SocketId::NONE || entry.flags & (CLOSING | CLOSE_WHEN_SENT) != 0 {
             return;
         }
+        match self.token_left_ms(connection) {
+            0 => return self.close_with(connection, CloseCode::TokenExpired),
+            // The wall clock runs behind the one of the wheel.
+            1..=CLOCK_DRIFT_MS => return self.schedule(connection, CLOCK_DRIFT_MS),
+            _ => {}
+        }
+        let entry = &self.connections[connection];
         if entry.is(AWAITING_PONG) {
             self.counters.heartbeats_missed += 1;
             return self.close_with(connection, CloseCode::HeartbeatTimeout);
@@ -173,12 +195,14 @@ impl Shard {
                 .next_deadline_ms()
                 .map(|at| at + HANDSHAKE_LOOK_MS),
         ];
+        let grants = self.tokens.grants.next_end_s();
+        let grants = grants.map(|end_s| self.clock.ns_of_us(u64::from(end_s) * 1_000_000));
         let listed = listed
             .into_iter()
             .flatten()
             .map(|at| self.clock.ns_of_ms(at))
             .min();
-        [wheel, journal, listed].into_iter().flatten().min()
+        [wheel, journal, listed, grants].into_iter().flatten().min()
     }
 
     /// Expires handshakes; apart from [`Self::take_due`] because it talks to the kernel.

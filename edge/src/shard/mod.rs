@@ -7,8 +7,8 @@
 //!
 //! Map: `turn` is the loop's body; `accept`, `handshake`, `arrival` bring clients
 //! in; `receive` finds frames; `publish`, `journal`, `settle` take events; `subscribe`,
-//! `behind` give them; `fanout`, `transmit`, `queues` send; `heartbeat`, `close` end;
-//! `mesh`, `files` reach other threads; `tables`, `logs` hold.
+//! `behind` give them; `fanout`, `transmit`, `queues` send; `heartbeat`, `close` and
+//! `tokens` end; `mesh`, `files` reach other threads; `tables`, `logs` hold.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -42,6 +42,7 @@ mod settle;
 pub(crate) mod start;
 mod subscribe;
 mod tables;
+mod tokens;
 mod transmit;
 mod turn;
 
@@ -57,7 +58,7 @@ use interlink_protocol::CloseCode;
 use interlink_relay::dedupe::PublisherWindow;
 use interlink_uring::{Kernel, SendOutcome, SocketId};
 
-use crate::auth::Verifier;
+use crate::auth::{Published, Revocations, Verifier};
 use crate::memory::Slab;
 use crate::telemetry::{Counters, ShardCounters};
 use crate::wheel::Wheel;
@@ -78,7 +79,9 @@ const PUBLISHER_KEPT_MS: u32 = 10 * 60 * 1_000;
 #[derive(Debug)]
 pub struct Shared {
     /// Checks tokens.
-    pub verifier: Arc<Verifier>,
+    pub verifier: Arc<Published<Verifier>>,
+    /// Tokens and users that are refused.
+    pub revocations: Arc<Published<Revocations>>,
     /// Policies of namespaces.
     pub namespaces: Namespaces,
     /// Event types.
@@ -134,6 +137,7 @@ pub struct Shard {
     tables: tables::Tables,
     interest: HashMap<u32, u64>,
     cursors: ack::Cursors,
+    tokens: tokens::Tokens,
     sweep: Sweep,
 
     // Events.
@@ -187,6 +191,7 @@ impl Shard {
             || self.arrivals.are_waiting()
             || !self.unplaced.is_empty()
             || self.mesh.has_work()
+            || self.tokens.have_work()
     }
 
     /// Copies the counters to where the scraper reads them.

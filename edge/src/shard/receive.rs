@@ -182,10 +182,7 @@ impl Shard {
                 let code = interlink_protocol::ErrorCode::NotSupported;
                 self.reply_error(connection, code, frame.request_id());
             }
-            ClientFrame::Refresh(frame) => {
-                let code = interlink_protocol::ErrorCode::NotSupported;
-                self.reply_error(connection, code, frame.request_id());
-            }
+            ClientFrame::Refresh(frame) => self.on_refresh(connection, &frame),
             ClientFrame::Hello(_) => {
                 let code = interlink_protocol::ErrorCode::UnexpectedFrame;
                 self.reply_error(connection, code, 0);

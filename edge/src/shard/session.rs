@@ -16,6 +16,7 @@ use interlink_protocol::session::publish::Credit;
 use interlink_relay::dedupe::PublisherWindow;
 
 use super::connection::NONE;
+use crate::auth::{TokenMark, UserToken};
 
 /// An authenticated client.
 #[derive(Debug)]
@@ -38,10 +39,13 @@ pub struct Session {
     pub epoch: u32,
     /// Number of its last attachment to a connection, unlike any other on the shard.
     pub attachment: u32,
-    /// Unix seconds at which the token expires.
-    pub expires_at_s: u32,
-    /// Shard milliseconds at which a session without connection is forgotten.
-    pub forget_at_ms: u32,
+    /// While a client is connected, the Unix second at which its token ends; while it is away,
+    /// the shard millisecond at which the session is forgotten.
+    pub until: u32,
+    /// When the newest token was issued, in Unix seconds.
+    pub issued_at_s: u32,
+    /// Hash of the newest token's identity, 0 when it has none.
+    pub token_id: u64,
     /// Subscriptions in the list.
     pub subscription_count: u16,
     /// Unacknowledged publishes.
@@ -111,7 +115,7 @@ pub struct Publisher {
 
 impl Session {
     /// A session of `user` on its first connection.
-    pub fn new(key: SessionKey, user: u32, connection: u32, expires_at_s: u32) -> Self {
+    pub fn new(key: SessionKey, user: u32, connection: u32) -> Self {
         Self {
             instance: InstanceId(0),
             key,
@@ -122,10 +126,26 @@ impl Session {
             next_of_user: NONE,
             epoch: 1,
             attachment: 0,
-            expires_at_s,
-            forget_at_ms: 0,
+            until: 0,
+            issued_at_s: 0,
+            token_id: 0,
             subscription_count: 0,
             credit: Credit::default(),
+        }
+    }
+
+    /// Notes the token with which a client is connected.
+    pub fn take_token(&mut self, token: &UserToken) {
+        self.until = token.claims.expires_at_s.min(u64::from(u32::MAX)) as u32;
+        self.issued_at_s = token.mark.issued_at_s;
+        self.token_id = token.mark.id;
+    }
+
+    /// By what the newest token can be revoked.
+    pub fn mark(&self) -> TokenMark {
+        TokenMark {
+            id: self.token_id,
+            issued_at_s: self.issued_at_s,
         }
     }
 

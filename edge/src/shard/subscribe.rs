@@ -98,7 +98,7 @@ impl Shard {
         wanted: Option<Position>,
     ) -> Result<(u32, Position, RecoveryFields), ErrorCode> {
         let name = ChannelName::parse(entry.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
-        self.check_permission(session, &name, entry.token())?;
+        let grant_end_s = self.check_permission(session, &name, entry.token())?;
         let record = &self.sessions[session];
         if u32::from(record.subscription_count) >= self.limits.subscriptions_per_session {
             return Err(ErrorCode::TooManySubscriptions);
@@ -124,35 +124,42 @@ impl Shard {
             .insert(sub)
             .ok_or(ErrorCode::Overloaded)?;
         self.link_subscription(subscription);
+        if let Some(end_s) = grant_end_s {
+            self.tokens.grants.add(subscription, end_s);
+        }
         self.show_interest(channel);
         let (position, recovery) = self.recover(subscription, wanted);
         Ok((subscription, position, recovery))
     }
 
+    /// Whether the session may subscribe; when its token's grant ends, in Unix seconds, if
+    /// there is one.
     pub(super) fn check_permission(
         &self,
         session: u32,
         name: &ChannelName<'_>,
         token: Option<&str>,
-    ) -> Result<(), ErrorCode> {
+    ) -> Result<Option<u32>, ErrorCode> {
         let policy = self
             .shared
             .namespaces
             .lookup(name)
             .ok_or(ErrorCode::NamespaceUnknown)?;
         let claims = &self.users[self.sessions[session].user].claims;
-        let granted = match token {
-            None => false,
+        let grant_end_s = match token {
+            None => None,
             Some(token) => {
                 let now_s = self.clock.unix_s();
-                self.shared
+                let end_s = self
+                    .tokens
                     .verifier
                     .subscription(token, claims.user(), name.as_str(), now_s)
                     .map_err(|error| error.subscription_code())?;
-                true
+                Some(end_s.min(u64::from(u32::MAX)) as u32)
             }
         };
-        permit_subscribe(policy, name, claims, granted)
+        permit_subscribe(policy, name, claims, grant_end_s.is_some())?;
+        Ok(grant_end_s)
     }
 
     pub(super) fn find_subscription(&self, session: u32, channel: u32) -> Option<u32> {
@@ -223,7 +230,27 @@ impl Shard {
         }
     }
 
-    fn answer_subscribed(&mut self, connection: u32, request_id: u32, outcomes: &[Outcome]) {
+    /// Ends a subscription that nobody asked to end.
+    pub(super) fn end_subscription(&mut self, subscription: u32, code: ErrorCode) -> Outcome {
+        let channel = self.subscriptions[subscription].channel;
+        let name = self.channels[channel].name.clone();
+        self.remove_subscription(subscription);
+        Outcome {
+            channel: name,
+            state: wire::SubscriptionState::Ended,
+            position: None,
+            recovery: RecoveryFields::default(),
+            code: code.number(),
+            subscription: NONE,
+        }
+    }
+
+    pub(super) fn answer_subscribed(
+        &mut self,
+        connection: u32,
+        request_id: u32,
+        outcomes: &[Outcome],
+    ) {
         let fields: Vec<SubscribedFields<'_>> = outcomes
             .iter()
             .map(|outcome| SubscribedFields {

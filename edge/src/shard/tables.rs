@@ -196,6 +196,7 @@ impl Shard {
         let sub = self.subscriptions[subscription];
         self.behind.remove(&subscription);
         self.lagging.remove(&subscription);
+        self.tokens.grants.remove(subscription);
         let moved = self
             .members
             .remove(&mut self.channels[sub.channel], sub.place);

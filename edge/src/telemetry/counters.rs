@@ -92,6 +92,10 @@ counters! {
         "Unfinished handshakes that were ended for room or time.";
     Counter tokens_refused: u64 = TOKENS_REFUSED,
         "User tokens that were refused.";
+    Counter tokens_refreshed: u64 = TOKENS_REFRESHED,
+        "Tokens of open connections that were replaced.";
+    Counter grants_ended: u64 = GRANTS_ENDED,
+        "Subscriptions that ended with their token.";
     Counter connections_handed_over: u64 = CONNECTIONS_HANDED_OVER,
         "Connections moved to the shard of their user.";
     Gauge sessions_open: u64 = SESSIONS_OPEN,

@@ -28,6 +28,10 @@ pub const HANDSHAKES_REFUSED: &str = "interlink_edge_handshakes_refused_total";
 pub const HANDSHAKES_EVICTED: &str = "interlink_edge_handshakes_evicted_total";
 /// User tokens that were refused.
 pub const TOKENS_REFUSED: &str = "interlink_edge_tokens_refused_total";
+/// Tokens of open connections that were replaced.
+pub const TOKENS_REFRESHED: &str = "interlink_edge_tokens_refreshed_total";
+/// Subscriptions that ended with their token.
+pub const GRANTS_ENDED: &str = "interlink_edge_grants_ended_total";
 /// Connections moved to the shard of their user.
 pub const CONNECTIONS_HANDED_OVER: &str = "interlink_edge_connections_handed_over_total";
 
@@ -188,3 +192,20 @@ pub const BUILD_INFO: &str = "interlink_edge_build_info";
 pub const NODE_PHASE: &str = "interlink_edge_phase";
 /// Memory that the plan allows.
 pub const PLAN_BYTES: &str = "interlink_edge_memory_plan_bytes";
+
+/// Keys that tokens are checked with.
+pub const KEYS: &str = "interlink_edge_keys";
+/// Entries of the revocation list.
+pub const REVOCATIONS: &str = "interlink_edge_revocations";
+/// Time since the oldest key set was fetched.
+pub const KEY_SET_AGE: &str = "interlink_edge_key_set_age_seconds";
+/// Key and revocation files that were read again.
+pub const KEY_RELOADS: &str = "interlink_edge_key_reloads_total";
+/// Key and revocation files that could not be read again.
+pub const KEY_RELOAD_FAILURES: &str = "interlink_edge_key_reload_failures_total";
+/// Key sets that were fetched.
+pub const KEY_SET_FETCHES: &str = "interlink_edge_key_set_fetches_total";
+/// Fetches because of a token with an unknown key.
+pub const KEY_SET_EARLY_FETCHES: &str = "interlink_edge_key_set_early_fetches_total";
+/// Fetches of key sets that failed.
+pub const KEY_SET_FAILURES: &str = "interlink_edge_key_set_failures_total";

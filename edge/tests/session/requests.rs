@@ -10,7 +10,7 @@ use super::support::{run, Setup};
 
 on_one_and_two_shards!(
     the_welcome_tells_user_node_limits_and_times,
-    presence_and_refresh_are_answered_as_not_supported,
+    presence_is_answered_as_not_supported,
     history_is_read_page_by_page,
     pages_of_large_events_are_cut_to_the_frame,
     refused_tokens_name_their_cause,
@@ -61,15 +61,12 @@ fn error_of(raw: &mut Raw) -> (u16, u32) {
     (error.code(), error.request_id())
 }
 
-fn presence_and_refresh_are_answered_as_not_supported(shards: u16) {
+fn presence_is_answered_as_not_supported(shards: u16) {
     let node = Setup::shards(shards).start();
-    let token = node.token("ada");
-    let mut raw = Raw::welcomed(node.clients(), &token, 1);
+    let mut raw = Raw::welcomed(node.clients(), &node.token("ada"), 1);
     let code = ErrorCode::NotSupported.number();
     raw.send_encoded(|encoder| encoder.presence(11, "chat.ada~bob", None));
     assert_eq!(error_of(&mut raw), (code, 11));
-    raw.send_encoded(|encoder| encoder.refresh(12, &token));
-    assert_eq!(error_of(&mut raw), (code, 12));
     // The connection goes on.
     raw.send_encoded(|encoder| encoder.presence(13, "chat.ada~bob", None));
     assert_eq!(error_of(&mut raw), (code, 13));

@@ -266,12 +266,13 @@ impl Node {
             user: user.into(),
             issuer: auth.issuer,
             audience: auth.audience,
+            issued_at_s: now_s,
             not_before_s: now_s - 1,
             expires_at_s: now_s + TOKEN_S,
             ..UserGrant::default()
         };
         change(&mut grant);
-        mint_user(&self.key(), &grant)
+        mint_user(&self.key(), &grant).expect("the key signs")
     }
 
     /// A token with which `user` may subscribe to `channel`.
@@ -281,7 +282,7 @@ impl Node {
             channel: channel.into(),
             expires_at_s: unix_seconds() + TOKEN_S,
         };
-        mint_subscription(&self.key(), &grant)
+        mint_subscription(&self.key(), &grant).expect("the key signs")
     }
 
     /// Starts to describe a client with this token that comes back fast.

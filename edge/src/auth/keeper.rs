@@ -1,0 +1,332 @@
+//! Keeps keys and revocations up to date while the node runs.
+//!
+//! Purpose: looks at the files, fetches key sets, and replaces what the shards read. SIGHUP
+//! reads and fetches everything at once.
+//!
+//! Invariants: what cannot be read or parsed changes nothing, is logged once and counted; a
+//! fetch never delays the look at a file.
+//! Limits: `limits.rs`. Runs on: the control thread.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::signal::unix::{signal, SignalKind};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::address::KeySource;
+use super::error::KeyError;
+use super::fetch::fetch;
+use super::jwk;
+use super::key::Key;
+use super::key_set::{Asked, KeySet};
+use super::limits::{KEY_FILES_MAX, LOOK_EVERY};
+use super::published::Published;
+use super::revocations::Revocations;
+use super::source::{Cause, Source, SourceTimes};
+use super::verifier::Verifier;
+
+/// What a keeper is made from.
+#[derive(Clone, Debug)]
+pub struct KeeperPlan {
+    /// `iss` of tokens of the key files.
+    pub issuer: String,
+    /// `aud` of all tokens.
+    pub audience: String,
+    /// Files with keys.
+    pub key_files: Vec<PathBuf>,
+    /// Issuers with a key set by URL.
+    pub sources: Vec<KeySource>,
+    /// Their times.
+    pub times: SourceTimes,
+    /// The revocation list.
+    pub revocation_file: Option<PathBuf>,
+}
+
+/// Numbers for the metrics.
+#[derive(Debug, Default)]
+pub struct KeeperCounts {
+    /// Files that were read again.
+    pub reloads: AtomicU64,
+    /// Files that could not be read again.
+    pub reload_failures: AtomicU64,
+    /// Key sets that were fetched.
+    pub fetches: AtomicU64,
+    /// Of the fetches, those for an unknown key.
+    pub early_fetches: AtomicU64,
+    /// Fetches that failed.
+    pub fetch_failures: AtomicU64,
+    /// Keys in use.
+    pub keys: AtomicU64,
+    /// Entries of the revocation list.
+    pub revocations: AtomicU64,
+    /// Seconds since the oldest key set was fetched; 0 when there is none.
+    pub key_set_age_s: AtomicU64,
+}
+
+/// A file and what it looked like when it was read.
+#[derive(Debug)]
+struct Watched {
+    path: PathBuf,
+    seen: Option<Stamp>,
+}
+
+/// Identity, size and times of a file: any way of replacing it changes one of them.
+type Stamp = (u64, u64, i64, i64, i64, i64);
+
+/// The control thread's side of keys and revocations.
+#[derive(Debug)]
+pub struct Keeper {
+    plan: KeeperPlan,
+    local: Vec<Key>,
+    key_files: Vec<Watched>,
+    revocation_file: Option<Watched>,
+    sources: Vec<Source>,
+    asked: Arc<Asked>,
+    verifier: Arc<Published<Verifier>>,
+    revocations: Arc<Published<Revocations>>,
+    counts: Arc<KeeperCounts>,
+}
+
+type Fetched = (usize, Result<Vec<Key>, String>);
+
+impl Keeper {
+    /// Reads all files. Key sets are fetched when it runs.
+    ///
+    /// # Errors
+    /// [`KeyError`] when a file cannot be used; nothing is taken over then.
+    pub fn open(plan: KeeperPlan) -> Result<Self, KeyError> {
+        if plan.key_files.len() > KEY_FILES_MAX {
+            return Err(KeyError::TooMany(plan.key_files.len()));
+        }
+        let mut key_files: Vec<Watched> = plan.key_files.iter().map(Watched::new).collect();
+        let mut revocation_file = plan.revocation_file.as_ref().map(Watched::new);
+        // The stamp is taken before the content, so that a change between is seen later.
+        key_files.iter_mut().for_each(|file| {
+            file.changed();
+        });
+        let list = match revocation_file.as_mut() {
+            Some(file) => {
+                file.changed();
+                Revocations::read(&file.path)?
+            }
+            None => Revocations::default(),
+        };
+        let local = read_keys(&plan.key_files)?;
+        let sources: Vec<Source> = plan.sources.iter().cloned().map(Source::new).collect();
+        let asked = Arc::<Asked>::default();
+        let counts = Arc::<KeeperCounts>::default();
+        counts
+            .revocations
+            .store(list.len() as u64, Ordering::Relaxed);
+        let none = Verifier::new(Vec::new(), &plan.audience, Arc::clone(&asked));
+        let keeper = Self {
+            plan,
+            local,
+            key_files,
+            revocation_file,
+            sources,
+            asked,
+            verifier: Published::new(none),
+            revocations: Published::new(list),
+            counts,
+        };
+        keeper.publish();
+        Ok(keeper)
+    }
+
+    /// Where the verifier stands.
+    pub fn verifier(&self) -> Arc<Published<Verifier>> {
+        Arc::clone(&self.verifier)
+    }
+
+    /// Where the revocation list stands.
+    pub fn revocations(&self) -> Arc<Published<Revocations>> {
+        Arc::clone(&self.revocations)
+    }
+
+    /// The numbers for the metrics.
+    pub fn counts(&self) -> Arc<KeeperCounts> {
+        Arc::clone(&self.counts)
+    }
+
+    /// The first key of the files that signs.
+    pub fn signer(&self) -> Option<&Key> {
+        self.local.iter().find(|key| key.signing().is_some())
+    }
+
+    /// Runs for ever; returns only when signals cannot be received.
+    ///
+    /// # Errors
+    /// What the operating system says about that.
+    pub async fn run(mut self) -> std::io::Result<()> {
+        let mut hangups = signal(SignalKind::hangup())?;
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        let mut fetches: JoinSet<Fetched> = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = looks.tick() => self.look(false),
+                _ = hangups.recv() => {
+                    info!("reading keys and revocations again");
+                    self.sources.iter_mut().for_each(Source::hurry);
+                    self.look(true);
+                }
+                Some(Ok((source, result))) = fetches.join_next() => {
+                    self.on_fetched(source, result);
+                }
+            }
+            self.begin_fetches(&mut fetches);
+        }
+    }
+
+    /// Looks at the files and at what the shards ask for.
+    fn look(&mut self, anyway: bool) {
+        let changed = self.key_files.iter_mut().filter_map(Watched::changed);
+        if changed.count() > 0 || anyway {
+            self.reload_keys();
+        }
+        let list = self.revocation_file.as_mut();
+        let changed = list.and_then(|file| file.changed().or(anyway.then_some(())));
+        if changed.is_some() {
+            self.reload_revocations();
+        }
+        while let Some(kid) = self.asked.pop() {
+            self.sources.iter_mut().for_each(|source| source.want(kid));
+        }
+        let (now, times) = (Instant::now(), self.plan.times);
+        let aged = self.sources.iter_mut().filter_map(|source| {
+            let changed = source.age(now, &times);
+            changed.then_some(())
+        });
+        if aged.count() > 0 {
+            self.publish();
+        }
+        let ages = self.sources.iter().filter_map(Source::fetched_at);
+        let oldest = ages.map(|since| now.duration_since(since).as_secs()).max();
+        let age = oldest.unwrap_or_default();
+        self.counts.key_set_age_s.store(age, Ordering::Relaxed);
+    }
+
+    fn reload_keys(&mut self) {
+        match read_keys(&self.plan.key_files) {
+            Ok(keys) => {
+                self.local = keys;
+                self.publish();
+                count(&self.counts.reloads);
+                info!(keys = self.local.len(), "key files were read");
+            }
+            Err(error) => self.on_reload_failed(&error),
+        }
+    }
+
+    fn reload_revocations(&mut self) {
+        let Some(file) = &self.revocation_file else {
+            return;
+        };
+        match Revocations::read(&file.path) {
+            Ok(list) => {
+                let entries = list.len();
+                self.counts
+                    .revocations
+                    .store(entries as u64, Ordering::Relaxed);
+                self.revocations.replace(list);
+                count(&self.counts.reloads);
+                info!(entries, "the revocation list was read");
+            }
+            Err(error) => self.on_reload_failed(&error),
+        }
+    }
+
+    fn on_reload_failed(&self, error: &KeyError) {
+        count(&self.counts.reload_failures);
+        warn!(%error, "keys and revocations stay as they were");
+    }
+
+    fn begin_fetches(&mut self, fetches: &mut JoinSet<Fetched>) {
+        let now = Instant::now();
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            let Some(cause) = source.begin(now, &self.plan.times) else {
+                continue;
+            };
+            if cause == Cause::UnknownKey {
+                count(&self.counts.early_fetches);
+            }
+            let address = source.address().clone();
+            fetches.spawn(async move {
+                let result = match fetch(&address).await {
+                    Ok(body) => jwk::keys_of_issuer(&body).map_err(str::to_owned),
+                    Err(error) => Err(error.to_string()),
+                };
+                (index, result)
+            });
+        }
+    }
+
+    fn on_fetched(&mut self, index: usize, result: Result<Vec<Key>, String>) {
+        let source = &mut self.sources[index];
+        match result {
+            Ok(keys) => {
+                let count_of_keys = keys.len();
+                source.on_fetched(keys, Instant::now());
+                count(&self.counts.fetches);
+                info!(address = %source.address(), keys = count_of_keys, "key set was fetched");
+                self.publish();
+            }
+            Err(error) => {
+                source.on_failed();
+                count(&self.counts.fetch_failures);
+                warn!(address = %source.address(), error, "key set was not fetched");
+            }
+        }
+    }
+
+    /// Replaces what the shards check with.
+    fn publish(&self) {
+        let local = KeySet::local(&self.plan.issuer, self.local.clone());
+        let remote = self.sources.iter().map(Source::key_set);
+        let sets = std::iter::once(local).chain(remote).collect();
+        let verifier = Verifier::new(sets, &self.plan.audience, Arc::clone(&self.asked));
+        let keys = verifier.key_count() as u64;
+        self.counts.keys.store(keys, Ordering::Relaxed);
+        self.verifier.replace(verifier);
+    }
+}
+
+impl Watched {
+    fn new(path: impl AsRef<Path>) -> Self {
+        Self {
+            path: path.as_ref().to_owned(),
+            seen: None,
+        }
+    }
+
+    /// Something, when the file is another one than at the last look.
+    fn changed(&mut self) -> Option<()> {
+        let stamp = std::fs::metadata(&self.path).ok().map(|file| {
+            (
+                file.ino(),
+                file.size(),
+                file.mtime(),
+                file.mtime_nsec(),
+                file.ctime(),
+                file.ctime_nsec(),
+            )
+        });
+        let changed = stamp != self.seen;
+        self.seen = stamp;
+        changed.then_some(())
+    }
+}
+
+fn read_keys(files: &[PathBuf]) -> Result<Vec<Key>, KeyError> {
+    let keys: Result<Vec<Vec<Key>>, KeyError> =
+        files.iter().map(|path| Key::read_all(path)).collect();
+    Ok(keys?.into_iter().flatten().collect())
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
