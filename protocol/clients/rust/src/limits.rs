@@ -128,6 +128,13 @@ pub const CLOSE_DRAIN_MS: u64 = 5_000;
 /// Time that a graceful close gives the server to answer the close frame.
 pub const CLOSE_ANSWER_MS: u64 = 2_000;
 
+/// Longest time before its end at which a token is replaced: a provider that is away for most
+/// of a minute costs no connection.
+pub const REFRESH_LEAD_MAX_MS: u64 = 60_000;
+
+/// Shortest pause between two requests for a token while a connection lasts.
+pub const REFRESH_PAUSE_MS: u64 = 1_000;
+
 const _: () = assert!(SILENCE_MS > GREETING_TIMEOUT_MS);
 const _: () = assert!(PUBLISH_CREDIT as usize <= UNSETTLED_PER_CLASS_MAX);
 const _: () = assert!(RETRY_AFTER_DEFAULT_MS <= RETRY_AFTER_MAX_MS);

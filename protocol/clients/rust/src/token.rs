@@ -1,6 +1,7 @@
 //! Where user tokens come from.
 //!
-//! Purpose: one token for the client's whole life, or a new one for each connection.
+//! Purpose: one token for the client's whole life, or a new one for each connection and before
+//! the end of each.
 //! Runs on: the client's task; a provider is awaited there.
 
 use std::fmt;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 
 use crate::error::Loss;
 
-/// What a token is wanted for.
+/// What a token is wanted for: a connection, or the time after the end of the present one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenRequest {
-    /// Attempts to connect since the last success; 0 for the first.
+    /// Attempts to connect since the last success; 0 for the first, and for a token that
+    /// replaces the one of an open connection.
     pub attempt: u32,
 }
 
@@ -56,6 +58,15 @@ impl TokenSource {
     /// True when another attempt may bring another token.
     pub(crate) fn is_renewable(&self) -> bool {
         matches!(self, Self::Provider(_))
+    }
+
+    /// Asks for a token that replaces the one of an open connection; `None` when there is
+    /// none now. A denial is told by the attempt that follows the end of the connection.
+    pub(crate) async fn replacement(self) -> Option<Box<str>> {
+        let token = self.token(TokenRequest { attempt: 0 }).await;
+        token
+            .inspect_err(|loss| tracing::debug!(%loss, "no token to refresh with"))
+            .ok()
     }
 
     pub(crate) async fn token(&self, request: TokenRequest) -> Result<Box<str>, Loss> {

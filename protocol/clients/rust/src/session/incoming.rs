@@ -177,6 +177,7 @@ impl Session {
             self.take_answer(answer.request_id(), entry.channel(), said, position, now_ms);
         }
         self.subscriptions.close_request(answer.request_id());
+        self.refresh.on_accepted(answer.request_id(), now_ms);
     }
 
     fn take_answer(
@@ -292,6 +293,10 @@ impl Session {
         };
         if request == 0 {
             self.connection_error = Some(refusal.clone());
+            self.events.push_back(SessionEvent::ServerError(refusal));
+            return;
+        }
+        if self.refresh.on_refused(request, error.temporary(), now_ms) {
             self.events.push_back(SessionEvent::ServerError(refusal));
             return;
         }

@@ -17,6 +17,8 @@ pub enum SessionEvent {
     State(State),
     /// A connection was welcomed.
     Welcomed(ServerInfo),
+    /// The token of the connection ends soon: the driver has to fetch another one.
+    TokenWanted,
     /// A subscription was accepted for the first time.
     Subscribed {
         /// Full channel name.

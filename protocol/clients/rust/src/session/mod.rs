@@ -10,8 +10,9 @@
 //!    connection ends [`Session::on_lost`].
 //! 3. [`Session::next_frame`] while the socket takes bytes.
 //! 4. [`Session::next_event`] after each of these until it is empty.
-//! 5. [`Session::on_timer`] at [`Session::deadline_ms`].
-//! 6. Whenever [`Session::holds_connection`] is false, close what is open with
+//! 5. After [`SessionEvent::TokenWanted`], [`Session::on_token`].
+//! 6. [`Session::on_timer`] at [`Session::deadline_ms`].
+//! 7. Whenever [`Session::holds_connection`] is false, close what is open with
 //!    [`Session::close_code`].
 //!
 //! Invariants: the same inputs give the same outputs, since clock (milliseconds from any
@@ -44,6 +45,7 @@ mod outgoing;
 pub mod publish;
 mod random;
 pub mod reconnect;
+pub mod refresh;
 pub mod resume;
 pub mod subscribe;
 pub mod track;
@@ -62,6 +64,7 @@ use heartbeat::Heartbeat;
 use history::HistoryBook;
 use publish::PublishBook;
 use random::SplitMix;
+use refresh::Refresh;
 use resume::Resume;
 use subscribe::SubscriptionBook;
 
@@ -103,6 +106,7 @@ pub struct Session {
     acks: AckBook,
     history: HistoryBook,
     resume: Resume,
+    refresh: Refresh,
     random: SplitMix,
     encoder: FrameEncoder,
     events: VecDeque<SessionEvent>,
@@ -133,6 +137,7 @@ impl Session {
             acks: AckBook::default(),
             history: HistoryBook::default(),
             resume: Resume::default(),
+            refresh: Refresh::default(),
             random: SplitMix::new(seed),
             encoder: FrameEncoder::new(),
             events: VecDeque::new(),
@@ -250,8 +255,14 @@ impl Session {
         self.heartbeat = Heartbeat::new(now_ms);
         self.connection_error = None;
         self.close_code = CloseCode::Normal.number();
+        self.refresh.on_hello(&token);
         self.hello_token = Some(token);
         self.next_request = 0;
+    }
+
+    /// Answers [`SessionEvent::TokenWanted`]; `None` when there is no token now.
+    pub fn on_token(&mut self, token: Option<Box<str>>, now_ms: u64) {
+        self.refresh.on_token(token, now_ms);
     }
 
     /// Bytes came, whatever they are.
@@ -282,6 +293,7 @@ impl Session {
         self.acks.on_lost();
         self.history.on_lost();
         self.resume.on_lost(now_ms);
+        self.refresh.on_lost();
         self.events.push_back(SessionEvent::Lost(loss));
         self.show_state();
     }
@@ -295,6 +307,9 @@ impl Session {
             self.on_lost(Loss::Silence, now_ms);
         } else if self.connect.move_is_due(now_ms) {
             self.on_lost(Loss::Moved, now_ms);
+        }
+        if self.refresh.start_when_due(now_ms) {
+            self.events.push_back(SessionEvent::TokenWanted);
         }
         let events = &mut self.events;
         self.publishes.expire(now_ms, |id, outcome| {
@@ -314,16 +329,17 @@ impl Session {
         let mut next = [
             self.connect.deadline_ms(),
             self.history.deadline_ms(),
+            self.refresh.deadline_ms(),
             None,
             None,
             None,
         ];
         if self.holds_connection() {
-            next[2] = Some(self.heartbeat.deadline_ms());
+            next[3] = Some(self.heartbeat.deadline_ms());
         }
         if self.connect.phase() == Phase::Online && can_send {
-            next[3] = self.acks.deadline_ms();
-            next[4] = self.subscriptions.deadline_ms(now_ms);
+            next[4] = self.acks.deadline_ms();
+            next[5] = self.subscriptions.deadline_ms(now_ms);
         }
         let publishes = self.publishes.deadline_ms(now_ms);
         next.into_iter().chain([publishes]).flatten().min()

@@ -1,8 +1,9 @@
 //! What leaves next.
 //!
 //! Purpose: one frame at a time, built when the socket takes it, so that nothing waits in
-//! encoded form. The order is: `Hello`; the answer to a heartbeat; ended subscriptions; new
-//! subscriptions; publishes, P0 first; acknowledgements that are due; requests for history.
+//! encoded form. The order is: `Hello`; the answer to a heartbeat; a new token; ended
+//! subscriptions; new subscriptions; publishes, P0 first; acknowledgements that are due;
+//! requests for history.
 //! Runs on: any thread; it belongs to one task.
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ impl Session {
             Phase::Greeting => self.hello_token.is_some(),
             Phase::Online => {
                 self.heartbeat.has_answer()
+                    || self.refresh.is_ready()
                     || self.subscriptions.has_requests(now_ms)
                     || self.publishes.can_depart(now_ms)
                     || self.acks.is_due(now_ms)
@@ -58,6 +60,11 @@ impl Session {
             self.acks.take(&mut self.scratch.positions);
             let positions = borrowed(&self.scratch.positions);
             return Some(self.encoder.pong(echo_us, &positions));
+        }
+        if self.refresh.is_ready() {
+            let request = next_request(&mut self.next_request);
+            let token = self.refresh.take_ready(request)?;
+            return Some(self.encoder.refresh(request, &token));
         }
         if self.subscriptions.has_leaving() && self.acks.has_unsent() {
             // After `Unsubscribe` the server would not take them any more.

@@ -16,6 +16,9 @@ impl Session {
             return;
         }
         self.take_limits(welcome);
+        if self.config.token_renewable {
+            self.refresh.on_welcome(welcome.server_time_us(), now_ms);
+        }
         self.resume
             .on_welcome(welcome.session().into(), welcome.resume_window_ms());
         let settled = welcome.settled_through().map(marks).unwrap_or_default();

@@ -7,6 +7,8 @@
 //! Runs on: a tokio task of its own.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,6 +48,7 @@ enum Wake {
     Publish(usize, PublishCommand),
     Request(Option<Request>),
     Signals,
+    Token(Option<Box<str>>),
     Timer,
 }
 
@@ -63,7 +66,12 @@ pub(crate) struct Task {
     /// Of each class, the publish that did not fit.
     stalled: [Option<PublishCommand>; Priority::COUNT],
     closing: Option<Closing>,
+    /// The provider's answer to a wish for another token.
+    refresh: Option<Replacement>,
 }
+
+/// A token that is on its way.
+type Replacement = Pin<Box<dyn Future<Output = Option<Box<str>>> + Send>>;
 
 impl Task {
     pub(crate) fn new(
@@ -84,6 +92,7 @@ impl Task {
             histories: HashMap::new(),
             stalled: Default::default(),
             closing: None,
+            refresh: None,
         }
     }
 
@@ -101,6 +110,7 @@ impl Task {
                 Wake::Publish(class, command) => self.on_publish(class, command),
                 Wake::Request(request) => self.on_request(request),
                 Wake::Signals => self.on_signals(),
+                Wake::Token(token) => self.on_token(token),
                 Wake::Timer => {}
             }
         }
@@ -193,8 +203,14 @@ impl Task {
             Some(command) = p3.recv(), if room[3] => Wake::Publish(3, command),
             request = self.inlets.requests.recv(), if accepts => Wake::Request(request),
             () = self.inlets.shared.signals.wait() => Wake::Signals,
+            token = arrived(&mut self.refresh) => Wake::Token(token),
             () = sleep_until(deadline.unwrap_or(self.clock)), if deadline.is_some() => Wake::Timer,
         }
+    }
+
+    fn on_token(&mut self, token: Option<Box<str>>) {
+        self.refresh = None;
+        self.session.on_token(token, self.now_ms());
     }
 
     fn deadline(&self, now_ms: u64) -> Option<Instant> {
@@ -413,6 +429,9 @@ impl Task {
             SessionEvent::Welcomed(server) => {
                 self.inlets.shared.show(|shown| shown.server = Some(server));
             }
+            SessionEvent::TokenWanted => {
+                self.refresh = Some(Box::pin(self.tokens.clone().replacement()));
+            }
             SessionEvent::Lost(loss) => {
                 tracing::debug!(%loss, "connection lost");
                 self.inlets
@@ -459,5 +478,13 @@ impl Task {
     fn on_closed(&mut self, by: ClosedBy) {
         tracing::debug!(%by, "client closed");
         self.inlets.shared.show(|shown| shown.closed_by = Some(by));
+    }
+}
+
+/// Waits for a token; for ever when none is on its way.
+async fn arrived(refresh: &mut Option<Replacement>) -> Option<Box<str>> {
+    match refresh {
+        Some(token) => token.await,
+        None => std::future::pending().await,
     }
 }
