@@ -48,13 +48,18 @@ pub(super) enum FetchError {
     Status(StatusCode),
 }
 
-/// TLS with the root certificates of the system (or of `SSL_CERT_FILE`), read for each fetch,
-/// so that a renewed certificate store needs no restart.
-fn tls_of_system() -> Result<TlsConnector, FetchError> {
+/// The root certificates of the system (or of `SSL_CERT_FILE`), read for each fetch, so that a
+/// renewed certificate store needs no restart.
+fn roots_of_system() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
+    // A certificate that cannot be parsed is none.
+    roots.add_parsable_certificates(found.certs);
+    roots
+}
+
+fn connector(roots: RootCertStore) -> Result<TlsConnector, FetchError> {
+    if roots.is_empty() {
         return Err(FetchError::Tls("no root certificate was found".to_owned()));
     }
     let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
@@ -67,12 +72,14 @@ fn tls_of_system() -> Result<TlsConnector, FetchError> {
 
 /// The body of a successful answer.
 pub(super) async fn fetch(address: &Address) -> Result<Bytes, FetchError> {
-    timeout(KEY_SET_TIMEOUT, fetch_unbounded(address))
-        .await
-        .unwrap_or(Err(FetchError::Timeout))
+    let fetched = timeout(KEY_SET_TIMEOUT, fetch_trusting(address, roots_of_system));
+    fetched.await.unwrap_or(Err(FetchError::Timeout))
 }
 
-async fn fetch_unbounded(address: &Address) -> Result<Bytes, FetchError> {
+async fn fetch_trusting(
+    address: &Address,
+    roots: impl FnOnce() -> RootCertStore,
+) -> Result<Bytes, FetchError> {
     let stream = TcpStream::connect((address.host(), address.port()))
         .await
         .map_err(FetchError::Connect)?;
@@ -81,7 +88,7 @@ async fn fetch_unbounded(address: &Address) -> Result<Bytes, FetchError> {
     }
     let name = ServerName::try_from(address.host().to_owned())
         .map_err(|error| FetchError::Tls(error.to_string()))?;
-    let stream = tls_of_system()?
+    let stream = connector(roots())?
         .connect(name, stream)
         .await
         .map_err(FetchError::Connect)?;
@@ -126,5 +133,82 @@ where
             Ok(()) => exchange.await,
             Err(error) => Err(broken(error)),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{generate_simple_self_signed, CertifiedKey, KeyPair};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    const BODY: &str = "{\"keys\":[]}";
+
+    fn certificate(name: &str) -> CertifiedKey<KeyPair> {
+        generate_simple_self_signed([name.to_owned()]).expect("a certificate")
+    }
+
+    fn trusting(certified: &CertifiedKey<KeyPair>) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        let added = roots.add(certified.cert.der().clone());
+        added.expect("a root certificate");
+        roots
+    }
+
+    /// Serves [`BODY`] over TLS with this certificate; returns the address to fetch from.
+    async fn serve(certified: &CertifiedKey<KeyPair>) -> Address {
+        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der());
+        let chain = vec![certified.cert.der().clone()];
+        let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key.expect("a key"))
+            .expect("a certificate with its key");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that does not trust us ends the handshake.
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                let mut request = [0; 1_024];
+                let read = stream.read(&mut request).await.expect("a request");
+                assert!(request[..read].starts_with(b"GET /keys HTTP/1.1\r\n"));
+                let len = BODY.len();
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{BODY}");
+                stream.write_all(answer.as_bytes()).await.expect("sent");
+                let _ended_first = stream.shutdown().await;
+            }
+        });
+        Address::parse(&format!("https://127.0.0.1:{port}/keys")).expect("an address")
+    }
+
+    #[tokio::test]
+    async fn a_key_set_comes_over_tls_from_who_has_the_right_certificate() {
+        let certified = certificate("127.0.0.1");
+        let address = serve(&certified).await;
+        let body = fetch_trusting(&address, || trusting(&certified)).await;
+        assert_eq!(body.expect("fetched"), BODY);
+        let stranger = certificate("127.0.0.1");
+        let error = fetch_trusting(&address, || trusting(&stranger)).await;
+        assert!(matches!(error, Err(FetchError::Connect(_))), "{error:?}");
+        let error = fetch_trusting(&address, RootCertStore::empty).await;
+        assert!(matches!(error, Err(FetchError::Tls(_))), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_for_another_name_is_refused() {
+        let certified = certificate("login.example");
+        let address = serve(&certified).await;
+        let error = fetch_trusting(&address, || trusting(&certified)).await;
+        assert!(matches!(error, Err(FetchError::Connect(_))), "{error:?}");
     }
 }

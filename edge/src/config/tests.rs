@@ -191,6 +191,34 @@ fn plaintext_on_another_address_needs_a_proxy() {
 }
 
 #[test]
+fn key_sets_come_from_addresses_that_can_be_trusted() {
+    let jwks = |text: &str| format!("[auth]\njwks = [\"{text}\"]\n");
+    for text in [
+        "https://login.example/keys",
+        "school http://login.example/keys",
+        "school ftp://127.0.0.1/keys",
+    ] {
+        let error = first_error(&jwks(text));
+        assert!(error.contains("write issuer and https URL"), "{error}");
+    }
+    for text in [
+        "school https://login.example/k",
+        "school http://127.0.0.1:9/k",
+    ] {
+        assert!(load_text(&jwks(text)).is_ok(), "{text}");
+    }
+    let many: Vec<String> = (0..9)
+        .map(|n| format!("\"i{n} https://login.example/k\""))
+        .collect();
+    let error = first_error(&format!("[auth]\njwks = [{}]\n", many.join(", ")));
+    assert!(error.contains("more than 8"), "{error}");
+    for line in ["jwks_refresh = \"10s\"", "jwks_keep = \"1m\""] {
+        let error = first_error(&format!("[auth]\n{line}\n"));
+        assert!(error.contains("cool-down the shortest"), "{error}");
+    }
+}
+
+#[test]
 fn values_that_exclude_each_other_are_refused() {
     let cases = [
         (

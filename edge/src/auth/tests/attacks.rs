@@ -260,3 +260,35 @@ fn deep_and_strange_payloads_are_refused() {
         assert!(matches!(error, Err(AuthError::Claim(_))), "{error:?}");
     }
 }
+
+/// 20,000 tokens, each with one byte replaced, removed or doubled.
+#[test]
+fn no_changed_token_is_accepted() {
+    use rand::rngs::StdRng;
+    use rand::{Rng, SeedableRng};
+    const CHANGES: usize = 5_000;
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.=+/ \0";
+    let mut random = StdRng::seed_from_u64(7);
+    for algorithm in Algorithm::ALL {
+        let key = match algorithm {
+            Algorithm::Hs256 => hs256(1),
+            algorithm => read_one(&pair_of(algorithm).0),
+        };
+        let verifier = only(key.clone().named(Some("one".into())));
+        let token = signed_by(&key.named(Some("one".into())), &claims());
+        assert!(verifier.user(&token, NOW).is_ok());
+        for _ in 0..CHANGES {
+            let mut changed = token.clone().into_bytes();
+            let at = random.random_range(0..changed.len());
+            match random.random_range(0..4) {
+                0 => drop(changed.remove(at)),
+                1 => changed.insert(at, changed[at]),
+                _ => changed[at] = letters[random.random_range(0..letters.len())],
+            }
+            let changed = String::from_utf8(changed).expect("ASCII");
+            if changed != token {
+                assert!(verifier.user(&changed, NOW).is_err(), "{changed}");
+            }
+        }
+    }
+}
