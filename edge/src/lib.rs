@@ -18,4 +18,6 @@ pub mod memory;
 pub mod server;
 pub mod shard;
 pub mod telemetry;
+pub mod tls;
+pub mod watched;
 pub mod wheel;

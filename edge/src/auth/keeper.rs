@@ -7,8 +7,7 @@
 //! fetch never delays the look at a file.
 //! Limits: `limits.rs`. Runs on: the control thread.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,6 +27,7 @@ use super::published::Published;
 use super::revocations::Revocations;
 use super::source::{Cause, Source, SourceTimes};
 use super::verifier::Verifier;
+use crate::watched::Watched;
 
 /// What a keeper is made from.
 #[derive(Clone, Debug)]
@@ -67,16 +67,6 @@ pub struct KeeperCounts {
     pub key_set_age_s: AtomicU64,
 }
 
-/// A file and what it looked like when it was read.
-#[derive(Debug)]
-struct Watched {
-    path: PathBuf,
-    seen: Option<Stamp>,
-}
-
-/// Identity, size and times of a file: any way of replacing it changes one of them.
-type Stamp = (u64, u64, i64, i64, i64, i64);
-
 /// The control thread's side of keys and revocations.
 #[derive(Debug)]
 pub struct Keeper {
@@ -111,7 +101,7 @@ impl Keeper {
         let list = match revocation_file.as_mut() {
             Some(file) => {
                 file.changed();
-                Revocations::read(&file.path)?
+                Revocations::read(file.path())?
             }
             None => Revocations::default(),
         };
@@ -184,13 +174,15 @@ impl Keeper {
 
     /// Looks at the files and at what the shards ask for.
     fn look(&mut self, anyway: bool) {
-        let changed = self.key_files.iter_mut().filter_map(Watched::changed);
-        if changed.count() > 0 || anyway {
+        let mut changed = anyway;
+        self.key_files
+            .iter_mut()
+            .for_each(|file| changed |= file.changed());
+        if changed {
             self.reload_keys();
         }
         let list = self.revocation_file.as_mut();
-        let changed = list.and_then(|file| file.changed().or(anyway.then_some(())));
-        if changed.is_some() {
+        if list.is_some_and(|file| file.changed() || anyway) {
             self.reload_revocations();
         }
         while let Some(kid) = self.asked.pop() {
@@ -226,7 +218,7 @@ impl Keeper {
         let Some(file) = &self.revocation_file else {
             return;
         };
-        match Revocations::read(&file.path) {
+        match Revocations::read(file.path()) {
             Ok(list) => {
                 let entries = list.len();
                 self.counts
@@ -292,32 +284,6 @@ impl Keeper {
         let keys = verifier.key_count() as u64;
         self.counts.keys.store(keys, Ordering::Relaxed);
         self.verifier.replace(verifier);
-    }
-}
-
-impl Watched {
-    fn new(path: impl AsRef<Path>) -> Self {
-        Self {
-            path: path.as_ref().to_owned(),
-            seen: None,
-        }
-    }
-
-    /// Something, when the file is another one than at the last look.
-    fn changed(&mut self) -> Option<()> {
-        let stamp = std::fs::metadata(&self.path).ok().map(|file| {
-            (
-                file.ino(),
-                file.size(),
-                file.mtime(),
-                file.mtime_nsec(),
-                file.ctime(),
-                file.ctime_nsec(),
-            )
-        });
-        let changed = stamp != self.seen;
-        self.seen = stamp;
-        changed.then_some(())
     }
 }
 
