@@ -85,8 +85,10 @@ impl Node {
             .all(|journal| journal.journal().is_idle()));
     }
 
-    /// Publishes on a channel that `shard` owns; the position it got.
+    /// Publishes on a channel that `shard` owns, when the next sync may start; the position it
+    /// got.
     pub fn publish(&mut self, shard: u16, class: Priority, channel: &str) -> Placement {
+        self.now_us += crate::limits::URGENT_SYNC_INTERVAL_US;
         self.next_id += 1;
         let id = self.next_id;
         let epoch = self.recovered.epoch;

@@ -139,7 +139,10 @@ impl Shard {
             if sub.state != SubscriptionState::Live {
                 continue;
             }
-            let position = self.logs.position_at(&self.channels[channel], sub.cursor);
+            // One whose place was cut off already was noted before.
+            let noted = self.lagging.remove(&subscription);
+            let position =
+                noted.unwrap_or_else(|| self.logs.position_at(&self.channels[channel], sub.cursor));
             self.subscriptions[subscription].state = SubscriptionState::Behind;
             self.behind
                 .insert(subscription, Behind::recovering(position));

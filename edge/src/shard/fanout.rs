@@ -36,6 +36,11 @@ impl DirtyChannels {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
+    /// Whether more channels wait than one turn serves.
+    pub fn is_long(&self) -> bool {
+        self.queues.iter().map(VecDeque::len).sum::<usize>() > SENDS_PER_TURN
+    }
+
     /// Adds a channel to the queue of its priority.
     pub fn push(&mut self, priority: Priority, channel: u32) {
         self.queues[priority.index()].push_back(channel);

@@ -238,6 +238,20 @@ impl Logs {
         Some(channel)
     }
 
+    /// Whether so little memory is left that logs have to give some back before it is all used.
+    pub fn is_scarce(&self) -> bool {
+        let stats = self.pool.stats();
+        stats.held_bytes > stats.capacity_bytes / 8 * 7
+    }
+
+    /// The channel whose log is to give memory back; each has its turn.
+    pub fn next_reclaimed(&mut self, now_ms: u32) -> Option<u32> {
+        let (channel, _) = self.aging.pop_front()?;
+        self.aging
+            .push_back((channel, now_ms.wrapping_add(KEEP_MS / 2)));
+        Some(channel)
+    }
+
     /// Drops events older than the retention; gives the log up when nothing is left.
     pub fn age(&mut self, index: u32, channel: &mut Channel, now_ms: u32) {
         if channel.log == NONE {

@@ -5,7 +5,8 @@
 //! channel is durable, and kept in the channel's log for the pass that sends it.
 //!
 //! Order: while an id is refused for now, every later id of its class is refused
-//! too, so that a retry cannot fall behind what followed it.
+//! too, so that a retry cannot fall behind what followed it
+//! ([`Barrier`](interlink_protocol::session::barrier::Barrier)).
 //!
 //! Thread: the home shard of the publisher. Channels of other owners: `mesh`.
 
@@ -13,7 +14,7 @@ use interlink_protocol::frame::{EventFields, TraceFields};
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::session::publish::{check_publish, Attempt, PublishDecision, Refusal};
-use interlink_protocol::ErrorCode;
+use interlink_protocol::{CloseCode, ErrorCode};
 use interlink_relay::dedupe::Verdict;
 use interlink_relay::record::{Placement, RecordRef};
 use interlink_wire as wire;
@@ -22,6 +23,9 @@ use super::connection::NONE;
 use super::journal::PendingAck;
 use super::Shard;
 use crate::memory::{AppendError, EventMeta};
+
+/// Logs that one event frees while memory is scarce.
+const LOGS_RECLAIMED: usize = 4;
 
 /// A publish that passed every check, with what the next steps need.
 pub(super) struct Checked<'a> {
@@ -49,23 +53,24 @@ impl Shard {
         let id = frame.client_message_id();
         let checked = match self.check(session, frame) {
             Ok(checked) => checked,
-            Err(refusal) => return self.refuse(connection, id, refusal),
+            Err(refusal) => {
+                if !refusal.code.is_temporary() {
+                    self.forget_refused(session, id);
+                }
+                return self.refuse(connection, id, refusal);
+            }
         };
         let (publisher, class) = (checked.publisher, checked.class());
-        let window = &mut self.publishers[publisher].window;
-        match window.look_up(class, id, checked.payload_hash) {
-            Verdict::New => {}
+        let entry = &mut self.publishers[publisher];
+        let code = match entry.window.look_up(class, id, checked.payload_hash) {
+            Verdict::New if entry.barrier[class.index()].admits(id) => None,
+            Verdict::New => Some(ErrorCode::Overloaded),
             Verdict::Repeat => return self.answer_repeat(connection, publisher, class, id),
-            Verdict::Conflict => {
-                return self.refuse(connection, id, Refusal::of(ErrorCode::IdempotencyConflict))
-            }
-            Verdict::TooOld => {
-                return self.refuse(connection, id, Refusal::of(ErrorCode::OutcomeUnknown))
-            }
-        }
-        let barrier = self.publishers[publisher].barrier[class.index()];
-        if barrier != 0 && id > barrier {
-            return self.refuse(connection, id, Refusal::of(ErrorCode::Overloaded));
+            Verdict::Conflict => Some(ErrorCode::IdempotencyConflict),
+            Verdict::TooOld => Some(ErrorCode::OutcomeUnknown),
+        };
+        if let Some(code) = code {
+            return self.refuse_of(connection, publisher, class, (id, code));
         }
         match self.accept(&checked) {
             Ok(()) => {
@@ -76,13 +81,34 @@ impl Shard {
                 entry.accepted(class, id, now_ms);
                 self.counters.publishes.add(class, 1);
             }
-            Err(code) => {
-                let refusal = Refusal::of(code);
-                if code.is_temporary() {
-                    self.publishers[publisher].barrier[class.index()] = id;
-                }
-                self.refuse(connection, id, refusal);
-            }
+            Err(code) => self.refuse_of(connection, publisher, class, (id, code)),
+        }
+    }
+
+    /// Refuses a publish and notes whether it has to come again before later ones.
+    fn refuse_of(
+        &mut self,
+        connection: u32,
+        publisher: u32,
+        class: Priority,
+        (id, code): (u64, ErrorCode),
+    ) {
+        let barrier = &mut self.publishers[publisher].barrier[class.index()];
+        if !code.is_temporary() {
+            barrier.passed(id);
+        } else if barrier.refused(id).is_err() {
+            return self.close_with(connection, CloseCode::Overloaded);
+        }
+        self.refuse(connection, id, Refusal::of(code));
+    }
+
+    /// An id that was refused for now came again and was refused for good: nothing waits for it.
+    fn forget_refused(&mut self, session: u32, id: u64) {
+        let publisher = self.sessions[session].publisher;
+        if publisher != NONE {
+            let barriers = &mut self.publishers[publisher].barrier;
+            // Ids are unique across classes, and one that no class awaits changes nothing.
+            barriers.iter_mut().for_each(|barrier| barrier.passed(id));
         }
     }
 
@@ -273,6 +299,9 @@ impl Shard {
             time_s: now_ms / 1_000,
         };
         self.make_room(channel);
+        if self.logs.is_scarce() {
+            self.reclaim_logs();
+        }
         let entry = &mut self.channels[channel];
         let parts = (before, &meta, frame);
         let mut appended = self.logs.append(channel, entry, parts, now_ms);
@@ -287,6 +316,26 @@ impl Shard {
             self.overrun_members(channel);
             self.logs.visible_end(&self.channels[channel])
         })
+    }
+
+    /// Frees memory of the logs that were looked at least recently: what they keep beyond a few
+    /// events is for those who come back, and history serves these too. A few for each event are
+    /// enough, since one log gives back more than one event takes.
+    fn reclaim_logs(&mut self) {
+        let now_ms = self.clock.now_ms;
+        for _ in 0..LOGS_RECLAIMED {
+            let Some(channel) = self.logs.next_reclaimed(now_ms) else {
+                return;
+            };
+            let entry = &self.channels[channel];
+            if entry.priority == Priority::P0 {
+                continue;
+            }
+            if entry.flags & super::channel::DIRTY != 0 {
+                self.note_members(channel);
+            }
+            self.logs.trim_scarce(&self.channels[channel]);
+        }
     }
 
     /// Drops what the channel's log need not keep. While a pass is due only a log that has

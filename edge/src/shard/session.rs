@@ -12,7 +12,7 @@
 use interlink_protocol::claims::PackedClaims;
 use interlink_protocol::ids::{InstanceId, RecordIdPrefix, SessionKey};
 use interlink_protocol::priority::Priority;
-use interlink_protocol::session::publish::Credit;
+use interlink_protocol::session::{barrier::Barrier, publish::Credit};
 use interlink_relay::dedupe::PublisherWindow;
 
 use super::connection::NONE;
@@ -99,8 +99,8 @@ pub struct Publisher {
     pub settled: [u64; 4],
     /// For each class, an id that is settled once nothing of the class is in flight.
     pub settles_later: [u64; 4],
-    /// For each class, the id that was refused for now and must come first; 0 is none.
-    pub barrier: [u64; 4],
+    /// For each class, what was refused for now and must come before anything new.
+    pub barrier: [Barrier; 4],
     /// For each class, publishes that wait for the disk.
     pub in_flight: [u32; 4],
     /// Acknowledgements that wait for the end of the batch.
@@ -180,7 +180,7 @@ impl Publisher {
             window: PublisherWindow::default(),
             settled: [0; 4],
             settles_later: [0; 4],
-            barrier: [0; 4],
+            barrier: Default::default(),
             in_flight: [0; 4],
             run: AckRun::default(),
             highest: 0,
@@ -193,9 +193,7 @@ impl Publisher {
     pub fn accepted(&mut self, class: Priority, id: u64, now_ms: u32) {
         self.highest = self.highest.max(id);
         self.last_used_ms = now_ms;
-        if self.barrier[class.index()] == id {
-            self.barrier[class.index()] = 0;
-        }
+        self.barrier[class.index()].passed(id);
     }
 
     /// Whether the id was accepted and waits for the disk.

@@ -93,21 +93,26 @@ impl Shard {
         }
     }
 
-    /// Adds one acknowledgement to the publisher's run.
+    /// Adds one acknowledgement to the publisher's run. Those of P0 leave before all other
+    /// answers.
     pub(super) fn acknowledge(&mut self, publisher: u32, class: Priority, id: u64, level: u8) {
         self.counters.publishes_acked.add(class, 1);
         let status = wire::PublishStatus::Accepted.0;
-        let run = &mut self.publishers[publisher].run;
-        if run.extend(id, level, status) {
-            return self.touch(publisher);
+        if !self.publishers[publisher].run.extend(id, level, status) {
+            self.flush_run(publisher);
+            self.publishers[publisher].run = AckRun {
+                first: id,
+                count: 1,
+                level,
+                status,
+            };
         }
-        self.flush_run(publisher);
-        self.publishers[publisher].run = AckRun {
-            first: id,
-            count: 1,
-            level,
-            status,
-        };
+        if class == Priority::P0 {
+            let session = self.publishers[publisher].session;
+            if session != NONE && self.sessions[session].is_attached() {
+                self.mark_ready_first(self.sessions[session].connection);
+            }
+        }
         self.touch(publisher);
     }
 

@@ -89,7 +89,10 @@ impl Shard {
             self.note_lagging(subscription);
             return false;
         }
-        if entry.queue != NONE || entry.is(LAGGING) {
+        // While many channels wait, a send takes all that waits for its socket.
+        let combines = self.dirty.is_long() && self.sessions[sub.session].subscription_count > 1;
+        let entry = &mut self.connections[connection];
+        if entry.queue != NONE || entry.is(LAGGING) || combines {
             entry.set(LAGGING);
             return self.plan_connection(connection);
         }
@@ -385,6 +388,15 @@ impl Shard {
         if entry.flags & (READY | BLOCKED | CLOSING) == 0 {
             entry.set(READY);
             self.ready.push_back(connection);
+        }
+    }
+
+    /// As [`Self::mark_ready`], before all others: for answers of P0.
+    pub(super) fn mark_ready_first(&mut self, connection: u32) {
+        let entry = &mut self.connections[connection];
+        if entry.flags & (READY | BLOCKED | CLOSING) == 0 {
+            entry.set(READY);
+            self.ready.push_front(connection);
         }
     }
 }

@@ -17,6 +17,14 @@ use super::Shard;
 
 /// Completions that one turn takes before it lets sends go out.
 pub const EVENTS_PER_TURN: usize = 64;
+/// Frames after which it takes no further completion: about as long as its sends take, so that
+/// neither side starves the other. One completion carries at most 4 KiB.
+const FRAMES_PER_TURN: u64 = 64;
+/// Times that a turn enters the kernel for completions. One enter runs at most 20 deferred
+/// items, and what waits behind them may be P0.
+const ENTERS_PER_TURN: usize = 4;
+/// Completions that one enter brings at most.
+const EVENTS_PER_ENTER: usize = 20;
 /// Sends that one turn makes.
 pub const SENDS_PER_TURN: usize = 32;
 /// Longest sleep, so that counters and liveness move on an idle shard.
@@ -45,13 +53,24 @@ impl Turn for Shard {
 
 impl Shard {
     fn take_events<K: Kernel>(&mut self, kernel: &mut K) -> bool {
-        for taken in 0..EVENTS_PER_TURN {
+        let frames_max = self.counters.frames_in + FRAMES_PER_TURN;
+        let (mut taken, mut of_enter, mut enters) = (0, 0, 1);
+        while taken < EVENTS_PER_TURN && self.counters.frames_in < frames_max {
             let Some(event) = kernel.next_event() else {
-                return taken > 0;
+                if of_enter < EVENTS_PER_ENTER || enters == ENTERS_PER_TURN {
+                    break;
+                }
+                // An error shows again when the loop enters.
+                if kernel.enter().is_err() {
+                    break;
+                }
+                (of_enter, enters) = (0, enters + 1);
+                continue;
             };
+            (taken, of_enter) = (taken + 1, of_enter + 1);
             self.on_event(kernel, event);
         }
-        true
+        taken > 0
     }
 
     fn on_event<K: Kernel>(&mut self, kernel: &mut K, event: Event) {

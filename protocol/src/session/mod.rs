@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`machine`] | what a table of transitions is |
 //! | [`state`] | the life of connections and sessions, take-over |
+//! | [`barrier`] | what a refused publisher has to send again first |
 //! | [`auth`] | `Hello` and `Refresh` around the token |
 //! | [`publish`] | whether and how a publish is accepted, and the credit for it |
 //! | [`subscribe`] | who gets a subscription, and where it stands |
@@ -20,6 +21,7 @@
 
 pub mod ack;
 pub mod auth;
+pub mod barrier;
 pub mod heartbeat;
 pub mod machine;
 pub mod outbox;

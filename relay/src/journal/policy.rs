@@ -1,10 +1,10 @@
 //! When a block is sealed and when a sync starts: pure functions of time and amounts.
 //!
-//! Both are clocked by the disk itself. A block is sealed when the write before it has
-//! ended, a sync starts when the sync before it has ended: under load the disk is never
-//! idle and batches grow with its latency, without load nothing waits for company.
+//! A block is sealed when the write before it has ended, so that blocks grow with the latency of
+//! the disk and nothing waits for company. A sync starts at once after a pause; under load one
+//! starts every interval, or as soon as a full block waits for it.
 
-use crate::limits::{BACKGROUND_COMMIT_US, BLOCK_BYTES_TARGET, URGENT_SYNC_DELAY_US};
+use crate::limits::{BACKGROUND_COMMIT_US, BLOCK_BYTES_TARGET, URGENT_SYNC_INTERVAL_US};
 use crate::record::Kind;
 
 /// The commit rules of one stream.
@@ -12,8 +12,8 @@ use crate::record::Kind;
 pub struct CommitPolicy {
     /// Longest wait of an entry for its block to be sealed, microseconds; 0 is at once.
     pub seal_delay_us: u64,
-    /// Longest wait of a written entry for a sync to start, microseconds.
-    pub sync_delay_us: u64,
+    /// Least time between the starts of two syncs, microseconds.
+    pub sync_interval_us: u64,
     /// Bytes that end either wait early.
     pub bytes: usize,
 }
@@ -24,13 +24,13 @@ impl CommitPolicy {
         match kind {
             Kind::Urgent => Self {
                 seal_delay_us: 0,
-                sync_delay_us: URGENT_SYNC_DELAY_US,
+                sync_interval_us: URGENT_SYNC_INTERVAL_US,
                 bytes: BLOCK_BYTES_TARGET,
             },
             // The wait was spent before the block was sealed.
             Kind::Background => Self {
                 seal_delay_us: BACKGROUND_COMMIT_US,
-                sync_delay_us: 0,
+                sync_interval_us: 0,
                 bytes: BLOCK_BYTES_TARGET,
             },
         }
@@ -41,12 +41,10 @@ impl CommitPolicy {
         bytes >= self.bytes || now_us >= first_append_us.saturating_add(self.seal_delay_us)
     }
 
-    /// Whether a sync starts now; asked only while none is in flight. `writing` says that
-    /// a write is in flight or waits, whose bytes the same sync could cover.
-    pub fn syncs(&self, first_written_us: u64, bytes: usize, writing: bool, now_us: u64) -> bool {
-        !writing
-            || bytes >= self.bytes
-            || now_us >= first_written_us.saturating_add(self.sync_delay_us)
+    /// Whether a sync of `bytes` written ones starts now; asked only while none is in flight.
+    /// `due_us` is an interval after the start of the sync before it.
+    pub fn syncs(&self, due_us: u64, bytes: usize, now_us: u64) -> bool {
+        bytes >= self.bytes || now_us >= due_us
     }
 }
 
@@ -65,11 +63,10 @@ mod tests {
     }
 
     #[test]
-    fn a_sync_waits_for_company_at_most_two_milliseconds() {
+    fn syncs_start_an_interval_apart_or_with_a_full_block() {
         let policy = CommitPolicy::of(Kind::Urgent);
-        assert!(policy.syncs(1_000, 1, false, 1_000));
-        assert!(!policy.syncs(1_000, 1, true, 2_999));
-        assert!(policy.syncs(1_000, 1, true, 3_000));
-        assert!(policy.syncs(1_000, BLOCK_BYTES_TARGET, true, 1_000));
+        assert!(!policy.syncs(1_000, 1, 999));
+        assert!(policy.syncs(1_000, 1, 1_000));
+        assert!(policy.syncs(1_000, BLOCK_BYTES_TARGET, 1));
     }
 }

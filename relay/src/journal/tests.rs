@@ -287,11 +287,12 @@ fn a_failed_sync_poisons_the_segment_and_keeps_sequences() {
         .append(&record(Priority::P1, 1, b"a"), 10)
         .expect("room");
     drive(&mut journal, &mut disk, 10, |_| false);
+    let later = 10 + crate::limits::URGENT_SYNC_INTERVAL_US;
     journal
-        .append(&record(Priority::P1, 2, b"b"), 20)
+        .append(&record(Priority::P1, 2, b"b"), later)
         .expect("room");
     let mut failed = false;
-    drive(&mut journal, &mut disk, 20, |action| {
+    drive(&mut journal, &mut disk, later, |action| {
         let fails = matches!(action, Action::Sync { .. }) && !failed;
         failed |= fails;
         fails

@@ -39,15 +39,14 @@ impl Stream {
             return None;
         }
         let seal = self.next_seal_us().map(|at| at.max(self.retry_at_us));
-        let sync = match (self.syncing.as_ref(), self.written.front()) {
-            (None, Some(front)) => Some(
-                front
-                    .block
-                    .since_us
-                    .saturating_add(self.policy.sync_delay_us),
-            ),
-            _ => None,
-        };
+        let sync = (self.syncing.is_none() && !self.written.is_empty()).then(|| {
+            let full = self.unsynced_bytes >= self.policy.bytes;
+            if full {
+                0
+            } else {
+                self.sync_at_us
+            }
+        });
         let lacking = self.prepared.len() + self.requested < self.ahead;
         let prepare = lacking.then_some(self.prepare_at_us);
         [seal, sync, prepare].into_iter().flatten().min()
@@ -162,12 +161,8 @@ impl Stream {
             return None;
         }
         let front = self.written.front()?;
-        let writing = self.writing.is_some() || !self.waiting.is_empty();
-        let waited_since = front.block.since_us;
-        if !self
-            .policy
-            .syncs(waited_since, self.unsynced_bytes, writing, now_us)
-        {
+        let bytes = self.unsynced_bytes;
+        if !self.policy.syncs(self.sync_at_us, bytes, now_us) {
             return None;
         }
         let segment = front.segment;
@@ -177,6 +172,7 @@ impl Stream {
             .take_while(|written| written.segment == segment);
         let through = covered.last()?.block.last();
         let token = self.token();
+        self.sync_at_us = now_us.saturating_add(self.policy.sync_interval_us);
         self.syncing = Some(Syncing {
             token,
             segment,

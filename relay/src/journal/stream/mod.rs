@@ -93,6 +93,8 @@ pub(in crate::journal) struct Stream {
     /// Raw bytes of `writing` and `written`.
     unsynced_bytes: usize,
     syncing: Option<Syncing>,
+    /// Earliest start of the next sync, unless a full block waits.
+    sync_at_us: u64,
     current: Option<Current>,
     prepared: VecDeque<u32>,
     requested: usize,
@@ -135,6 +137,7 @@ impl Stream {
             written: VecDeque::new(),
             unsynced_bytes: 0,
             syncing: None,
+            sync_at_us: 0,
             current: None,
             prepared: VecDeque::new(),
             requested: 0,
