@@ -21,7 +21,7 @@ use super::turn::SENDS_PER_TURN;
 use super::Shard;
 
 /// Shares of the sends that P0 leaves over, for replies, P1, P2 and P3.
-const WEIGHTS: [usize; 4] = [12, 12, 6, 2];
+const WEIGHTS: [usize; 4] = [4, 20, 6, 2];
 const _: () = assert!(WEIGHTS[0] + WEIGHTS[1] + WEIGHTS[2] + WEIGHTS[3] == SENDS_PER_TURN);
 
 /// Dirty channels by priority.
@@ -64,14 +64,13 @@ impl Shard {
         left -= self.pass_channels(kernel, Priority::P0, left);
         let shares = WEIGHTS.map(|weight| (weight * left).div_ceil(SENDS_PER_TURN));
         let mut unused = 0;
-        let mut used = self.pass_connections(kernel, shares[0]);
-        unused += shares[0].saturating_sub(used);
         for priority in [Priority::P1, Priority::P2, Priority::P3] {
             let share = shares[priority.index()] + unused;
-            used = self.pass_channels(kernel, priority, share);
+            let used = self.pass_channels(kernel, priority, share);
             unused = share.saturating_sub(used);
         }
-        self.pass_connections(kernel, unused);
+        // Last, since a reply leaves together with the events for its socket.
+        self.pass_connections(kernel, shares[0] + unused);
         self.flush_batch(kernel);
         self.counters.sends > before
     }

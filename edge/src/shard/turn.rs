@@ -22,7 +22,7 @@ pub const EVENTS_PER_TURN: usize = 64;
 const FRAMES_PER_TURN: u64 = 64;
 /// Times that a turn enters the kernel for completions. One enter runs at most 20 deferred
 /// items, and what waits behind them may be P0.
-const ENTERS_PER_TURN: usize = 4;
+const ENTERS_PER_TURN: usize = 2;
 /// Completions that one enter brings at most.
 const EVENTS_PER_ENTER: usize = 20;
 /// Sends that one turn makes.

@@ -31,7 +31,7 @@ pub struct Features {
     pub bundled_receive: bool,
 }
 
-const OPERATIONS: [(u8, &str); 10] = [
+const OPERATIONS: [(u8, &str); 9] = [
     (opcode::Accept::CODE, "the operation ACCEPT"),
     (opcode::Recv::CODE, "the operation RECV"),
     (opcode::Send::CODE, "the operation SEND"),
@@ -40,7 +40,6 @@ const OPERATIONS: [(u8, &str); 10] = [
     (opcode::AsyncCancel::CODE, "the operation ASYNC_CANCEL"),
     (opcode::PollAdd::CODE, "the operation POLL_ADD"),
     (opcode::Timeout::CODE, "the operation TIMEOUT"),
-    (opcode::Write::CODE, "the operation WRITE"),
     (opcode::Fsync::CODE, "the operation FSYNC"),
 ];
 

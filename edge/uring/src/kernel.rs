@@ -93,8 +93,9 @@ pub trait Kernel {
     /// When the batch is longer than the limit.
     fn send(&mut self, batch: &[Send<'_>], outcomes: &mut Vec<SendOutcome>);
 
-    /// Writes the whole buffer at `offset`; [`Event::Written`] gives it back. The descriptor must
-    /// stay open until then.
+    /// Writes the buffer at `offset`; [`Event::Written`] gives it back. The descriptor must
+    /// stay open until then. A driver may write at once, so the caller writes what the page cache
+    /// takes: a few hundred KiB to a file that has its blocks.
     fn write(&mut self, descriptor: RawFd, offset: u64, buffer: Vec<u8>, token: u64);
 
     /// Makes what was written durable (data and the size, as fdatasync); [`Event::Synced`]

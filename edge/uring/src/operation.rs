@@ -33,18 +33,16 @@ pub(crate) enum Operation {
     Accept = 10,
     /// Cancel of an accept.
     CancelAccept = 11,
-    /// Write; slot = file table entry.
-    Write = 12,
     /// Data sync; slot = file table entry.
-    Sync = 13,
+    Sync = 12,
     /// The timer.
-    Timer = 14,
+    Timer = 13,
     /// A new deadline for the timer.
-    TimerUpdate = 15,
+    TimerUpdate = 14,
 }
 
 impl Operation {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 14] = [
         Self::Receive,
         Self::ReceiveOnce,
         Self::Poll,
@@ -56,7 +54,6 @@ impl Operation {
         Self::CancelOnce,
         Self::Accept,
         Self::CancelAccept,
-        Self::Write,
         Self::Sync,
         Self::Timer,
         Self::TimerUpdate,

@@ -74,7 +74,7 @@ fn an_id_is_found_in_sealed_segments_and_not_guessed_beyond_them() {
     {}
     assert_eq!(judge(&mut node, early, NOW_US), Verdict::TooOld);
     let recent = node.next_id - 10;
-    let since_us = node.now_us - 10_000;
+    let since_us = node.now_us - 40_000;
     assert_eq!(judge(&mut node, recent, since_us), Verdict::Repeat);
     assert_eq!(judge(&mut node, recent + 1_000, since_us), Verdict::New);
 }

@@ -57,9 +57,7 @@ impl EdgeRing {
                 self.cancel_accept_failed(id.slot());
                 None
             }
-            Some(Operation::Write | Operation::Sync) => {
-                self.files.complete(id.slot(), completion.result)
-            }
+            Some(Operation::Sync) => self.files.complete(id.slot(), completion.result),
             Some(Operation::Timer) => self.timer_fired(),
             // Sends and installs were read by the call that made them; a deadline that came too
             // late to be replaced has fired.
