@@ -116,8 +116,9 @@ pub const MARK_SLACK_US: u64 = 120_000_000;
 /// Most events of a page of history.
 pub const HISTORY_EVENTS_MAX: usize = 1_000;
 
-/// Most bytes of frames in a page of history.
-pub const HISTORY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A page of history takes no further event once its frames have this many bytes: a reader sends
+/// what it was given at once, and what waits for one client is bounded.
+pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 
 /// Devices whose cursors are kept for one user and channel; nobody reads on more at a time.
 pub const CURSOR_DEVICES_MAX: usize = 16;

@@ -12,6 +12,7 @@ use interlink_protocol::priority::Priority;
 use crate::backplane::Sequencer;
 use crate::files::{DirectJournal, FilesConfig, JournalFiles};
 use crate::journal::{Journal, JournalConfig};
+use crate::limits::HISTORY_BYTES_MAX;
 use crate::record::{Mark, Placement, RecordRef};
 use crate::recovery::RecoveredNode;
 
@@ -156,23 +157,33 @@ impl Node {
         self.files.release_recovered();
     }
 
-    /// Offsets of a page of history, checked against frames and chains.
+    /// Offsets of a page of history, checked against frames and chains. Where a page ends because
+    /// of its bytes the next one is read.
     pub fn page(&mut self, channel: &str, after: Position, limit: usize) -> Vec<u64> {
-        let page = self.files.history(channel, after, limit).expect("readable");
-        assert_eq!(page.gap, None, "{channel} after {after:?}");
-        let mut chain = None;
-        for event in &page.events {
-            let read = interlink_protocol::frame::event::read_position(&event.frame);
-            let (position, previous) = read.expect("an event");
-            assert_eq!(position, event.placement.position);
-            assert_eq!(previous, event.placement.previous_chain);
-            assert!(chain.is_none_or(|chain| chain == previous));
-            chain = Some(position.chain);
+        let (mut offsets, mut last, mut chain) = (Vec::new(), after, None);
+        loop {
+            let page = self
+                .files
+                .history(channel, last, limit - offsets.len())
+                .expect("readable");
+            assert_eq!(page.gap, None, "{channel} after {last:?}");
+            let mut bytes = 0;
+            for event in &page.events {
+                let read = interlink_protocol::frame::event::read_position(&event.frame);
+                let (position, previous) = read.expect("an event");
+                assert_eq!(position, event.placement.position);
+                assert_eq!(previous, event.placement.previous_chain);
+                assert!(chain.is_none_or(|chain| chain == previous));
+                chain = Some(position.chain);
+                offsets.push(position.offset);
+                bytes += event.frame.len();
+            }
+            last = page.last;
+            let cut = page.more && bytes >= HISTORY_BYTES_MAX;
+            if !cut || offsets.len() == limit {
+                return offsets;
+            }
         }
-        page.events
-            .iter()
-            .map(|event| event.placement.position.offset)
-            .collect()
     }
 }
 

@@ -8,6 +8,10 @@ use interlink_protocol::limits as protocol;
 /// grows with the square of this; 64 cores is the largest host that is planned for.
 pub const SHARDS_MAX: u32 = 64;
 
+/// Fewest unfinished handshakes that a node may be limited to: every shard of the largest host
+/// keeps one accept armed and has room for one handshake.
+pub const UNFINISHED_HANDSHAKES_MIN: u32 = 2 * SHARDS_MAX;
+
 /// Most rings of one shard: a ring's number takes 8 bits of a socket id, and the
 /// shard visits each ring in every turn.
 pub const RINGS_MAX: u32 = 64;

@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use namespaces::{AckLevel, NamespaceSettings};
-pub use plan::MemoryPlan;
+pub use plan::{MemoryPlan, HISTORY_BYTES, REPLY_BYTES};
 pub use property::{Property, Section, SetError};
 pub use sections::{
     Auth, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls,

@@ -38,6 +38,14 @@ pub const RECEIVE_BUFFER_BYTES: u64 = 2_048;
 /// Bytes that one submit of sends may gather: 32 sockets of 16 KiB each.
 pub const SEND_ARENA_BYTES: u64 = 32 * (16 << 10);
 
+/// Bytes that replies to clients that do not read may hold on a shard: as much as unfinished
+/// messages in the other direction.
+pub const REPLY_BYTES: u64 = 64 << 20;
+
+/// Bytes of history that a shard has asked for: 256 requests of a page that begins its last
+/// event of up to 64 KiB below 128 KiB.
+pub const HISTORY_BYTES: u64 = 256 * ((128 + 64) << 10);
+
 /// Bytes of journal blocks of a shard: for both kinds one open block, one being
 /// written and two to recycle, of 128 KiB each.
 pub const JOURNAL_BLOCK_BYTES: u64 = 2 * 4 * (128 << 10);
@@ -85,6 +93,17 @@ impl MemoryPlan {
                 name: "channel logs",
                 bytes: config.limits.channel_log_bytes_per_shard.0,
                 reason: "limits.channel_log_bytes_per_shard".to_owned(),
+            },
+            PlanLine {
+                name: "replies",
+                bytes: REPLY_BYTES,
+                reason: "all queues of replies; beyond it, clients that do not read are closed"
+                    .to_owned(),
+            },
+            PlanLine {
+                name: "history",
+                bytes: HISTORY_BYTES,
+                reason: "256 requests x (128 + 64) KiB".to_owned(),
             },
             lane_line(shards),
             ring_line(config, sessions),

@@ -158,7 +158,7 @@ section! {
         /// Connections that have not finished `Hello`. At the limit nothing is accepted
         /// until one ends; new clients wait in the backlog.
         unfinished_handshakes: u32 = 4_096,
-        unit "connections", bounds 16..=65_536, example "4096";
+        unit "connections", bounds limits::UNFINISHED_HANDSHAKES_MIN..=65_536, example "4096";
 
         /// Connections that one address may open in a burst before it is authenticated. A
         /// whole school can sit behind one address.

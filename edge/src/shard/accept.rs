@@ -1,8 +1,9 @@
 //! Admission: how many clients may be on their way in.
 //!
-//! Limits: at most [`ACCEPTS_ARMED`] accepts wait in the kernel, and at most
-//! `limits.unfinished_handshakes` connections of the process are between accept and
-//! `Hello`. At that bound nothing is re-armed and clients wait in the backlog.
+//! Limits: at most [`ACCEPTS_ARMED_MAX`] accepts of a shard wait in the kernel, and at
+//! most `limits.unfinished_handshakes` connections of the process are between accept and
+//! `Hello`. What all shards have armed counts as accepted, since it may be at any time.
+//! At the bound nothing is re-armed and clients wait in the backlog.
 //!
 //! Thread: the shard.
 
@@ -12,8 +13,8 @@ use interlink_uring::Kernel;
 
 use super::Shard;
 
-/// Accepts that wait in the kernel.
-const ACCEPTS_ARMED: usize = 32;
+/// Most accepts of a shard that wait in the kernel: a burst is taken without a round trip.
+const ACCEPTS_ARMED_MAX: usize = 32;
 /// The shard's only listener.
 const LISTENER: u8 = 0;
 /// After the kernel refused an accept, the listener rests this long.
@@ -23,7 +24,15 @@ impl Shard {
     /// Whether as many handshakes are unfinished as may be.
     pub(super) fn accepts_are_full(&self) -> bool {
         let unfinished = self.shared.unfinished_handshakes.load(Ordering::Relaxed);
-        unfinished + ACCEPTS_ARMED >= self.limits.unfinished_handshakes
+        let armed = self.accepts_to_arm() * usize::from(self.shards);
+        unfinished + armed >= self.limits.unfinished_handshakes
+    }
+
+    /// Accepts that this shard arms: all shards together leave half of the room to handshakes
+    /// that have begun.
+    fn accepts_to_arm(&self) -> usize {
+        let share = self.limits.unfinished_handshakes / (2 * usize::from(self.shards));
+        share.clamp(1, ACCEPTS_ARMED_MAX)
     }
 
     /// Arms accepts, or lets the listener rest.
@@ -34,7 +43,7 @@ impl Shard {
         let wanted = if closed || resting || full {
             0
         } else {
-            ACCEPTS_ARMED
+            self.accepts_to_arm()
         };
         if wanted != self.accepts_wanted {
             self.accepts_wanted = wanted;

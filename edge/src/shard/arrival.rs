@@ -227,6 +227,9 @@ impl Shard {
     }
 
     fn new_session(&mut self, user: u32, connection: u32, instance: InstanceId) -> Option<u32> {
+        if self.sessions.len() >= self.limits.max_sessions && !self.forget_longest_absent() {
+            return None;
+        }
         let key = SessionKey(self.random.next_u128());
         let mut record = Session::new(key, user, connection);
         record.instance = instance;

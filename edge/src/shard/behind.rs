@@ -5,8 +5,11 @@
 //! socket has taken, until it reaches the log and goes live. Channels of P2 and P3
 //! do not go back: what a slow client missed there is counted and announced.
 //!
-//! Invariant: nothing of the channel is sent from the log while a page is awaited,
-//! so order holds.
+//! Invariants: nothing of the channel is sent from the log while a page is awaited,
+//! so order holds; a page is used only by the wish that it answers.
+//!
+//! Limits: one page at a time for the subscriptions of a connection, so that it fits the
+//! replies that may wait; [`HISTORIES_PER_CONNECTION`] and [`HISTORIES_PER_SHARD`] requests.
 //!
 //! Thread: the shard; pages are read by the journal-files thread.
 
@@ -17,7 +20,7 @@ use interlink_protocol::{channel::ChannelName, ErrorCode};
 use interlink_wire as wire;
 
 use super::channel::SubscriptionState;
-use super::connection::{LAGGING, NONE};
+use super::connection::{BLOCKED, FETCHING, LAGGING, NONE};
 use super::files::{FilesRequest, HistoryAnswer, HistoryFor, HistoryWish};
 use super::Shard;
 
@@ -25,6 +28,21 @@ use super::Shard;
 const PAGE_EVENTS: usize = 100;
 /// Bytes of events in a `HistoryPage`; the rest of a server frame is for what surrounds them.
 const PAGE_BYTES: usize = interlink_protocol::limits::SERVER_FRAME_BYTES - 4 * 1024;
+
+/// History requests of one connection that may wait for their answer.
+const HISTORIES_PER_CONNECTION: u8 = 16;
+/// History requests of a shard that may wait: what they have read is in memory at one time.
+pub(super) const HISTORIES_PER_SHARD: usize = 256;
+
+const _: () = {
+    use interlink_protocol::limits::SERVER_FRAME_BYTES;
+    use interlink_relay::limits::HISTORY_BYTES_MAX;
+    // The last event of a page begins below the bound. Beside the page there is room for
+    // replies that came meanwhile.
+    let page = HISTORY_BYTES_MAX + SERVER_FRAME_BYTES;
+    assert!(page + 32 * 1024 <= super::queues::QUEUE_BYTES_MAX);
+    assert!(HISTORIES_PER_SHARD * page == crate::config::HISTORY_BYTES as usize);
+};
 
 /// What a subscription that is behind waits for.
 #[derive(Debug, Clone, Copy)]
@@ -173,6 +191,13 @@ impl Shard {
         if let Some(cursor) = self.logs.find(entry, position) {
             return self.go_live(subscription, cursor);
         }
+        let connection = &mut self.connections[sub.connection];
+        let full = connection.is(BLOCKED) && connection.queue != NONE;
+        if full || connection.is(FETCHING) {
+            // Tried again when the page has come, or what waits has left.
+            return;
+        }
+        connection.set(FETCHING);
         behind.fetching = true;
         let session = self.sessions[sub.session].key;
         self.files.request(FilesRequest::History(HistoryWish {
@@ -208,14 +233,31 @@ impl Shard {
                 subscription,
                 session,
             } => {
-                let current = self.behind.contains_key(&subscription)
-                    && self.sessions[self.subscriptions[subscription].session].key == session;
+                let connection = self
+                    .find_session(session)
+                    .map_or(NONE, |session| self.sessions[session].connection);
+                if connection != NONE {
+                    self.connections[connection].clear(FETCHING);
+                }
+                // The index may be another's by now, and a client that came back may have
+                // begun again elsewhere.
+                let current = self.behind.get(&subscription).is_some_and(|behind| {
+                    let session_now = self.subscriptions[subscription].session;
+                    behind.fetching
+                        && behind.position == answer.wish.after
+                        && self.sessions[session_now].key == session
+                });
                 if current {
                     self.continue_behind(subscription, &answer);
                 }
+                if connection != NONE && self.connections[connection].queue == NONE {
+                    self.fetch_behind_of(connection);
+                }
             }
             HistoryFor::Request { socket, request_id } => {
+                self.files.histories -= 1;
                 if let Some(connection) = self.connection_of(socket) {
+                    self.connections[connection].histories -= 1;
                     self.answer_history(connection, request_id, &answer);
                 }
             }
@@ -240,9 +282,6 @@ impl Shard {
         behind.position = answer.last;
         for frame in &answer.frames {
             self.queue_frame(sub.connection, frame);
-        }
-        if self.connections[sub.connection].queue == NONE {
-            self.fetch_if_behind(subscription);
         }
     }
 
@@ -271,7 +310,11 @@ impl Shard {
         }
         let request_id = frame.request_id();
         match self.history_wish(session, connection, frame) {
-            Ok(wish) => self.files.request(FilesRequest::History(wish)),
+            Ok(wish) => {
+                self.files.histories += 1;
+                self.connections[connection].histories += 1;
+                self.files.request(FilesRequest::History(wish));
+            }
             Err(code) => self.reply_error(connection, code, request_id),
         }
     }
@@ -282,6 +325,10 @@ impl Shard {
         connection: u32,
         frame: &wire::History<'_>,
     ) -> Result<HistoryWish, ErrorCode> {
+        let waiting = self.connections[connection].histories;
+        if waiting >= HISTORIES_PER_CONNECTION || self.files.histories >= HISTORIES_PER_SHARD {
+            return Err(ErrorCode::RateLimited);
+        }
         let name = ChannelName::parse(frame.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
         let subscribed = self
             .find_channel(name.as_str())

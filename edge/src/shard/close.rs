@@ -157,18 +157,37 @@ impl Shard {
 
     /// Forgets sessions whose resume window is over.
     pub(super) fn forget_absent(&mut self) {
-        while let Some(&(key, session, forget_at_ms)) = self.absent.front() {
+        while let Some(&(_, _, forget_at_ms)) = self.absent.front() {
             if forget_at_ms > self.clock.now_ms {
                 return;
             }
-            self.absent.pop_front();
-            let Some(entry) = self.sessions.get(session) else {
-                continue;
-            };
-            let same = entry.key == key && !entry.is_attached();
-            if same && entry.until == forget_at_ms {
-                self.remove_session(session);
+            self.forget_first_absent();
+        }
+    }
+
+    /// Makes room for a session at the cost of the one that has been away for longest.
+    /// Returns whether there was one.
+    pub(super) fn forget_longest_absent(&mut self) -> bool {
+        let before = self.sessions.len();
+        while self.sessions.len() == before {
+            if self.absent.is_empty() {
+                return false;
             }
+            self.forget_first_absent();
+        }
+        true
+    }
+
+    /// Forgets the first in the line of absent sessions, unless it has come back since.
+    fn forget_first_absent(&mut self) {
+        let Some((key, session, forget_at_ms)) = self.absent.pop_front() else {
+            return;
+        };
+        let absent = self.sessions.get(session).is_some_and(|entry| {
+            entry.key == key && !entry.is_attached() && entry.until == forget_at_ms
+        });
+        if absent {
+            self.remove_session(session);
         }
     }
 }

@@ -36,6 +36,12 @@ pub const IN_BATCH: u16 = 1 << 7;
 pub const FUTILE_WRITABLE: u16 = 1 << 8;
 /// The close frame has left; the peer may still read it.
 pub const LINGERING: u16 = 1 << 9;
+/// A page of history is being read for a subscription of this connection.
+pub const FETCHING: u16 = 1 << 10;
+
+/// Control frames that a connection may send in a second. Clients ping every few seconds, if at
+/// all; each ping costs an answer and carries nothing.
+pub const CONTROL_FRAMES_PER_SECOND: u8 = 100;
 
 /// A socket with its session.
 #[derive(Debug)]
@@ -56,9 +62,15 @@ pub struct Connection {
     pub close_code: u16,
     /// WebSocket decoding state.
     pub reader: Reader,
+    /// The second, of the shard's clock, in which control frames were counted last.
+    pub control_second: u16,
+    /// Control frames of that second.
+    pub control_frames: u8,
+    /// History requests that are not answered yet.
+    pub histories: u8,
 }
 
-const _: () = assert!(std::mem::size_of::<Connection>() <= 64);
+const _: () = assert!(std::mem::size_of::<Connection>() <= 48);
 
 impl Connection {
     /// A connection that was just installed.
@@ -72,7 +84,21 @@ impl Connection {
             flags: 0,
             close_code: 0,
             reader,
+            control_second: 0,
+            control_frames: 0,
+            histories: 0,
         }
+    }
+
+    /// Counts a control frame; whether the connection may have sent it.
+    pub fn admit_control_frame(&mut self, now_ms: u32) -> bool {
+        let second = (now_ms / 1_000) as u16;
+        if self.control_second != second {
+            self.control_second = second;
+            self.control_frames = 0;
+        }
+        self.control_frames = self.control_frames.saturating_add(1);
+        self.control_frames <= CONTROL_FRAMES_PER_SECOND
     }
 
     /// Whether every flag of `flags` is set.

@@ -5,8 +5,8 @@
 //! side rings its doorbell.
 //!
 //! Limits: requests are bounded by what asks for them: one segment request for each
-//! prepared segment, one page for each subscription that is behind, one for each
-//! history request of a connection; the channel itself is unbounded.
+//! prepared segment, one page for the subscriptions of each connection that are behind,
+//! and 256 history requests; the channel itself is unbounded.
 //!
 //! Thread: the shard; `serve` in the files module runs on the other side.
 
@@ -118,6 +118,8 @@ pub enum FilesReply {
 /// Both directions, as the shard holds them.
 #[derive(Debug)]
 pub struct FilesLink {
+    /// History requests of clients that wait for their page.
+    pub histories: usize,
     requests: mpsc::Sender<FilesRequest>,
     replies: mpsc::Receiver<FilesReply>,
 }
@@ -125,7 +127,11 @@ pub struct FilesLink {
 impl FilesLink {
     /// A link over these channels.
     pub fn new(requests: mpsc::Sender<FilesRequest>, replies: mpsc::Receiver<FilesReply>) -> Self {
-        Self { requests, replies }
+        Self {
+            histories: 0,
+            requests,
+            replies,
+        }
     }
 
     /// Asks for something. A files thread that has ended answers nothing any more; the journal

@@ -43,6 +43,24 @@ enum Stage {
     Hello,
     /// Refused: what still comes is thrown away, so that the answer is not lost to a reset.
     Discard,
+    /// Out of time: its receive is being cancelled, and bytes that come first end it as well.
+    Over,
+}
+
+/// Stages with a time of their own; each is a queue by its start, so that a long time of one
+/// does not hold up the end of another.
+const TIMED_STAGES: usize = 3;
+
+impl Stage {
+    /// The queue of the stage; what is over waits for nothing but its receive.
+    fn queue(self) -> Option<usize> {
+        match self {
+            Stage::Request(_) => Some(0),
+            Stage::Hello => Some(1),
+            Stage::Discard => Some(2),
+            Stage::Over => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -79,8 +97,8 @@ enum Next {
 pub struct Handshakes {
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Slots by the start of their stage, oldest first; stale entries are skipped.
-    order: VecDeque<(u32, u32, u32)>,
+    /// For each timed stage, who entered it and when, oldest first; stale entries are skipped.
+    order: [VecDeque<(HandshakeId, u32)>; TIMED_STAGES],
     next: Vec<Next>,
     unfinished: usize,
 }
@@ -91,11 +109,6 @@ impl Handshakes {
         self.unfinished
     }
 
-    /// When the oldest stage may be over, in shard milliseconds.
-    pub fn next_deadline_ms(&self) -> Option<u32> {
-        self.order.front().map(|entry| entry.2)
-    }
-
     fn start(&mut self, handshake: Handshake) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -103,11 +116,33 @@ impl Handshakes {
         });
         let entry = &mut self.slots[slot as usize];
         entry.generation = (entry.generation + 1) & GENERATION_MASK;
-        self.order
-            .push_back((slot, entry.generation, handshake.stage_since_ms));
+        let (stage, now_ms) = (handshake.stage, handshake.stage_since_ms);
         entry.handshake = Some(handshake);
         self.unfinished += 1;
+        self.enter(slot, stage, now_ms);
         slot
+    }
+
+    /// A handshake enters a stage; a timed one begins now.
+    fn enter(&mut self, slot: u32, stage: Stage, now_ms: u32) {
+        let id = self.id(slot);
+        let Some(handshake) = &mut self.slots[slot as usize].handshake else {
+            return;
+        };
+        handshake.stage = stage;
+        handshake.stage_since_ms = now_ms;
+        if let Some(queue) = stage.queue() {
+            self.order[queue].push_back((id, now_ms));
+        }
+    }
+
+    /// Whether the handshake is still in the stage that it entered then.
+    fn is_in(&self, queue: usize, id: HandshakeId, since_ms: u32) -> bool {
+        let handshake = self.slots[id.slot as usize].handshake.as_ref();
+        self.current(id)
+            && handshake.is_some_and(|handshake| {
+                handshake.stage.queue() == Some(queue) && handshake.stage_since_ms == since_ms
+            })
     }
 
     fn end(&mut self, slot: u32) -> Option<Handshake> {
@@ -150,6 +185,8 @@ impl Shard {
             kept: Vec::new(),
         });
         kernel.receive_once(self.handshakes.id(slot), raw);
+        // Now, and not at the end of the turn: what is armed is armed again by the kernel's side.
+        self.rearm_accepts(kernel);
     }
 
     /// Bytes of a handshake arrived; what follows is noted for [`Self::advance_handshakes`].
@@ -161,9 +198,16 @@ impl Shard {
             return;
         };
         let next = match handshake.stage {
-            Stage::Request(scan) => self.on_request_bytes(id.slot, scan, bytes),
+            Stage::Request(scan) => {
+                let next = self.on_request_bytes(id.slot, scan, bytes);
+                let refused = matches!(next, Next::AnswerAndDrop(..));
+                self.counters.handshakes_refused += u64::from(refused);
+                next
+            }
             Stage::Hello => self.on_hello_bytes(id.slot, bytes),
             Stage::Discard => Next::Receive(id.slot),
+            // The bytes won the race against the cancel; nothing is in flight any more.
+            Stage::Over => return self.drop_slot(id.slot),
         };
         self.handshakes.next.push(next);
     }
@@ -202,21 +246,16 @@ impl Shard {
             return refuse(slot, 400, "offer the WebSocket subprotocol interlink.v1");
         }
         if !self.limits.origin_allowed(request.origin) {
-            self.counters.handshakes_refused += 1;
             return refuse(slot, 403, "this origin is not in listen.allowed_origins");
         }
         let mut answer = Vec::with_capacity(192);
         write_accept(&request, Some(SUBPROTOCOL), &mut answer);
         let now_ms = self.clock.now_ms;
-        let generation = self.handshakes.slots[slot as usize].generation;
-        self.handshakes.order.push_back((slot, generation, now_ms));
-        let handshake = self.handshake_mut(slot);
-        handshake.stage = Stage::Hello;
-        handshake.stage_since_ms = now_ms;
+        self.handshakes.enter(slot, Stage::Hello, now_ms);
         // A client may send its Hello without waiting for the answer.
         let mut rest = kept;
         rest.drain(..head);
-        handshake.kept = rest;
+        self.handshake_mut(slot).kept = rest;
         Next::AnswerAndReceive(slot, answer)
     }
 
@@ -338,11 +377,8 @@ impl Shard {
     /// ends its own; closing with unread bytes would reset the connection and lose the answer.
     fn discard_rest<K: Kernel>(&mut self, kernel: &mut K, slot: u32) {
         let now_ms = self.clock.now_ms;
-        let generation = self.handshakes.slots[slot as usize].generation;
-        self.handshakes.order.push_back((slot, generation, now_ms));
+        self.handshakes.enter(slot, Stage::Discard, now_ms);
         let handshake = self.handshake_mut(slot);
-        handshake.stage = Stage::Discard;
-        handshake.stage_since_ms = now_ms;
         handshake.kept = Vec::new();
         // SAFETY: shutdown takes plain numbers; the descriptor is open while the slot holds it.
         unsafe { libc::shutdown(handshake.descriptor.as_raw_fd(), libc::SHUT_WR) };
@@ -372,56 +408,74 @@ impl Shard {
             self.shared
                 .unfinished_handshakes
                 .fetch_sub(1, Ordering::Relaxed);
-            self.counters.handshakes_evicted += 1;
         }
+    }
+
+    /// Time for a stage, or [`EVICTABLE_AFTER_MS`] when there is no room.
+    fn stage_time_ms(&self, queue: usize, crowded: bool) -> u32 {
+        let times = [
+            self.limits.handshake_timeout_ms,
+            self.limits.hello_timeout_ms,
+            EVICTABLE_AFTER_MS,
+        ];
+        match crowded {
+            true => times[queue].min(EVICTABLE_AFTER_MS),
+            false => times[queue],
+        }
+    }
+
+    /// When the next stage is out of time, in shard milliseconds.
+    pub(super) fn next_handshake_deadline_ms(&self) -> Option<u32> {
+        let crowded = self.accepts_are_full();
+        let queues = self.handshakes.order.iter().enumerate();
+        let deadlines = queues.filter_map(|(queue, order)| {
+            let (_, since_ms) = order.front()?;
+            Some(since_ms + self.stage_time_ms(queue, crowded))
+        });
+        deadlines.min()
     }
 
     /// Ends handshakes past their deadline, or past [`EVICTABLE_AFTER_MS`] when there is no room.
     pub(super) fn expire_handshakes<K: Kernel>(&mut self, kernel: &mut K) {
-        let now_ms = self.clock.now_ms;
         let crowded = self.accepts_are_full();
-        while let Some(&(slot, generation, since_ms)) = self.handshakes.order.front() {
-            let id = HandshakeId { slot, generation };
-            let live = self.handshakes.current(id)
-                && self.handshakes.slots[slot as usize]
-                    .handshake
-                    .as_ref()
-                    .is_some_and(|handshake| handshake.stage_since_ms == since_ms);
-            if live {
-                let handshake = self.handshake_mut(slot);
-                let stage = handshake.stage;
-                let deadline_ms = match stage {
-                    _ if crowded => EVICTABLE_AFTER_MS,
-                    Stage::Request(_) => self.limits.handshake_timeout_ms,
-                    Stage::Hello => self.limits.hello_timeout_ms,
-                    Stage::Discard => EVICTABLE_AFTER_MS,
-                };
-                if now_ms.wrapping_sub(since_ms) < deadline_ms {
-                    return;
+        for queue in 0..TIMED_STAGES {
+            let time_ms = self.stage_time_ms(queue, crowded);
+            while let Some(&(id, since_ms)) = self.handshakes.order[queue].front() {
+                let live = self.handshakes.is_in(queue, id, since_ms);
+                if live && self.clock.now_ms.wrapping_sub(since_ms) < time_ms {
+                    break;
                 }
-                self.expire_handshake(kernel, id, stage);
+                self.handshakes.order[queue].pop_front();
+                if live {
+                    self.expire_handshake(kernel, id);
+                }
             }
-            self.handshakes.order.pop_front();
         }
     }
 
-    fn expire_handshake<K: Kernel>(&mut self, kernel: &mut K, id: HandshakeId, stage: Stage) {
-        let descriptor = self.handshake_mut(id.slot).descriptor.as_raw_fd();
+    fn expire_handshake<K: Kernel>(&mut self, kernel: &mut K, id: HandshakeId) {
+        let handshake = self.handshake_mut(id.slot);
+        let (descriptor, stage) = (handshake.descriptor.as_raw_fd(), handshake.stage);
         let mut answer = Vec::new();
         match stage {
             Stage::Request(_) => {
+                self.counters.handshakes_evicted += 1;
                 write_refusal(408, "send the whole upgrade request in time", &mut answer);
             }
             Stage::Hello => {
+                self.counters.handshakes_evicted += 1;
                 let code = CloseCode::HelloTimeout;
+                self.counters.closes.add(code);
                 close::append_server_close(Some(code.number()), code.meaning(), &mut answer);
             }
-            Stage::Discard => {}
+            Stage::Discard | Stage::Over => {}
         }
         if !answer.is_empty() {
             self.send_whole(kernel, descriptor, &answer);
         }
-        // The slot is freed when the receive reports its end.
+        // The slot is freed when the receive reports its end, or bytes that came before it.
+        self.handshakes
+            .enter(id.slot, Stage::Over, self.clock.now_ms);
         kernel.cancel_once(id);
     }
 }

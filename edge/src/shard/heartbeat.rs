@@ -20,8 +20,6 @@ const WHEEL_PER_TURN: usize = 32;
 const RETRY_MS: u32 = 10;
 /// How far wall clock and monotonic clock may part between two looks at a connection.
 const CLOCK_DRIFT_MS: u32 = 100;
-/// How often unfinished handshakes are looked at for their age.
-const HANDSHAKE_LOOK_MS: u32 = 1_000;
 
 impl Shard {
     /// Schedules the first heartbeat, spread over the interval by the socket's slot so that
@@ -191,9 +189,7 @@ impl Shard {
         let listed = [
             self.lingering.front().map(|entry| entry.1),
             self.retries.front().map(|entry| entry.1),
-            self.handshakes
-                .next_deadline_ms()
-                .map(|at| at + HANDSHAKE_LOOK_MS),
+            self.next_handshake_deadline_ms(),
         ];
         let grants = self.tokens.grants.next_end_s();
         let grants = grants.map(|end_s| self.clock.ns_of_us(u64::from(end_s) * 1_000_000));

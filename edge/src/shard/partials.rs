@@ -4,18 +4,19 @@
 //! last bytes end inside a frame, or inside a message of several frames, gets a
 //! buffer here until the message is complete.
 //!
-//! Limits: one budget of bytes a shard (64 MiB by default). A client whose bytes
-//! find no room is closed, and so is one that does not finish a message in time:
-//! both may reconnect and lose nothing that was acknowledged.
+//! Limits: one budget a shard (64 MiB by default) for the memory of these buffers,
+//! used or not, and [`SPARE_BUFFERS`] recycled ones of [`SPARE_CAPACITY`] beside it. A
+//! client whose bytes find no room is closed, and so is one that does not finish a
+//! message in time: both may reconnect and lose nothing that was acknowledged.
 //!
 //! Thread: the shard.
 
 use super::connection::NONE;
 
-/// Capacity that a recycled buffer keeps.
-const KEPT_CAPACITY: usize = 4 * 1024;
+/// Largest capacity of a recycled buffer.
+const SPARE_CAPACITY: usize = 4 * 1024;
 /// Most recycled buffers.
-const KEPT_BUFFERS: usize = 1_024;
+const SPARE_BUFFERS: usize = 1_024;
 
 /// No room for the bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,13 +29,17 @@ pub struct Partial {
     pub unread: Vec<u8>,
     /// Payload of the frames of a fragmented message so far.
     pub message: Vec<u8>,
-    /// Shard milliseconds at which the message began.
+    /// Shard milliseconds at which the message began; 0 when it begins with these bytes.
     pub since_ms: u32,
 }
 
 impl Partial {
-    fn len(&self) -> usize {
-        self.unread.len() + self.message.len()
+    fn is_empty(&self) -> bool {
+        self.unread.is_empty() && self.message.is_empty()
+    }
+
+    fn held(&self) -> usize {
+        self.unread.capacity() + self.message.capacity()
     }
 }
 
@@ -43,6 +48,7 @@ impl Partial {
 pub struct Partials {
     slots: Vec<Partial>,
     free: Vec<u32>,
+    spare: Vec<Vec<u8>>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -53,6 +59,7 @@ impl Partials {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
+            spare: Vec::new(),
             bytes: 0,
             bytes_max,
         }
@@ -62,36 +69,44 @@ impl Partials {
     /// [`Self::put`].
     pub fn take(&mut self, index: u32) -> Partial {
         if index == NONE {
-            return Partial::default();
+            return Partial {
+                unread: self.spare.pop().unwrap_or_default(),
+                ..Partial::default()
+            };
         }
         let partial = std::mem::take(&mut self.slots[index as usize]);
-        self.bytes -= partial.len();
+        self.bytes -= partial.held();
         partial
     }
 
-    /// Stores a partial under `index`, or frees the slot when nothing is left of it.
-    pub fn put(&mut self, index: &mut u32, partial: Partial, now_ms: u32) -> Result<bool, NoRoom> {
-        if partial.len() == 0 {
+    /// Stores a partial under `index`, or frees the slot when nothing is left of it. Returns
+    /// whether a message begins with it, whose time is to be watched.
+    pub fn put(
+        &mut self,
+        index: &mut u32,
+        mut partial: Partial,
+        now_ms: u32,
+    ) -> Result<bool, NoRoom> {
+        if partial.is_empty() {
             self.recycle(index, partial);
             return Ok(false);
         }
-        if self.bytes + partial.len() > self.bytes_max {
-            self.recycle(index, Partial::default());
+        if self.bytes + partial.held() > self.bytes_max {
+            self.recycle(index, partial);
             return Err(NoRoom);
         }
-        let begins = *index == NONE || partial.since_ms == 0;
+        let begins = partial.since_ms == 0;
+        if begins {
+            partial.since_ms = now_ms.max(1);
+        }
         if *index == NONE {
             *index = self.free.pop().unwrap_or_else(|| {
                 self.slots.push(Partial::default());
                 (self.slots.len() - 1) as u32
             });
         }
-        self.bytes += partial.len();
-        let slot = &mut self.slots[*index as usize];
-        *slot = partial;
-        if begins {
-            slot.since_ms = now_ms.max(1);
-        }
+        self.bytes += partial.held();
+        self.slots[*index as usize] = partial;
         Ok(begins)
     }
 
@@ -108,23 +123,74 @@ impl Partials {
         (index != NONE).then(|| self.slots[index as usize].since_ms)
     }
 
-    /// Bytes held now.
+    /// Bytes of memory held now.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    fn recycle(&mut self, index: &mut u32, mut partial: Partial) {
-        if *index == NONE {
-            return;
+    fn recycle(&mut self, index: &mut u32, partial: Partial) {
+        for mut buffer in [partial.unread, partial.message] {
+            let fits = (1..=SPARE_CAPACITY).contains(&buffer.capacity());
+            if fits && self.spare.len() < SPARE_BUFFERS {
+                buffer.clear();
+                self.spare.push(buffer);
+            }
         }
-        partial.unread.clear();
-        partial.message = Vec::new();
+        if *index != NONE {
+            self.free.push(*index);
+            *index = NONE;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(bytes: usize) -> Partial {
+        Partial {
+            unread: vec![7; bytes],
+            ..Partial::default()
+        }
+    }
+
+    #[test]
+    fn a_message_is_timed_from_its_own_first_bytes() {
+        let mut partials = Partials::new(1 << 20);
+        let mut index = NONE;
+        assert_eq!(partials.put(&mut index, cut(10), 5), Ok(true));
+        let mut partial = partials.take(index);
+        partial.unread.push(1);
+        assert_eq!(partials.put(&mut index, partial, 9), Ok(false));
+        assert_eq!(partials.since_ms(index), Some(5));
+        let mut partial = partials.take(index);
+        // The message ended in the same bytes in which the next one begins.
         partial.since_ms = 0;
-        if partial.unread.capacity() > KEPT_CAPACITY || self.free.len() >= KEPT_BUFFERS {
-            partial.unread = Vec::new();
-        }
-        self.slots[*index as usize] = partial;
-        self.free.push(*index);
-        *index = NONE;
+        assert_eq!(partials.put(&mut index, partial, 12), Ok(true));
+        assert_eq!(partials.since_ms(index), Some(12));
+    }
+
+    #[test]
+    fn the_budget_counts_memory_and_is_given_back() {
+        let mut partials = Partials::new(10_000);
+        let (mut first, mut second) = (NONE, NONE);
+        let mut roomy = cut(1);
+        roomy.unread.reserve_exact(8_000);
+        assert_eq!(partials.put(&mut first, roomy, 1), Ok(true));
+        assert_eq!(partials.put(&mut second, cut(3_000), 1), Err(NoRoom));
+        assert_eq!(second, NONE);
+        partials.give(&mut first);
+        assert_eq!((first, partials.bytes()), (NONE, 0));
+        assert_eq!(partials.put(&mut second, cut(3_000), 1), Ok(true));
+    }
+
+    #[test]
+    fn buffers_are_used_again() {
+        let mut partials = Partials::new(10_000);
+        let mut index = NONE;
+        assert_eq!(partials.put(&mut index, cut(100), 1), Ok(true));
+        partials.give(&mut index);
+        let partial = partials.take(NONE);
+        assert!(partial.unread.is_empty() && partial.unread.capacity() >= 100);
     }
 }

@@ -18,8 +18,8 @@ use super::Shard;
 
 /// What to do with the rest of the input.
 enum Progress {
-    /// Go on after this many bytes.
-    Consumed(usize),
+    /// Go on after this many bytes; whether nothing is left open after them.
+    Consumed(usize, bool),
     /// Keep the rest until more came.
     Keep,
     /// The connection is closing; the rest is of no use.
@@ -36,15 +36,22 @@ impl Shard {
         }
         let index = entry.partial;
         let mut partial = self.partials.take(index);
+        let ended;
         if partial.unread.is_empty() {
-            let used = self.walk(connection, &mut partial.message, bytes);
+            let used;
+            (used, ended) = self.walk(connection, &mut partial.message, bytes);
             partial.unread.extend_from_slice(&bytes[used..]);
         } else {
             let mut unread = std::mem::take(&mut partial.unread);
             unread.extend_from_slice(bytes);
-            let used = self.walk(connection, &mut partial.message, &mut unread);
+            let used;
+            (used, ended) = self.walk(connection, &mut partial.message, &mut unread);
             unread.drain(..used);
             partial.unread = unread;
+        }
+        if ended {
+            // What is left belongs to a later message, which has its own time.
+            partial.since_ms = 0;
         }
         self.keep(connection, partial);
     }
@@ -66,17 +73,21 @@ impl Shard {
         }
     }
 
-    /// Uses up frames; returns the number of bytes used.
-    fn walk(&mut self, connection: u32, message: &mut Vec<u8>, bytes: &mut [u8]) -> usize {
-        let mut used = 0;
+    /// Uses up frames; returns the number of bytes used, and whether a message or a control
+    /// frame between messages ended in them.
+    fn walk(&mut self, connection: u32, message: &mut Vec<u8>, bytes: &mut [u8]) -> (usize, bool) {
+        let (mut used, mut ended) = (0, false);
         while used < bytes.len() {
             match self.step(connection, message, &mut bytes[used..]) {
-                Progress::Consumed(consumed) => used += consumed,
+                Progress::Consumed(consumed, complete) => {
+                    used += consumed;
+                    ended |= complete;
+                }
                 Progress::Keep => break,
-                Progress::Stop => return bytes.len(),
+                Progress::Stop => return (bytes.len(), true),
             }
         }
-        used
+        (used, ended)
     }
 
     fn step(&mut self, connection: u32, message: &mut Vec<u8>, input: &mut [u8]) -> Progress {
@@ -101,8 +112,8 @@ impl Shard {
             } => {
                 message.extend_from_slice(payload);
                 if ends_message {
-                    let whole = std::mem::take(message);
-                    self.on_message(connection, &whole);
+                    self.on_message(connection, message);
+                    message.clear();
                 }
                 consumed
             }
@@ -127,10 +138,14 @@ impl Shard {
         if self.connections[connection].flags & (CLOSE_WHEN_SENT | CLOSING) != 0 {
             return Progress::Stop;
         }
-        Progress::Consumed(consumed)
+        Progress::Consumed(consumed, reader.is_between_messages())
     }
 
     fn on_control(&mut self, connection: u32, kind: ControlKind, payload: &[u8]) {
+        let now_ms = self.clock.now_ms;
+        if !self.connections[connection].admit_control_frame(now_ms) {
+            return self.close_with(connection, CloseCode::RateExceeded);
+        }
         match kind {
             ControlKind::Ping => {
                 let opcode = Opcode::Control(ControlKind::Pong);

@@ -17,6 +17,11 @@ use super::journal::PendingAck;
 use super::session::{AckRun, Publisher};
 use super::Shard;
 
+/// Publisher instances of one user that are remembered at one time. Every client object is one
+/// and keeps it across reconnects; a client that makes a new one for each publish must not use
+/// up the table of all.
+const PUBLISHERS_PER_USER: u32 = 256;
+
 impl Shard {
     /// The publisher state of the session's instance, made at its first publish.
     pub(super) fn publisher_of(&mut self, session: u32) -> Option<u32> {
@@ -25,6 +30,9 @@ impl Shard {
             return Some(entry.publisher);
         }
         let user = &self.users[entry.user];
+        if user.publishers >= PUBLISHERS_PER_USER {
+            return None;
+        }
         let institution = interlink_protocol::claims::ClaimsView::institution(&user.claims);
         let prefix = RecordIdPrefix::new(institution, &user.name, entry.instance);
         let instance = entry.instance;
