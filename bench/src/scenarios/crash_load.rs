@@ -294,11 +294,13 @@ impl CrashLoad {
             let Some(entry) = self.users[client as usize].subscription(channel.channel()) else {
                 continue;
             };
-            let was_known = entry.position.is_some();
-            if was_known && channel.recovered() {
+            let known = entry.position;
+            if known.is_some_and(|known| known.offset > 0) && channel.recovered() {
                 continue;
             }
-            if was_known {
+            // On a channel without events nothing can be missing: its place is that of the start
+            // which answered.
+            if known.is_some() && !channel.recovered() {
                 self.findings.recovered_false += 1;
                 let reason = channel.reason().variant_name().unwrap_or("new");
                 *self.not_recovered.entry(reason).or_default() += 1;

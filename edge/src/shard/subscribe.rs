@@ -188,6 +188,9 @@ impl Shard {
         subscription: u32,
         wanted: Option<Position>,
     ) -> (Position, RecoveryFields) {
+        // Where an earlier connection stood is of no use to this one.
+        self.lagging.remove(&subscription);
+        self.behind.remove(&subscription);
         let channel = self.subscriptions[subscription].channel;
         let entry = &self.channels[channel];
         let end = self.logs.visible_end(entry);
