@@ -8,12 +8,14 @@ use super::setting::{duration_text, ByteSize};
 use super::{limits, Config};
 use crate::auth::limits::ISSUERS_MAX;
 use crate::auth::KeySource;
+use crate::tls::limits::CERTIFICATES_MAX;
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 13] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 14] = [
         names_are_present,
         plaintext_stays_on_loopback,
+        certificates_fit_tls,
         control_stays_on_loopback,
         addresses_differ,
         path_is_absolute,
@@ -57,15 +59,39 @@ fn names_are_present(config: &Config) -> Option<ConfigError> {
 
 fn plaintext_stays_on_loopback(config: &Config) -> Option<ConfigError> {
     let address = config.listen.client_address;
-    if address.ip().is_loopback() || config.listen.tls == Tls::TerminatedUpstream {
+    if address.ip().is_loopback() || config.listen.tls != Tls::Off {
         return None;
     }
     conflict(
         "listen.client_address",
         format!("{address} is not a loopback address and tokens would cross the network in clear"),
-        "set listen.tls = \"terminated-upstream\" when a proxy in front of the node speaks TLS, \
-         or listen on 127.0.0.1",
+        "set listen.tls = \"on\" with tls.certificate and tls.key, or \"terminated-upstream\" when \
+         a proxy in front of the node speaks TLS, or listen on 127.0.0.1",
     )
+}
+
+fn certificates_fit_tls(config: &Config) -> Option<ConfigError> {
+    let (certificates, keys) = (config.tls.certificate.len(), config.tls.key.len());
+    if certificates != keys || certificates > CERTIFICATES_MAX {
+        return conflict(
+            "tls.certificate",
+            format!("{certificates} certificates have {keys} keys"),
+            format!("give each certificate its key in tls.key, at most {CERTIFICATES_MAX}"),
+        );
+    }
+    match (config.listen.tls, certificates) {
+        (Tls::On, 0) => conflict(
+            "tls.certificate",
+            "listen.tls is \"on\" and there is no certificate".to_owned(),
+            "name the PEM files in tls.certificate and tls.key",
+        ),
+        (Tls::Off | Tls::TerminatedUpstream, 1..) => conflict(
+            "listen.tls",
+            "there are certificates in the section tls that would not be used".to_owned(),
+            "set listen.tls = \"on\" or remove tls.certificate and tls.key",
+        ),
+        _ => None,
+    }
 }
 
 fn control_stays_on_loopback(config: &Config) -> Option<ConfigError> {

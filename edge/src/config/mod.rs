@@ -31,7 +31,7 @@ pub use namespaces::{AckLevel, NamespaceSettings};
 pub use plan::{MemoryPlan, HISTORY_BYTES, REPLY_BYTES};
 pub use property::{Property, Section, SetError};
 pub use sections::{
-    Auth, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls,
+    Auth, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls, TlsFiles,
 };
 pub use setting::{duration_from_text, ByteSize, Raw, Setting};
 pub use source::{Argument, Sources};
@@ -62,6 +62,8 @@ pub struct Config {
     pub node: Node,
     /// Addresses.
     pub listen: Listen,
+    /// Certificates and session tickets.
+    pub tls: TlsFiles,
     /// What node and clients may use at most.
     pub limits: Limits,
     /// The rings of each shard.
@@ -82,10 +84,11 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 8] {
+    pub fn sections(&self) -> [&dyn Section; 9] {
         [
             &self.node,
             &self.listen,
+            &self.tls,
             &self.limits,
             &self.rings,
             &self.journal,
@@ -97,9 +100,10 @@ impl Config {
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 8] = [
+        let sections: [&mut dyn Section; 9] = [
             &mut self.node,
             &mut self.listen,
+            &mut self.tls,
             &mut self.limits,
             &mut self.rings,
             &mut self.journal,

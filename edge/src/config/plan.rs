@@ -5,8 +5,10 @@
 //!
 //! Runs on: the main thread; values are read only afterwards.
 
+use super::sections::Tls;
 use super::setting::ByteSize;
 use super::Config;
+use crate::tls::limits as tls_limits;
 
 /// Bytes of an idle plaintext session with three subscriptions: connection 64,
 /// session 96, subscriptions 114, user 72, hash slots 16, own channel 72, interned
@@ -147,13 +149,22 @@ fn sessions_per_shard(sessions: u64, shards: u64) -> u64 {
 }
 
 fn session_line(config: &Config, sessions: u64) -> PlanLine {
+    let each = SESSION_BYTES + secure_bytes(config);
     PlanLine {
         name: "sessions",
-        bytes: sessions * SESSION_BYTES,
+        bytes: sessions * each,
         reason: format!(
-            "{sessions} of limits.max_sessions = {} x {SESSION_BYTES} B",
+            "{sessions} of limits.max_sessions = {} x {each} B",
             config.limits.max_sessions
         ),
+    }
+}
+
+/// Bytes of the TLS session of a connection, if the node serves TLS.
+fn secure_bytes(config: &Config) -> u64 {
+    match config.listen.tls {
+        Tls::On => tls_limits::SESSION_BYTES,
+        Tls::Off | Tls::TerminatedUpstream => 0,
     }
 }
 
@@ -174,11 +185,16 @@ fn handshake_line(config: &Config, shards: u64) -> PlanLine {
         .handshake_bytes
         .0
         .max(config.limits.frame_bytes.0);
+    let held = match config.listen.tls {
+        Tls::On => tls_limits::HELD_BYTES_MAX as u64,
+        Tls::Off | Tls::TerminatedUpstream => 0,
+    };
+    let state = HANDSHAKE_STATE_BYTES + secure_bytes(config) + held;
     PlanLine {
         name: "handshakes",
-        bytes: handshakes * (request + HANDSHAKE_STATE_BYTES),
+        bytes: handshakes * (request + state),
         reason: format!(
-            "{handshakes} unfinished x ({} of request or Hello + {HANDSHAKE_STATE_BYTES} B)",
+            "{handshakes} unfinished x ({} of request or Hello + {state} B)",
             ByteSize(request).text()
         ),
     }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::limits;
 use super::property::section;
 use super::setting::{words, ByteSize};
+use crate::tls::limits as tls_limits;
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -29,6 +30,8 @@ words! {
     pub enum Tls {
         /// Nobody: only loopback addresses are allowed.
         Off = "off",
+        /// This node, with the certificates of the section tls.
+        On = "on",
         /// A proxy in front of this node.
         TerminatedUpstream = "terminated-upstream",
     }
@@ -94,7 +97,8 @@ section! {
         unit "", example "\"127.0.0.1:9081\"";
 
         /// Who encrypts the traffic of clients. With "off" the client address has to be a
-        /// loopback address; with "terminated-upstream" a proxy in front of the node does it.
+        /// loopback address; with "on" the node does it with tls.certificate and tls.key; with
+        /// "terminated-upstream" a proxy in front of the node does it.
         tls: Tls = Tls::Off,
         unit "", example "\"terminated-upstream\"";
 
@@ -110,6 +114,33 @@ section! {
         /// Connections that the kernel holds until a shard accepts them.
         backlog: u32 = 4_096,
         unit "connections", bounds 1..=65_535, example "4096";
+    }
+}
+
+section! {
+    /// Certificates and session tickets of this node, used with listen.tls = "on". The files
+    /// are read again within a second after they change, and on SIGHUP; open connections stay.
+    pub struct TlsFiles = "tls" {
+        /// PEM files with a certificate chain each, the node's own certificate first. A client
+        /// gets the first whose names hold the name that it asks for, else the first of all.
+        certificate: Vec<PathBuf> = Vec::new(),
+        unit "", example "[\"/etc/interlink/edge.pem\"]";
+
+        /// PEM files with the private key of each certificate, in the same order.
+        key: Vec<PathBuf> = Vec::new(),
+        unit "", example "[\"/etc/interlink/edge.key\"]";
+
+        /// File with a secret of 32 bytes or more from which the keys of session tickets are
+        /// derived. Nodes with the same secret resume each other's sessions. Without it each
+        /// start makes its own, and clients of other nodes do full handshakes.
+        ticket_secret_file: Option<PathBuf> = None,
+        unit "", example "\"/etc/interlink/tickets.secret\"";
+
+        /// Life of a ticket key. A ticket can be used for at least as long and at most twice
+        /// as long. It has to be the same on all nodes, whose clocks have to agree.
+        ticket_rotation: Duration = 6 * HOUR,
+        unit "time", bounds tls_limits::TICKET_ROTATION_MIN..=tls_limits::TICKET_ROTATION_MAX,
+        example "\"6h\"";
     }
 }
 

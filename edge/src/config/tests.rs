@@ -181,6 +181,21 @@ fn the_priority_of_a_namespace_cannot_be_set() {
 }
 
 #[test]
+fn tls_needs_a_key_for_each_certificate_and_certificates_need_tls() {
+    let address = "[listen]\nclient_address = \"0.0.0.0:8443\"\n";
+    let files = "[tls]\ncertificate = [\"a.pem\", \"b.pem\"]\nkey = [\"a.key\", \"b.key\"]\n";
+    assert!(load_text(&format!("{address}tls = \"on\"\n{files}")).is_ok());
+    let error = first_error(&format!("{address}tls = \"on\"\n"));
+    assert!(error.contains("there is no certificate"), "{error}");
+    let error = first_error("[listen]\ntls = \"on\"\n[tls]\ncertificate = [\"a.pem\"]\n");
+    assert!(error.contains("1 certificates have 0 keys"), "{error}");
+    let error = first_error(files);
+    assert!(error.contains("would not be used"), "{error}");
+    let error = first_error("[tls]\nticket_rotation = \"30d\"\n");
+    assert!(error.contains("\"1m\" to \"3d\""), "{error}");
+}
+
+#[test]
 fn plaintext_on_another_address_needs_a_proxy() {
     let error = first_error("[listen]\nclient_address = \"0.0.0.0:8080\"\n");
     assert!(error.contains("terminated-upstream"), "{error}");

@@ -16,13 +16,14 @@ use axum::routing::get;
 use axum::Router;
 use tokio::sync::oneshot;
 
-use super::{signals, ControlState};
-use crate::auth::{Keeper, KeeperCounts};
+use super::{signals, ControlState, Keepers};
+use crate::auth::KeeperCounts;
 use crate::server::{NodeEvent, Phase};
 use crate::telemetry::counters::Kind;
 use crate::telemetry::exposition::{Exposition, CONTENT_TYPE};
 use crate::telemetry::process::ProcessStatus;
 use crate::telemetry::{allocator, names};
+use crate::tls::TlsCounts;
 
 /// How often the shards are looked at, so that an answer needs no waiting.
 const OBSERVATION: Duration = Duration::from_millis(250);
@@ -31,7 +32,7 @@ const OBSERVATION: Duration = Duration::from_millis(250);
 pub(super) async fn serve(
     listener: TcpListener,
     state: ControlState,
-    keeper: Keeper,
+    keepers: Keepers,
     events: &Sender<NodeEvent>,
     stopped: oneshot::Receiver<()>,
 ) -> std::io::Result<()> {
@@ -46,7 +47,7 @@ pub(super) async fn serve(
         result = axum::serve(listener, router).into_future() => result,
         result = signals::forward(events) => result,
         () = observe(&state) => Ok(()),
-        result = keeper.run() => result,
+        result = keepers.run() => result,
         _ = stopped => Ok(()),
     }
 }
@@ -79,6 +80,9 @@ async fn metrics(State(state): State<Arc<ControlState>>) -> impl IntoResponse {
         plan,
     );
     expose_keys(&mut exposition, &state.keys);
+    if let Some(counts) = &state.tls {
+        expose_tls(&mut exposition, counts);
+    }
     exposition.shards(&state.counters);
     ProcessStatus::read().expose(&mut exposition);
     allocator::expose(&mut exposition);
@@ -139,6 +143,15 @@ fn expose_keys(exposition: &mut Exposition, counts: &KeeperCounts) {
     for (name, text, kind, value) in numbers {
         exposition.number(name, text, kind, value.load(Ordering::Relaxed) as f64);
     }
+}
+
+fn expose_tls(exposition: &mut Exposition, counts: &TlsCounts) {
+    let reloads = counts.reloads.load(Ordering::Relaxed) as f64;
+    let text = "Times that certificates and ticket secrets were read again.";
+    exposition.number(names::TLS_RELOADS, text, Kind::Counter, reloads);
+    let failures = counts.reload_failures.load(Ordering::Relaxed) as f64;
+    let text = "Times that certificates and ticket secrets could not be read again.";
+    exposition.number(names::TLS_RELOAD_FAILURES, text, Kind::Counter, failures);
 }
 
 async fn live(State(state): State<Arc<ControlState>>) -> (StatusCode, String) {

@@ -25,6 +25,7 @@ use tokio::sync::oneshot;
 use crate::auth::{Keeper, KeeperCounts};
 use crate::server::{NodeEvent, NodeState};
 use crate::telemetry::ShardCounters;
+use crate::tls::{TlsCounts, TlsKeeper};
 use pulse::Pulse;
 
 /// Why the control endpoint cannot start.
@@ -59,6 +60,7 @@ pub struct ControlState {
     node: Arc<NodeState>,
     plan_bytes: u64,
     keys: Arc<KeeperCounts>,
+    tls: Option<Arc<TlsCounts>>,
     /// Only the control thread locks it.
     pulse: Mutex<Pulse>,
 }
@@ -72,6 +74,7 @@ impl ControlState {
             node,
             plan_bytes,
             keys: Arc::default(),
+            tls: None,
             pulse,
         }
     }
@@ -85,6 +88,29 @@ impl ControlState {
         };
         pulse.observe(self.counters.iter().map(|counters| counters.turns()), now);
         pulse.standing_still(now)
+    }
+}
+
+/// What is kept up to date on the control thread.
+#[derive(Debug)]
+pub struct Keepers {
+    /// Keys of tokens, and revocations.
+    pub keys: Keeper,
+    /// Certificates, if the node serves TLS.
+    pub tls: Option<TlsKeeper>,
+}
+
+impl Keepers {
+    /// Runs for ever; returns only when signals cannot be received.
+    async fn run(self) -> std::io::Result<()> {
+        let keys = self.keys.run();
+        let Some(tls) = self.tls else {
+            return keys.await;
+        };
+        tokio::select! {
+            result = keys => result,
+            result = tls.run() => result,
+        }
     }
 }
 
@@ -104,7 +130,7 @@ impl Control {
     pub fn start(
         address: SocketAddr,
         mut state: ControlState,
-        keeper: Keeper,
+        keepers: Keepers,
         events: Sender<NodeEvent>,
     ) -> Result<Self, ControlError> {
         if !address.ip().is_loopback() {
@@ -118,13 +144,14 @@ impl Control {
             .enable_all()
             .build()
             .map_err(ControlError::Thread)?;
-        state.keys = keeper.counts();
+        state.keys = keepers.keys.counts();
+        state.tls = keepers.tls.as_ref().map(TlsKeeper::counts);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
                 let served =
-                    runtime.block_on(http::serve(listener, state, keeper, &events, stopped));
+                    runtime.block_on(http::serve(listener, state, keepers, &events, stopped));
                 if let Err(error) = served {
                     // The main thread may have ended already.
                     let _ = events.send(NodeEvent::ControlEnded(error.to_string()));

@@ -9,7 +9,7 @@ use crate::auth::{KeeperPlan, SourceTimes};
 use crate::server::Phase;
 use crate::telemetry::Counters;
 
-fn keeper() -> Keeper {
+fn keepers() -> Keepers {
     let hour = std::time::Duration::from_secs(3_600);
     let plan = KeeperPlan {
         issuer: "school".to_owned(),
@@ -23,7 +23,8 @@ fn keeper() -> Keeper {
         },
         revocation_file: None,
     };
-    Keeper::open(plan).expect("nothing to read")
+    let keys = Keeper::open(plan).expect("nothing to read");
+    Keepers { keys, tls: None }
 }
 
 struct Running {
@@ -38,7 +39,7 @@ fn start() -> Running {
     let state = ControlState::new(vec![Arc::clone(&counters)], Arc::clone(&node), 4_096);
     let (events, _) = mpsc::channel();
     let address = "127.0.0.1:0".parse().expect("address");
-    let control = Control::start(address, state, keeper(), events).expect("started");
+    let control = Control::start(address, state, keepers(), events).expect("started");
     Running {
         control: Some(control),
         node,
@@ -132,7 +133,7 @@ fn addresses_beyond_loopback_are_refused_with_a_cure() {
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
     let address = "0.0.0.0:0".parse().expect("address");
-    let error = Control::start(address, state, keeper(), events)
+    let error = Control::start(address, state, keepers(), events)
         .expect_err("refused")
         .to_string();
     assert!(error.contains("127.0.0.1"), "{error}");
@@ -144,7 +145,7 @@ fn an_address_in_use_names_the_argument() {
     let address = running.control.as_ref().expect("running").address();
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
-    let error = Control::start(address, state, keeper(), events)
+    let error = Control::start(address, state, keepers(), events)
         .expect_err("in use")
         .to_string();
     assert!(error.contains("--control"), "{error}");

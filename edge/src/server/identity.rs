@@ -7,9 +7,10 @@ use std::path::Path;
 use tracing::warn;
 
 use crate::auth::{Keeper, KeeperPlan, Key, KeyError, KeySource, SourceTimes};
-use crate::config::{Auth, Config};
+use crate::config::{Auth, Config, Tls};
 use crate::data_dir::development_key_of;
 use crate::exit::{CommandError, Exit};
+use crate::tls::{TlsKeeper, TlsPlan};
 
 /// The keys of a node.
 #[derive(Debug)]
@@ -37,6 +38,25 @@ pub fn load_keys(config: &Config, data: &Path) -> Result<Keys, CommandError> {
     }
     let keeper = Keeper::open(plan).map_err(config_error)?;
     Ok(Keys { keeper, created })
+}
+
+/// Reads the certificates, if the node serves TLS.
+///
+/// # Errors
+/// [`Exit::Config`] when a file cannot be used.
+pub fn load_tls(config: &Config) -> Result<Option<TlsKeeper>, CommandError> {
+    if config.listen.tls != Tls::On {
+        return Ok(None);
+    }
+    let tls = &config.tls;
+    let pairs = tls.certificate.iter().cloned().zip(tls.key.iter().cloned());
+    let plan = TlsPlan {
+        pairs: pairs.collect(),
+        ticket_secret: tls.ticket_secret_file.clone(),
+        ticket_rotation: tls.ticket_rotation,
+    };
+    let keeper = TlsKeeper::open(plan).map_err(|error| CommandError::new(Exit::Config, error))?;
+    Ok(Some(keeper))
 }
 
 fn keeper_plan(auth: &Auth) -> Result<KeeperPlan, CommandError> {

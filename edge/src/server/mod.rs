@@ -23,12 +23,13 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use crate::config::{Config, MemoryPlan};
-use crate::control::{Control, ControlState};
+use crate::control::{Control, ControlState, Keepers};
 use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
 use crate::telemetry::ShardCounters;
+use crate::tls::TlsKeeper;
 
-pub use identity::{load_keys, Keys};
+pub use identity::{load_keys, load_tls, Keys};
 pub use node::{NodeEvent, NodeState, Phase};
 pub use ready::unix_seconds;
 pub use shards::{ShardPlan, ShardSet};
@@ -51,6 +52,7 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         .map_err(|error| CommandError::new(Exit::Data, error))?;
     let data = Arc::new(data);
     let keys = load_keys(&config, data.path())?;
+    let tls = load_tls(&config)?;
     let client_address = free_port(config.listen.client_address)?;
     let plan = MemoryPlan::of(&config);
     info!(shards = plan.shards, plan_bytes = plan.bytes(), "starting");
@@ -66,14 +68,20 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         .transpose()
         .map_err(|error| CommandError::new(Exit::Data, error))?;
     let (verifier, revocations) = (keys.keeper.verifier(), keys.keeper.revocations());
+    let serving = tls.as_ref().map(TlsKeeper::serving);
     let address = config.listen.control_address;
-    let control = Control::start(address, state, keys.keeper, events.clone())
+    let keepers = Keepers {
+        keys: keys.keeper,
+        tls,
+    };
+    let control = Control::start(address, state, keepers, events.clone())
         .map_err(|error| CommandError::new(Exit::Address, error))?;
 
     let mut shards = launch(ShardPlan {
         config: Arc::clone(&config),
         verifier,
         revocations,
+        tls: serving,
         counters,
         node: Arc::clone(&node),
         data: Arc::clone(&data),

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::auth::{mint_user, Key, MintError, UserGrant};
-use crate::config::Config;
+use crate::config::{Config, Tls};
 
 /// User of the token that the first start prints.
 const FIRST_USER: &str = "ada";
@@ -47,9 +47,13 @@ pub(super) fn announce(
     control: SocketAddr,
     token: Option<&str>,
 ) {
+    let scheme = match config.listen.tls {
+        Tls::On => "wss",
+        Tls::Off | Tls::TerminatedUpstream => "ws",
+    };
     let mut text = format!(
-        "interlink-edge {} is ready\n  clients  ws://{clients}{}\n  control  http://{control}\n  \
-         data     {}\n",
+        "interlink-edge {} is ready\n  clients  {scheme}://{clients}{}\n  \
+         control  http://{control}\n  data     {}\n",
         env!("CARGO_PKG_VERSION"),
         config.listen.path,
         config.node.data_directory.display(),

@@ -15,6 +15,7 @@ use crate::auth::{Published, Revocations, Verifier};
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
 use crate::telemetry::ShardCounters;
+use crate::tls::Serving;
 
 /// What the shards of a node start from.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct ShardPlan {
     pub verifier: Arc<Published<Verifier>>,
     /// Tokens and users that are refused.
     pub revocations: Arc<Published<Revocations>>,
+    /// What TLS connections are served with, if the node serves TLS.
+    pub tls: Option<Arc<Serving>>,
     /// Shared counters, one for each shard; their number is the number of shards.
     pub counters: Vec<Arc<ShardCounters>>,
     /// State of the node; the journal's recovery moves it to `Recovering`.

@@ -24,6 +24,7 @@ use interlink_wire as wire;
 
 use super::connection::{Connection, NONE, RECEIVING};
 use super::mesh::Message;
+use super::secure::Secured;
 use super::session::{Session, User};
 use super::Shard;
 use crate::auth::UserToken;
@@ -58,6 +59,8 @@ pub struct Arrival {
     pub descriptor: OwnedFd,
     /// Address of the client.
     pub peer: SocketAddr,
+    /// Its TLS session, if it has one.
+    pub secure: Option<Secured>,
     /// Who it is.
     pub identity: Identity,
     /// Bytes after the `Hello`.
@@ -67,6 +70,7 @@ pub struct Arrival {
 /// An arrival without its descriptor, while the kernel installs that.
 #[derive(Debug)]
 struct Installing {
+    secure: Option<Secured>,
     identity: Identity,
     rest: Vec<u8>,
 }
@@ -121,12 +125,17 @@ impl Shard {
     pub(super) fn arrive(&mut self, arrival: Arrival) {
         let Arrival {
             descriptor,
+            secure,
             identity,
             rest,
             ..
         } = arrival;
         self.arrivals.descriptors.push(descriptor);
-        self.arrivals.waiting.push(Installing { identity, rest });
+        self.arrivals.waiting.push(Installing {
+            secure,
+            identity,
+            rest,
+        });
     }
 
     /// Installs what arrived; returns whether anything did.
@@ -158,12 +167,19 @@ impl Shard {
             .connections
             .insert(Connection::new(socket, Reader::server()));
         self.open_connections += 1;
-        let Installing { identity, mut rest } = arrival;
+        let Installing {
+            secure,
+            identity,
+            mut rest,
+        } = arrival;
+        if let Some(secured) = secure {
+            self.secure(connection, secured);
+        }
         if let Err(code) = self.attach(connection, identity) {
             self.reply_error(connection, code, 0);
             self.close_with(connection, close_code(code));
         } else if !rest.is_empty() {
-            self.on_bytes(connection, &mut rest);
+            self.on_plain_bytes(connection, &mut rest);
         }
         self.schedule_heartbeat(connection);
         self.connections[connection].set(RECEIVING);

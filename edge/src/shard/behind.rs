@@ -20,7 +20,7 @@ use interlink_protocol::{channel::ChannelName, ErrorCode};
 use interlink_wire as wire;
 
 use super::channel::SubscriptionState;
-use super::connection::{BLOCKED, FETCHING, LAGGING, NONE};
+use super::connection::{BLOCKED, FETCHING, LAGGING, NONE, SECURE};
 use super::files::{FilesRequest, HistoryAnswer, HistoryFor, HistoryWish};
 use super::Shard;
 
@@ -192,7 +192,9 @@ impl Shard {
             return self.go_live(subscription, cursor);
         }
         let connection = &mut self.connections[sub.connection];
-        let full = connection.is(BLOCKED) && connection.queue != NONE;
+        // TLS sends a queue in parts; in plaintext it leaves whole unless the socket is full.
+        let in_parts = connection.flags & (BLOCKED | SECURE) != 0;
+        let full = in_parts && connection.queue != NONE;
         if full || connection.is(FETCHING) {
             // Tried again when the page has come, or what waits has left.
             return;

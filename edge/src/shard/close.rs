@@ -13,7 +13,7 @@ use interlink_protocol::websocket::{ControlKind, Opcode};
 use interlink_uring::{Kernel, SocketId};
 
 use super::channel::SubscriptionState;
-use super::connection::{BLOCKED, CLOSE_WHEN_SENT, CLOSING, LINGERING, NONE};
+use super::connection::{BLOCKED, CLOSE_WHEN_SENT, CLOSING, LINGERING, NONE, SECURE};
 use super::Shard;
 
 /// How long a closed connection may take to read its close frame.
@@ -86,6 +86,9 @@ impl Shard {
         self.queues.drop_queue(&mut entry.queue);
         let mut partial = std::mem::replace(&mut entry.partial, NONE);
         self.partials.give(&mut partial);
+        if self.connections[connection].is(SECURE) {
+            self.secure.remove(connection);
+        }
         self.wheel.cancel(connection);
         self.closing.push_back(socket);
     }

@@ -38,6 +38,10 @@ pub const FUTILE_WRITABLE: u16 = 1 << 8;
 pub const LINGERING: u16 = 1 << 9;
 /// A page of history is being read for a subscription of this connection.
 pub const FETCHING: u16 = 1 << 10;
+/// Sealed records wait for the socket; nothing else is sent before them.
+pub const SEALED: u16 = 1 << 11;
+/// The connection has a TLS session.
+pub const SECURE: u16 = 1 << 12;
 
 /// Control frames that a connection may send in a second. Clients ping every few seconds, if at
 /// all; each ping costs an answer and carries nothing.

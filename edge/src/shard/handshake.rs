@@ -27,6 +27,7 @@ use interlink_protocol::{CloseCode, ErrorCode};
 use interlink_uring::{HandshakeId, Kernel, Send, SendOutcome, SendTarget};
 
 use super::arrival::Arrival;
+use super::secure::Secured;
 use super::Shard;
 
 /// Handshakes older than this make room when the bound is reached.
@@ -38,7 +39,7 @@ const GENERATION_MASK: u32 = (1 << 24) - 1;
 
 /// What the handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Request(HeadScan),
     Hello,
     /// Refused: what still comes is thrown away, so that the answer is not lost to a reset.
@@ -64,10 +65,12 @@ impl Stage {
 }
 
 #[derive(Debug)]
-struct Handshake {
-    descriptor: OwnedFd,
+pub(super) struct Handshake {
+    pub(super) descriptor: OwnedFd,
     peer: SocketAddr,
-    stage: Stage,
+    /// TLS, if the node serves it.
+    pub(super) secure: Option<Secured>,
+    pub(super) stage: Stage,
     stage_since_ms: u32,
     /// Bytes that did not end the stage yet, or answers on their way out.
     kept: Vec<u8>,
@@ -81,7 +84,7 @@ struct Slot {
 
 /// What a step of a handshake asks of the driver.
 #[derive(Debug)]
-enum Next {
+pub(super) enum Next {
     /// Send the bytes, then receive again.
     AnswerAndReceive(u32, Vec<u8>),
     /// Receive again.
@@ -177,9 +180,17 @@ impl Shard {
             .unfinished_handshakes
             .fetch_add(1, Ordering::Relaxed);
         let raw = descriptor.as_raw_fd();
+        let secure = match self.new_secured() {
+            Ok(secure) => secure,
+            Err(_) => {
+                self.counters.tls_failures += 1;
+                return;
+            }
+        };
         let slot = self.handshakes.start(Handshake {
             descriptor,
             peer,
+            secure,
             stage: Stage::Request(HeadScan::new()),
             stage_since_ms: self.clock.now_ms,
             kept: Vec::new(),
@@ -197,22 +208,32 @@ impl Shard {
         let Some(handshake) = self.handshakes.slots[id.slot as usize].handshake.as_mut() else {
             return;
         };
-        let next = match handshake.stage {
-            Stage::Request(scan) => {
-                let next = self.on_request_bytes(id.slot, scan, bytes);
-                let refused = matches!(next, Next::AnswerAndDrop(..));
-                self.counters.handshakes_refused += u64::from(refused);
-                next
-            }
-            Stage::Hello => self.on_hello_bytes(id.slot, bytes),
-            Stage::Discard => Next::Receive(id.slot),
+        if handshake.stage == Stage::Over {
             // The bytes won the race against the cancel; nothing is in flight any more.
-            Stage::Over => return self.drop_slot(id.slot),
+            return self.drop_slot(id.slot);
+        }
+        let next = match handshake.secure.take() {
+            Some(secured) => self.on_secure_handshake(id.slot, secured, bytes),
+            None => self.step_handshake(id.slot, bytes),
         };
         self.handshakes.next.push(next);
     }
 
-    fn handshake_mut(&mut self, slot: u32) -> &mut Handshake {
+    /// Takes plaintext of a handshake.
+    pub(super) fn step_handshake(&mut self, slot: u32, bytes: &mut [u8]) -> Next {
+        match self.handshake_mut(slot).stage {
+            Stage::Request(scan) => {
+                let next = self.on_request_bytes(slot, scan, bytes);
+                let refused = matches!(next, Next::AnswerAndDrop(..));
+                self.counters.handshakes_refused += u64::from(refused);
+                next
+            }
+            Stage::Hello => self.on_hello_bytes(slot, bytes),
+            Stage::Discard | Stage::Over => Next::Receive(slot),
+        }
+    }
+
+    pub(super) fn handshake_mut(&mut self, slot: u32) -> &mut Handshake {
         self.handshakes.slots[slot as usize]
             .handshake
             .as_mut()
@@ -320,6 +341,7 @@ impl Shard {
                 Next::Arrived(Box::new(Arrival {
                     descriptor: handshake.descriptor,
                     peer: handshake.peer,
+                    secure: handshake.secure,
                     identity,
                     rest,
                 }))
@@ -345,10 +367,15 @@ impl Shard {
     pub(super) fn advance_handshakes<K: Kernel>(&mut self, kernel: &mut K) {
         while let Some(next) = self.handshakes.next.pop() {
             match next {
-                Next::Receive(slot) => self.receive_handshake(kernel, slot),
+                Next::Receive(slot) => {
+                    if self.answer(kernel, slot, &[], false) {
+                        self.receive_handshake(kernel, slot);
+                    } else {
+                        self.drop_slot(slot);
+                    }
+                }
                 Next::AnswerAndReceive(slot, answer) => {
-                    let descriptor = self.handshake_mut(slot).descriptor.as_raw_fd();
-                    if !self.send_whole(kernel, descriptor, &answer) {
+                    if !self.answer(kernel, slot, &answer, false) {
                         self.drop_slot(slot);
                     } else if self.handshake_mut(slot).kept.is_empty() {
                         self.receive_handshake(kernel, slot);
@@ -358,8 +385,7 @@ impl Shard {
                     }
                 }
                 Next::AnswerAndDrop(slot, answer) => {
-                    let descriptor = self.handshake_mut(slot).descriptor.as_raw_fd();
-                    self.send_whole(kernel, descriptor, &answer);
+                    self.answer(kernel, slot, &answer, true);
                     self.discard_rest(kernel, slot);
                 }
                 Next::Arrived(arrival) => self.send_home(arrival),
@@ -380,13 +406,19 @@ impl Shard {
         self.handshakes.enter(slot, Stage::Discard, now_ms);
         let handshake = self.handshake_mut(slot);
         handshake.kept = Vec::new();
+        handshake.secure = None;
         // SAFETY: shutdown takes plain numbers; the descriptor is open while the slot holds it.
         unsafe { libc::shutdown(handshake.descriptor.as_raw_fd(), libc::SHUT_WR) };
         self.receive_handshake(kernel, slot);
     }
 
     /// Sends a short answer on a fresh socket, whose buffer is empty.
-    fn send_whole<K: Kernel>(&mut self, kernel: &mut K, descriptor: RawFd, bytes: &[u8]) -> bool {
+    pub(super) fn send_whole<K: Kernel>(
+        &mut self,
+        kernel: &mut K,
+        descriptor: RawFd,
+        bytes: &[u8],
+    ) -> bool {
         let mut outcomes = std::mem::take(&mut self.handshake_outcomes);
         outcomes.clear();
         let target = SendTarget::Descriptor(descriptor);
@@ -454,10 +486,10 @@ impl Shard {
     }
 
     fn expire_handshake<K: Kernel>(&mut self, kernel: &mut K, id: HandshakeId) {
-        let handshake = self.handshake_mut(id.slot);
-        let (descriptor, stage) = (handshake.descriptor.as_raw_fd(), handshake.stage);
+        let stage = self.handshake_mut(id.slot).stage;
         let mut answer = Vec::new();
         match stage {
+            _ if !self.is_readable(id.slot) => {}
             Stage::Request(_) => {
                 self.counters.handshakes_evicted += 1;
                 write_refusal(408, "send the whole upgrade request in time", &mut answer);
@@ -471,7 +503,7 @@ impl Shard {
             Stage::Discard | Stage::Over => {}
         }
         if !answer.is_empty() {
-            self.send_whole(kernel, descriptor, &answer);
+            self.answer(kernel, id.slot, &answer, true);
         }
         // The slot is freed when the receive reports its end, or bytes that came before it.
         self.handshakes

@@ -37,6 +37,8 @@ mod random;
 mod receive;
 mod replies;
 mod restore;
+mod secure;
+mod secure_handshake;
 mod session;
 mod settle;
 pub(crate) mod start;
@@ -61,6 +63,7 @@ use interlink_uring::{Kernel, SendOutcome, SocketId};
 use crate::auth::{Published, Revocations, Verifier};
 use crate::memory::Slab;
 use crate::telemetry::{Counters, ShardCounters};
+use crate::tls::Serving;
 use crate::wheel::Wheel;
 use behind::Behind;
 use channel::{Channel, MemberLists, Subscription};
@@ -80,6 +83,8 @@ const PUBLISHER_KEPT_MS: u32 = 10 * 60 * 1_000;
 pub struct Shared {
     /// Checks tokens.
     pub verifier: Arc<Published<Verifier>>,
+    /// What TLS connections are served with, if the node serves TLS.
+    pub tls: Option<Arc<Serving>>,
     /// Tokens and users that are refused.
     pub revocations: Arc<Published<Revocations>>,
     /// Policies of namespaces.
@@ -121,6 +126,7 @@ pub struct Shard {
     arrivals: arrival::Arrivals,
     install_outcomes: Vec<Result<SocketId, i32>>,
     partials: partials::Partials,
+    secure: secure::SecureTable,
     deferred: Vec<(SocketId, Vec<u8>)>,
     granted: Vec<u32>,
 

@@ -29,17 +29,19 @@ pub struct Partial {
     pub unread: Vec<u8>,
     /// Payload of the frames of a fragmented message so far.
     pub message: Vec<u8>,
+    /// The beginning of a TLS record.
+    pub sealed: Vec<u8>,
     /// Shard milliseconds at which the message began; 0 when it begins with these bytes.
     pub since_ms: u32,
 }
 
 impl Partial {
     fn is_empty(&self) -> bool {
-        self.unread.is_empty() && self.message.is_empty()
+        self.unread.is_empty() && self.message.is_empty() && self.sealed.is_empty()
     }
 
     fn held(&self) -> usize {
-        self.unread.capacity() + self.message.capacity()
+        self.unread.capacity() + self.message.capacity() + self.sealed.capacity()
     }
 }
 
@@ -77,6 +79,24 @@ impl Partials {
         let partial = std::mem::take(&mut self.slots[index as usize]);
         self.bytes -= partial.held();
         partial
+    }
+
+    /// Takes the beginning of a TLS record out for use.
+    pub fn take_sealed(&mut self, index: u32) -> Vec<u8> {
+        if index == NONE {
+            return Vec::new();
+        }
+        let sealed = std::mem::take(&mut self.slots[index as usize].sealed);
+        self.bytes -= sealed.capacity();
+        sealed
+    }
+
+    /// Gives back what [`Self::take_sealed`] took.
+    pub fn put_sealed(&mut self, index: u32, sealed: Vec<u8>) {
+        if index != NONE {
+            self.bytes += sealed.capacity();
+            self.slots[index as usize].sealed = sealed;
+        }
     }
 
     /// Stores a partial under `index`, or frees the slot when nothing is left of it. Returns
@@ -129,7 +149,7 @@ impl Partials {
     }
 
     fn recycle(&mut self, index: &mut u32, partial: Partial) {
-        for mut buffer in [partial.unread, partial.message] {
+        for mut buffer in [partial.unread, partial.message, partial.sealed] {
             let fits = (1..=SPARE_CAPACITY).contains(&buffer.capacity());
             if fits && self.spare.len() < SPARE_BUFFERS {
                 buffer.clear();

@@ -12,7 +12,7 @@ use interlink_protocol::frame::{decode_client, ClientFrame, FrameLimits};
 use interlink_protocol::websocket::{close, ControlKind, DataKind, Opcode, Step};
 use interlink_protocol::CloseCode;
 
-use super::connection::{CLOSE_WHEN_SENT, CLOSING, LINGERING};
+use super::connection::{CLOSE_WHEN_SENT, CLOSING, LINGERING, SECURE};
 use super::partials::Partial;
 use super::Shard;
 
@@ -34,7 +34,15 @@ impl Shard {
         if entry.flags & (CLOSE_WHEN_SENT | LINGERING | CLOSING) != 0 {
             return;
         }
-        let index = entry.partial;
+        if entry.is(SECURE) {
+            return self.on_sealed_bytes(connection, bytes);
+        }
+        self.on_plain_bytes(connection, bytes);
+    }
+
+    /// Takes plaintext of `connection`.
+    pub(super) fn on_plain_bytes(&mut self, connection: u32, bytes: &mut [u8]) {
+        let index = self.connections[connection].partial;
         let mut partial = self.partials.take(index);
         let ended;
         if partial.unread.is_empty() {
@@ -56,7 +64,8 @@ impl Shard {
         self.keep(connection, partial);
     }
 
-    fn keep(&mut self, connection: u32, partial: Partial) {
+    /// Keeps what a connection has of an unfinished message.
+    pub(super) fn keep(&mut self, connection: u32, partial: Partial) {
         let now_ms = self.clock.now_ms;
         let entry = &mut self.connections[connection];
         if entry.flags & (CLOSE_WHEN_SENT | CLOSING) != 0 {

@@ -25,6 +25,7 @@ use super::journal::ShardJournal;
 use super::limits::ShardLimits;
 use super::logs::Logs;
 use super::mesh::{Mesh, Message};
+use super::secure::SecureTable;
 use super::tokens::Tokens;
 use super::{driver, Shard, Shared};
 use crate::config::Config;
@@ -81,10 +82,11 @@ impl Shard {
         let partial_bytes = parts.config.limits.partial_bytes_per_shard.0 as usize;
         let connections = Connections::new(rings.rings_max, rings.slots_per_ring)?;
         let wheel = Wheel::new(connections.capacity(), 1)?;
-        let tokens = Tokens::new(&parts.shared);
         let mut shard = Self {
             id: parts.id,
             shards: parts.shards,
+            tokens: Tokens::new(&parts.shared),
+            secure: SecureTable::new(parts.shared.tls.as_ref()),
             shared: parts.shared,
             clock: Clock::new(now_ns),
             random: super::random::Random::from_system(),
@@ -112,7 +114,6 @@ impl Shard {
             tables: Default::default(),
             interest: HashMap::new(),
             cursors: Default::default(),
-            tokens,
             sweep: Default::default(),
             journal: ShardJournal::new(parts.journal),
             files: parts.files,
@@ -162,6 +163,7 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let (mut files, recovered) = FilesThread::open(&plan, shards)?;
     let shared = Arc::new(Shared {
         verifier: Arc::clone(&plan.verifier),
+        tls: plan.tls.clone(),
         revocations: Arc::clone(&plan.revocations),
         namespaces: namespaces(&plan.config)?,
         registry: Registry::core(),

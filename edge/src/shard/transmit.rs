@@ -11,12 +11,14 @@
 //!
 //! Thread: the shard.
 
+use std::ops::Range;
+
 use interlink_protocol::priority::Priority;
 use interlink_uring::{Kernel, Send, SendOutcome, SendTarget, SocketId};
 
 use super::channel::SubscriptionState;
 use super::connection::{
-    BLOCKED, CLOSE_WHEN_SENT, CLOSING, FUTILE_WRITABLE, IN_BATCH, LAGGING, NONE, READY,
+    BLOCKED, CLOSE_WHEN_SENT, CLOSING, FUTILE_WRITABLE, IN_BATCH, LAGGING, NONE, READY, SEALED,
 };
 use super::Shard;
 
@@ -30,6 +32,8 @@ pub const ARENA_PER_SOCKET: usize = 16 * 1024;
 enum Origin {
     /// The reply queue of the connection.
     Queue,
+    /// TLS records that the socket did not take before.
+    Sealed,
     /// The log of a subscription's channel, from the subscription's cursor.
     Subscription(u32),
 }
@@ -50,6 +54,8 @@ struct Planned {
     /// Where the parts were copied together; meaningless for a single part.
     arena: u32,
     len: u32,
+    /// The TLS records of these bytes in the batch; empty when they leave as they lie.
+    sealed: (u32, u32),
 }
 
 /// The batch that is being built.
@@ -58,6 +64,8 @@ pub struct Transmit {
     planned: Vec<Planned>,
     parts: Vec<Part>,
     arena: Vec<u8>,
+    /// TLS records of the batch.
+    pub(super) sealed: Vec<u8>,
     outcomes: Vec<SendOutcome>,
 }
 
@@ -65,6 +73,27 @@ impl Transmit {
     /// Whether another socket fits.
     pub fn is_full(&self) -> bool {
         self.planned.len() >= BATCH
+    }
+
+    /// Sends that are planned.
+    pub fn len(&self) -> usize {
+        self.planned.len()
+    }
+
+    /// The connection of a planned send.
+    pub fn connection(&self, index: usize) -> u32 {
+        self.planned[index].connection
+    }
+
+    /// Notes that the first `len` bytes of a planned send lie sealed in `records`; empty
+    /// records are a session that cannot send any more.
+    pub fn seal(&mut self, index: usize, len: usize, records: Range<usize>) {
+        let planned = &mut self.planned[index];
+        planned.len = len as u32;
+        planned.sealed = (records.start as u32, records.end as u32);
+        if records.is_empty() {
+            planned.socket = SocketId::NONE;
+        }
     }
 
     /// Whether nothing is planned.
@@ -84,7 +113,7 @@ impl Shard {
         }
         let connection = sub.connection;
         let entry = &mut self.connections[connection];
-        if entry.flags & (BLOCKED | CLOSING | CLOSE_WHEN_SENT) != 0 {
+        if entry.flags & (BLOCKED | CLOSING | CLOSE_WHEN_SENT | SEALED) != 0 {
             entry.set(LAGGING);
             self.note_lagging(subscription);
             return false;
@@ -123,6 +152,7 @@ impl Shard {
             parts: 1,
             arena: 0,
             len: len as u32,
+            sealed: (0, 0),
         });
         true
     }
@@ -136,11 +166,14 @@ impl Shard {
         let (socket, queue) = (entry.socket, entry.queue);
         let first_part = self.transmit.parts.len();
         let mut total = 0usize;
-        if queue != NONE {
+        if self.connections[connection].is(SEALED) {
+            let waiting = self.secure.waiting(connection).len();
+            total += self.plan_part(Origin::Sealed, waiting);
+        } else if queue != NONE {
             let waiting = self.queues.waiting(queue).len();
             total += self.plan_part(Origin::Queue, waiting);
         }
-        if self.connections[connection].is(LAGGING) {
+        if self.connections[connection].flags & (LAGGING | SEALED) == LAGGING {
             total += self.plan_lagging(connection, total);
         }
         let parts = self.transmit.parts.len() - first_part;
@@ -159,6 +192,7 @@ impl Shard {
             parts: parts as u32,
             arena,
             len: total as u32,
+            sealed: (0, 0),
         });
         true
     }
@@ -225,6 +259,7 @@ impl Shard {
             let part = self.transmit.parts[index];
             let bytes: &[u8] = match part.origin {
                 Origin::Queue => self.queues.waiting(self.connections[connection].queue),
+                Origin::Sealed => self.secure.waiting(connection),
                 Origin::Subscription(subscription) => {
                     let sub = &self.subscriptions[subscription];
                     self.logs.unsent(&self.channels[sub.channel], sub.cursor)
@@ -246,6 +281,7 @@ impl Shard {
         if self.transmit.is_empty() {
             return;
         }
+        self.seal_batch();
         let count = self.transmit.planned.len();
         let mut outcomes = std::mem::take(&mut self.transmit.outcomes);
         outcomes.clear();
@@ -268,16 +304,11 @@ impl Shard {
                 bytes: &[],
             };
         };
-        let len = planned.len as usize;
-        let bytes = if planned.parts > 1 {
-            &self.transmit.arena[planned.arena as usize..][..len]
+        let (start, end) = planned.sealed;
+        let bytes = if end > 0 {
+            &self.transmit.sealed[start as usize..end as usize]
         } else {
-            match self.transmit.parts[planned.first_part as usize].origin {
-                Origin::Queue => &self
-                    .queues
-                    .waiting(self.connections[planned.connection].queue)[..len],
-                Origin::Subscription(subscription) => &self.unsent(subscription)[..len],
-            }
+            self.planned_bytes(index)
         };
         Send {
             target: SendTarget::Socket(planned.socket),
@@ -285,8 +316,29 @@ impl Shard {
         }
     }
 
+    /// The bytes of a planned send, before TLS.
+    pub(super) fn planned_bytes(&self, index: usize) -> &[u8] {
+        let planned = &self.transmit.planned[index];
+        let len = planned.len as usize;
+        if planned.parts > 1 {
+            return &self.transmit.arena[planned.arena as usize..][..len];
+        }
+        let entry = &self.connections[planned.connection];
+        match self.transmit.parts[planned.first_part as usize].origin {
+            Origin::Queue => &self.queues.waiting(entry.queue)[..len],
+            Origin::Sealed => &self.secure.waiting(planned.connection)[..len],
+            Origin::Subscription(subscription) => &self.unsent(subscription)[..len],
+        }
+    }
+
     fn settle_send<K: Kernel>(&mut self, kernel: &mut K, index: usize, outcome: SendOutcome) {
         let planned = self.transmit.planned[index];
+        if planned.sealed.1 > 0 {
+            self.connections[planned.connection].clear(IN_BATCH);
+            self.advance_parts(&planned, planned.len);
+            let records = planned.sealed.0 as usize..planned.sealed.1 as usize;
+            return self.settle_sealed(kernel, planned.connection, records, outcome);
+        }
         let taken = match outcome {
             SendOutcome::Sent => planned.len,
             SendOutcome::Short(taken) => taken,
@@ -315,6 +367,7 @@ impl Shard {
                     let queue = &mut self.connections[planned.connection].queue;
                     self.queues.advance(queue, sent as usize);
                 }
+                Origin::Sealed => self.advance_sealed(planned.connection, sent as usize),
                 Origin::Subscription(subscription) => {
                     self.subscriptions[subscription].cursor += u64::from(sent);
                     if 0 < sent && sent < part.len {
@@ -340,11 +393,12 @@ impl Shard {
         debug_assert!(pushed, "an empty queue takes one frame");
     }
 
-    fn after_full_send(&mut self, connection: u32) {
+    pub(super) fn after_full_send(&mut self, connection: u32) {
         let entry = &mut self.connections[connection];
         entry.blocked_since_ms = 0;
         entry.clear(FUTILE_WRITABLE);
-        if !self.behind.is_empty() {
+        // A page is asked for when the socket has taken the one before; TLS sends it in parts.
+        if !self.behind.is_empty() && entry.queue == NONE {
             self.fetch_behind_of(connection);
         }
         let entry = &mut self.connections[connection];
@@ -355,7 +409,7 @@ impl Shard {
         }
     }
 
-    fn block<K: Kernel>(&mut self, kernel: &mut K, connection: u32, progressed: bool) {
+    pub(super) fn block<K: Kernel>(&mut self, kernel: &mut K, connection: u32, progressed: bool) {
         let now_ms = self.clock.now_ms.max(1);
         let entry = &mut self.connections[connection];
         entry.set(BLOCKED | LAGGING);

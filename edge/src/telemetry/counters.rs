@@ -90,6 +90,12 @@ counters! {
         "Upgrade requests answered with an HTTP error.";
     Counter handshakes_evicted: u64 = HANDSHAKES_EVICTED,
         "Unfinished handshakes that were ended for room or time.";
+    Counter tls_full: u64 = TLS_FULL,
+        "Full TLS handshakes.";
+    Counter tls_resumed: u64 = TLS_RESUMED,
+        "TLS handshakes that continued an earlier session.";
+    Counter tls_failures: u64 = TLS_FAILURES,
+        "TLS handshakes and sessions that ended by an error.";
     Counter tokens_refused: u64 = TOKENS_REFUSED,
         "User tokens that were refused.";
     Counter tokens_refreshed: u64 = TOKENS_REFRESHED,

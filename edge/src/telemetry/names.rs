@@ -26,6 +26,16 @@ pub const HANDSHAKES_DONE: &str = "interlink_edge_handshakes_done_total";
 pub const HANDSHAKES_REFUSED: &str = "interlink_edge_handshakes_refused_total";
 /// Unfinished handshakes that were ended for room or time.
 pub const HANDSHAKES_EVICTED: &str = "interlink_edge_handshakes_evicted_total";
+/// Full TLS handshakes.
+pub const TLS_FULL: &str = "interlink_edge_tls_full_handshakes_total";
+/// TLS handshakes that continued an earlier session.
+pub const TLS_RESUMED: &str = "interlink_edge_tls_resumed_handshakes_total";
+/// TLS handshakes and sessions that ended by an error.
+pub const TLS_FAILURES: &str = "interlink_edge_tls_failures_total";
+/// Times that certificates and ticket secrets were read again.
+pub const TLS_RELOADS: &str = "interlink_edge_tls_reloads_total";
+/// Times that certificates and ticket secrets could not be read again.
+pub const TLS_RELOAD_FAILURES: &str = "interlink_edge_tls_reload_failures_total";
 /// User tokens that were refused.
 pub const TOKENS_REFUSED: &str = "interlink_edge_tokens_refused_total";
 /// Tokens of open connections that were replaced.

@@ -7,6 +7,7 @@
 // Each test binary uses its own part of this.
 #![expect(dead_code, reason = "each test binary uses its own part of this")]
 
+pub mod certificates;
 pub mod chat;
 pub mod process;
 pub mod proxy;

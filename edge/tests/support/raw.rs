@@ -16,6 +16,8 @@ use interlink_protocol::websocket::frame::append_client_frame;
 use interlink_protocol::websocket::handshake::client::{write_request, ClientRequest};
 use interlink_protocol::websocket::{ControlKind, DataKind, Limits, Opcode, Reader, Step};
 
+use rustls::{ClientConnection, Stream};
+
 use super::PATIENCE;
 
 /// Path of the WebSocket endpoint.
@@ -42,6 +44,8 @@ pub enum Incoming {
 #[derive(Debug)]
 pub struct Raw {
     stream: TcpStream,
+    /// TLS, if the client speaks it.
+    secure: Option<Box<ClientConnection>>,
     received: Vec<u8>,
     reader: Reader,
     encoder: FrameEncoder,
@@ -54,6 +58,7 @@ impl Raw {
         stream.set_nodelay(true).expect("a socket takes options");
         let raw = Self {
             stream,
+            secure: None,
             received: Vec::new(),
             reader: Reader::client(),
             encoder: FrameEncoder::new(),
@@ -62,13 +67,42 @@ impl Raw {
         raw
     }
 
+    /// A fresh TCP connection on which TLS is spoken from the first byte sent.
+    pub fn secure(address: SocketAddr, tls: ClientConnection) -> Self {
+        let mut raw = Self::connect(address);
+        raw.secure = Some(Box::new(tls));
+        raw
+    }
+
+    /// Speaks TLS on from where `tls` is, on the same TCP connection.
+    pub fn over(mut raw: Self, tls: ClientConnection) -> Self {
+        raw.secure = Some(Box::new(tls));
+        raw
+    }
+
+    /// Reads plaintext once, with the errors of TLS.
+    pub fn read_tls(&mut self, room: &mut [u8]) -> std::io::Result<usize> {
+        let tls = self.secure.as_mut().expect("the client speaks TLS");
+        Stream::new(&mut **tls, &mut self.stream).read(room)
+    }
+
+    /// The TLS connection of a client that speaks it.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        self.secure.as_mut().expect("the client speaks TLS")
+    }
+
     /// A connection after the WebSocket upgrade.
     pub fn upgraded(address: SocketAddr) -> Self {
-        let mut raw = Self::connect(address);
+        Self::connect(address).upgrade(address)
+    }
+
+    /// Goes through the WebSocket upgrade.
+    pub fn upgrade(mut self, address: SocketAddr) -> Self {
+        let raw = &mut self;
         raw.send(&upgrade_request(&address.to_string()));
         let (status, head) = raw.read_answer();
         assert_eq!(status, 101, "{head}");
-        raw
+        self
     }
 
     /// A welcomed connection of the token's user.
@@ -84,18 +118,27 @@ impl Raw {
         instance: u128,
         session: Option<SessionKey>,
     ) -> (Self, SessionKey, bool) {
-        let mut raw = Self::upgraded(address);
+        Self::upgraded(address).greet(token, instance, session)
+    }
+
+    /// Sends a `Hello` after the upgrade, as [`Self::resumed`] does.
+    pub fn greet(
+        mut self,
+        token: &str,
+        instance: u128,
+        session: Option<SessionKey>,
+    ) -> (Self, SessionKey, bool) {
         let resume = session.map(|session| ResumeFields {
             session,
             positions: &[],
         });
-        raw.hello(token, instance, resume);
-        let answer = raw.next_frame();
+        self.hello(token, instance, resume);
+        let answer = self.next_frame();
         let ServerFrame::Welcome(welcome) = decode(&answer) else {
             panic!("the first frame is no Welcome: {answer:?}");
         };
         let (session, resumed) = (SessionKey::from(welcome.session()), welcome.resumed());
-        (raw, session, resumed)
+        (self, session, resumed)
     }
 
     /// How long reads and writes wait.
@@ -123,7 +166,14 @@ impl Raw {
 
     /// Sends bytes as they are to a server that may have closed.
     pub fn try_send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.stream.write_all(bytes)
+        match &mut self.secure {
+            Some(tls) => {
+                let mut stream = Stream::new(&mut **tls, &mut self.stream);
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
+            None => self.stream.write_all(bytes),
+        }
     }
 
     /// Sends one frame of the protocol.
@@ -247,7 +297,12 @@ impl Raw {
     fn read_more(&mut self) -> bool {
         let start = self.received.len();
         self.received.resize(start + READ_BYTES, 0);
-        let read = match self.stream.read(&mut self.received[start..]) {
+        let room = &mut self.received[start..];
+        let read = match &mut self.secure {
+            Some(tls) => Stream::new(&mut **tls, &mut self.stream).read(room),
+            None => self.stream.read(room),
+        };
+        let read = match read {
             Ok(read) => read,
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
             Err(error) => panic!("nothing came from the server: {error}"),
