@@ -23,15 +23,13 @@ use interlink_protocol::websocket::handshake::{parse_head, write_accept, write_r
 use interlink_protocol::websocket::{
     close, frame::append_server_frame, DataKind, Limits, Opcode, Reader, Step,
 };
-use interlink_protocol::{CloseCode, ErrorCode};
+use interlink_protocol::ErrorCode;
 use interlink_uring::{HandshakeId, Kernel, Send, SendOutcome, SendTarget};
 
 use super::arrival::Arrival;
 use super::secure::Secured;
 use super::Shard;
 
-/// Handshakes older than this make room when the bound is reached.
-const EVICTABLE_AFTER_MS: u32 = 1_000;
 /// Most bytes that a handshake keeps: a request head, or a `Hello` with its header.
 const KEPT_BYTES: usize = HELLO_BYTES + 16;
 /// Generations of handshake slots wrap below the kernel's 24 bits.
@@ -50,7 +48,7 @@ pub(super) enum Stage {
 
 /// Stages with a time of their own; each is a queue by its start, so that a long time of one
 /// does not hold up the end of another.
-const TIMED_STAGES: usize = 3;
+pub(super) const TIMED_STAGES: usize = 3;
 
 impl Stage {
     /// The queue of the stage; what is over waits for nothing but its receive.
@@ -101,7 +99,7 @@ pub struct Handshakes {
     slots: Vec<Slot>,
     free: Vec<u32>,
     /// For each timed stage, who entered it and when, oldest first; stale entries are skipped.
-    order: [VecDeque<(HandshakeId, u32)>; TIMED_STAGES],
+    pub(super) order: [VecDeque<(HandshakeId, u32)>; TIMED_STAGES],
     next: Vec<Next>,
     unfinished: usize,
 }
@@ -127,7 +125,7 @@ impl Handshakes {
     }
 
     /// A handshake enters a stage; a timed one begins now.
-    fn enter(&mut self, slot: u32, stage: Stage, now_ms: u32) {
+    pub(super) fn enter(&mut self, slot: u32, stage: Stage, now_ms: u32) {
         let id = self.id(slot);
         let Some(handshake) = &mut self.slots[slot as usize].handshake else {
             return;
@@ -140,7 +138,7 @@ impl Handshakes {
     }
 
     /// Whether the handshake is still in the stage that it entered then.
-    fn is_in(&self, queue: usize, id: HandshakeId, since_ms: u32) -> bool {
+    pub(super) fn is_in(&self, queue: usize, id: HandshakeId, since_ms: u32) -> bool {
         let handshake = self.slots[id.slot as usize].handshake.as_ref();
         self.current(id)
             && handshake.is_some_and(|handshake| {
@@ -441,74 +439,6 @@ impl Shard {
                 .unfinished_handshakes
                 .fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// Time for a stage, or [`EVICTABLE_AFTER_MS`] when there is no room.
-    fn stage_time_ms(&self, queue: usize, crowded: bool) -> u32 {
-        let times = [
-            self.limits.handshake_timeout_ms,
-            self.limits.hello_timeout_ms,
-            EVICTABLE_AFTER_MS,
-        ];
-        match crowded {
-            true => times[queue].min(EVICTABLE_AFTER_MS),
-            false => times[queue],
-        }
-    }
-
-    /// When the next stage is out of time, in shard milliseconds.
-    pub(super) fn next_handshake_deadline_ms(&self) -> Option<u32> {
-        let crowded = self.accepts_are_full();
-        let queues = self.handshakes.order.iter().enumerate();
-        let deadlines = queues.filter_map(|(queue, order)| {
-            let (_, since_ms) = order.front()?;
-            Some(since_ms + self.stage_time_ms(queue, crowded))
-        });
-        deadlines.min()
-    }
-
-    /// Ends handshakes past their deadline, or past [`EVICTABLE_AFTER_MS`] when there is no room.
-    pub(super) fn expire_handshakes<K: Kernel>(&mut self, kernel: &mut K) {
-        let crowded = self.accepts_are_full();
-        for queue in 0..TIMED_STAGES {
-            let time_ms = self.stage_time_ms(queue, crowded);
-            while let Some(&(id, since_ms)) = self.handshakes.order[queue].front() {
-                let live = self.handshakes.is_in(queue, id, since_ms);
-                if live && self.clock.now_ms.wrapping_sub(since_ms) < time_ms {
-                    break;
-                }
-                self.handshakes.order[queue].pop_front();
-                if live {
-                    self.expire_handshake(kernel, id);
-                }
-            }
-        }
-    }
-
-    fn expire_handshake<K: Kernel>(&mut self, kernel: &mut K, id: HandshakeId) {
-        let stage = self.handshake_mut(id.slot).stage;
-        let mut answer = Vec::new();
-        match stage {
-            _ if !self.is_readable(id.slot) => {}
-            Stage::Request(_) => {
-                self.counters.handshakes_evicted += 1;
-                write_refusal(408, "send the whole upgrade request in time", &mut answer);
-            }
-            Stage::Hello => {
-                self.counters.handshakes_evicted += 1;
-                let code = CloseCode::HelloTimeout;
-                self.counters.closes.add(code);
-                close::append_server_close(Some(code.number()), code.meaning(), &mut answer);
-            }
-            Stage::Discard | Stage::Over => {}
-        }
-        if !answer.is_empty() {
-            self.answer(kernel, id.slot, &answer, true);
-        }
-        // The slot is freed when the receive reports its end, or bytes that came before it.
-        self.handshakes
-            .enter(id.slot, Stage::Over, self.clock.now_ms);
-        kernel.cancel_once(id);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod driver;
 mod fanout;
 pub mod files;
 mod handshake;
+mod handshake_expiry;
 mod heartbeat;
 mod journal;
 mod limits;

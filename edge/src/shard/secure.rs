@@ -4,9 +4,10 @@
 //! records are decrypted where they lie and walked as frames; a planned send is
 //! encrypted into the batch's own buffer just before it leaves.
 //!
-//! Invariants: a session has the index of its connection, which says [`SECURE`]; sealed records leave before anything is sealed after them, so while
-//! records wait ([`SEALED`]) nothing else of the connection is planned; bytes of an
-//! incomplete record lie in the pool of partial messages, under its limits.
+//! Invariants: a session has the index of its connection, which says [`SECURE`]; sealed records
+//! leave before anything is sealed after them, so while records wait ([`SEALED`]) nothing else of
+//! the connection is planned; bytes of an incomplete record lie in the pool of partial messages,
+//! under its limits.
 //!
 //! Limits: one send seals at most [`SEAL_BYTES_MAX`].
 //!
