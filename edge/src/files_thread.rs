@@ -15,7 +15,7 @@ use interlink_protocol::ids::placement_hash;
 use interlink_relay::files::{FilesConfig, FilesError, JournalFiles};
 use interlink_relay::journal::{Journal, JournalConfig};
 use interlink_relay::recovery::{
-    RecoveredChannel, RecoveredEvent, RecoveredNode, RecoveredPublisher, UnmarkedRecord,
+    RecoveredChannel, RecoveredNode, RecoveredPublisher, UnmarkedRecord,
 };
 use tracing::{info, warn};
 
@@ -26,9 +26,6 @@ use crate::shard::files::{FilesLink, FilesReply, FilesRequest, HistoryAnswer, Hi
 
 /// Pause between two rounds of regular work when nobody asks for anything.
 const TICK: Duration = Duration::from_millis(50);
-/// Most bytes of a page of history beyond its first event: a quarter of what may wait for a
-/// connection, so that a page of large events does not count as a client that stopped reading.
-const PAGE_BYTES_MAX: usize = 64 * 1024;
 
 /// What one shard takes over from earlier boots.
 #[derive(Debug, Default)]
@@ -184,22 +181,13 @@ impl FilesThread {
 
     fn read(&mut self, wish: HistoryWish) -> HistoryAnswer {
         match self.files.history(&wish.channel, wish.after, wish.limit) {
-            Ok(page) => {
-                let fitting = fitting(&page.events);
-                let cut = fitting < page.events.len();
-                let last = match cut {
-                    true => page.events[fitting - 1].placement.position,
-                    false => page.last,
-                };
-                let events = page.events.into_iter().take(fitting);
-                HistoryAnswer {
-                    frames: events.map(|event| event.frame).collect(),
-                    last,
-                    complete: page.gap.is_none(),
-                    more: page.more || cut,
-                    wish,
-                }
-            }
+            Ok(page) => HistoryAnswer {
+                frames: page.events.into_iter().map(|event| event.frame).collect(),
+                last: page.last,
+                complete: page.gap.is_none(),
+                more: page.more,
+                wish,
+            },
             Err(error) => {
                 warn!(%error, "history could not be read");
                 let last = wish.after;
@@ -225,18 +213,6 @@ impl FilesThread {
 
 /// Deals out what was recovered: channels and records to their owners, windows of ids to the
 /// shards on which their users may live.
-/// How many of the first events a page carries: a page of large events must fit the queue of a
-/// connection beside its other replies.
-fn fitting(events: &[RecoveredEvent]) -> usize {
-    let mut bytes = 0;
-    let fits = |event: &&RecoveredEvent| {
-        bytes += event.frame.len();
-        bytes <= PAGE_BYTES_MAX
-    };
-    let least = events.len().min(1);
-    events.iter().take_while(fits).count().max(least)
-}
-
 fn deal(node: RecoveredNode, shards: u16) -> RecoveredShards {
     let mut dealt: Vec<Recovered> = (0..shards).map(|_| Recovered::default()).collect();
     let owner = |name: &str| (placement_hash(name.as_bytes()) % u64::from(shards)) as usize;

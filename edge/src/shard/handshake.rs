@@ -174,17 +174,14 @@ impl Shard {
         peer: SocketAddr,
     ) {
         self.counters.connections_accepted += 1;
+        let Ok(secure) = self.new_secured() else {
+            self.counters.tls_failures += 1;
+            return self.rearm_accepts(kernel);
+        };
         self.shared
             .unfinished_handshakes
             .fetch_add(1, Ordering::Relaxed);
         let raw = descriptor.as_raw_fd();
-        let secure = match self.new_secured() {
-            Ok(secure) => secure,
-            Err(_) => {
-                self.counters.tls_failures += 1;
-                return;
-            }
-        };
         let slot = self.handshakes.start(Handshake {
             descriptor,
             peer,

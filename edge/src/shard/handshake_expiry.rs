@@ -66,7 +66,6 @@ impl Shard {
         let stage = self.handshake_mut(id.slot).stage;
         let mut answer = Vec::new();
         match stage {
-            _ if !self.is_readable(id.slot) => {}
             Stage::Request(_) => {
                 self.counters.handshakes_evicted += 1;
                 write_refusal(408, "send the whole upgrade request in time", &mut answer);
@@ -79,7 +78,8 @@ impl Shard {
             }
             Stage::Discard | Stage::Over => {}
         }
-        if !answer.is_empty() {
+        // Within TLS nothing can be said before its own handshake is over.
+        if !answer.is_empty() && self.is_readable(id.slot) {
             self.answer(kernel, id.slot, &answer, true);
         }
         // The slot is freed when the receive reports its end, or bytes that came before it.
