@@ -2,7 +2,8 @@
 //!
 //! Purpose: RFC 6455 test suites and the codec measurement need a server that
 //! accepts any path, without subprotocol or token, and echoes messages of up to
-//! 16 MiB. Only the I/O is here; every decision is `EchoConnection`'s.
+//! 16 MiB, in plaintext or within TLS. Only the I/O is here; every decision is
+//! `EchoConnection`'s, and TLS is `TlsSession`'s.
 //!
 //! Limits: a connection whose echo waits for more than [`PENDING_PAUSE`] bytes is
 //! not read until the peer has taken them.
@@ -12,14 +13,23 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interlink_protocol::websocket::echo::Next as EchoNext;
 use interlink_protocol::websocket::EchoConnection;
 use interlink_uring::driver::{Next, Turn};
 use interlink_uring::{
     EndReason, Event, Kernel, Received, Send, SendOutcome, SendTarget, SocketId,
+};
+use rustls::ServerConfig;
+
+use crate::server::unix_seconds;
+use crate::tls::limits::HELD_BYTES_MAX;
+use crate::tls::{
+    server_config, Certificates, Opened, TicketKeys, TicketSecret, TlsError, TlsSession,
 };
 
 /// Echoes that wait beyond this stop the reading.
@@ -30,6 +40,8 @@ const BATCH: usize = 32;
 const EVENTS_PER_TURN: usize = 64;
 /// Accepts that wait in the kernel.
 const ACCEPTS_ARMED: usize = 32;
+/// Life of the only ticket key: longer than any test.
+const TICKET_LIFE: Duration = Duration::from_secs(86_400);
 /// Longest sleep, so that a stop is noticed.
 const SLEEP_NS: u64 = 200_000_000;
 
@@ -37,11 +49,39 @@ const SLEEP_NS: u64 = 200_000_000;
 #[derive(Debug, Default)]
 struct Client {
     echo: EchoConnection,
+    /// TLS, if the server speaks it, with received bytes that it did not use.
+    secure: Option<(Box<TlsSession>, Vec<u8>)>,
     /// What the socket has not taken yet.
     pending: Vec<u8>,
     blocked: bool,
     paused: bool,
     ending: bool,
+}
+
+impl Client {
+    /// Takes received bytes and appends the answer; whether the connection ends after it.
+    fn receive(&mut self, bytes: &mut [u8], out: &mut Vec<u8>) -> bool {
+        let Some((session, held)) = &mut self.secure else {
+            return self.echo.receive(bytes, out) == EchoNext::Close;
+        };
+        let (mut plain, mut echoed) = (Vec::new(), Vec::new());
+        held.extend_from_slice(bytes);
+        let (used, opened) = session.open(held, &mut plain);
+        held.drain(..used);
+        out.extend_from_slice(session.waiting());
+        session.advance(session.waiting().len());
+        let mut ends = !matches!(opened, Ok(Opened::Open)) || held.len() > HELD_BYTES_MAX;
+        if !plain.is_empty() {
+            ends |= self.echo.receive(&mut plain, &mut echoed) == EchoNext::Close;
+        }
+        // An empty echo has nothing to seal; after an error nothing more can be said.
+        let sealed = echoed.is_empty() || session.seal(held, &echoed, out).is_ok();
+        if ends && sealed && opened.is_ok() {
+            // The end of the stream says the same.
+            let _ = session.seal_end(held, out);
+        }
+        ends || !sealed
+    }
 }
 
 /// An answer of this turn: a range of the shared buffer.
@@ -62,12 +102,13 @@ pub struct EchoServer {
     bytes: Vec<u8>,
     outcomes: Vec<SendOutcome>,
     accepting: bool,
+    tls: Option<Arc<ServerConfig>>,
     stop: Arc<AtomicBool>,
 }
 
 impl EchoServer {
     /// A server without clients, until `stop` is set.
-    pub fn new(stop: Arc<AtomicBool>) -> Self {
+    pub fn new(tls: Option<Arc<ServerConfig>>, stop: Arc<AtomicBool>) -> Self {
         Self {
             clients: HashMap::new(),
             descriptors: Vec::new(),
@@ -76,6 +117,7 @@ impl EchoServer {
             bytes: Vec::new(),
             outcomes: Vec::new(),
             accepting: false,
+            tls,
             stop,
         }
     }
@@ -109,10 +151,7 @@ impl EchoServer {
             return;
         }
         let start = self.bytes.len();
-        let next = client
-            .echo
-            .receive(kernel.bytes_mut(received), &mut self.bytes);
-        client.ending = next == EchoNext::Close;
+        client.ending = client.receive(kernel.bytes_mut(received), &mut self.bytes);
         if client.blocked {
             client.pending.extend_from_slice(&self.bytes[start..]);
             self.bytes.truncate(start);
@@ -228,7 +267,21 @@ impl EchoServer {
         }
         kernel.install(&mut self.descriptors, &mut self.installed);
         for socket in self.installed.iter().flatten() {
-            self.clients.insert(*socket, Client::default());
+            let secure = match &self.tls {
+                None => None,
+                Some(config) => match TlsSession::new(config) {
+                    Ok(session) => Some((Box::new(session), Vec::new())),
+                    Err(_) => {
+                        kernel.close(*socket);
+                        continue;
+                    }
+                },
+            };
+            let client = Client {
+                secure,
+                ..Client::default()
+            };
+            self.clients.insert(*socket, client);
             kernel.arm_receive(*socket);
         }
     }
@@ -260,10 +313,25 @@ impl Turn for EchoServer {
     }
 }
 
+/// The TLS of a server with one certificate.
+///
+/// # Errors
+/// When a file cannot be used.
+pub fn tls_of(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
+    let certificates = Certificates::read(&[(certificate.to_owned(), key.to_owned())])?;
+    let secret = TicketSecret::random()?;
+    let tickets = TicketKeys::at(&secret, unix_seconds(), TICKET_LIFE);
+    server_config(certificates, tickets)
+}
+
 /// Runs the server on `address` until the process is asked to stop.
 ///
 /// # Errors
 /// When the address is taken or the kernel lacks a feature.
-pub fn serve(address: SocketAddr, stop: Arc<AtomicBool>) -> anyhow::Result<()> {
-    crate::shard::start::serve_machine(address, move || EchoServer::new(stop))
+pub fn serve(
+    address: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+    stop: Arc<AtomicBool>,
+) -> anyhow::Result<()> {
+    crate::shard::start::serve_machine(address, move || EchoServer::new(tls, stop))
 }

@@ -264,7 +264,7 @@ fn an_echo_of_the_conformance_server_allocates_nothing() {
     let stop = Arc::new(AtomicBool::new(false));
     let server = std::thread::spawn({
         let stop = Arc::clone(&stop);
-        move || conformance::serve(address, stop)
+        move || conformance::serve(address, None, stop)
     });
     wait_for("the echo server", || {
         assert!(!server.is_finished(), "the server has ended");

@@ -17,14 +17,42 @@ use crate::limits::{AUTOBAHN_CASES, AUTOBAHN_NON_STRICT_MAX};
 /// # Errors
 /// When a program does not start, a case is missing, or the server ended.
 pub fn run() -> anyhow::Result<Counts> {
-    let report = target().join("autobahn");
-    let mut edge = Edge::conformance()?;
+    drive(Edge::conformance(None)?, None, "autobahn")
+}
+
+/// Runs the same cases through TLS, which stunnel speaks for kosoku.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_tls() -> anyhow::Result<Counts> {
+    let folder = target().join("autobahn-tls");
+    std::fs::create_dir_all(&folder)?;
+    let (certificate, key) = (folder.join("edge.pem"), folder.join("edge.key"));
+    let mut openssl = bounded("openssl");
+    openssl
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes".split(' '))
+        .args("-days 2 -subj /CN=edge -addext subjectAltName=IP:127.0.0.1".split(' '))
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key);
+    openssl.stderr(std::process::Stdio::null());
+    pass(&mut openssl).context("openssl made no certificate; .ci/setup installs it")?;
+    let edge = Edge::conformance(Some((&certificate, &key)))?;
+    let tunnel = Edge::tunnel(edge.address, &certificate)?;
+    drive(edge, Some(tunnel), "autobahn-tls")
+}
+
+/// Lets kosoku try all cases on a server, through a tunnel if there is one.
+fn drive(mut edge: Edge, tunnel: Option<Edge>, report: &str) -> anyhow::Result<Counts> {
+    let report = target().join(report);
+    let address = tunnel.as_ref().unwrap_or(&edge).address;
     let program = target().join("python/bin/kosoku");
     let mut kosoku = bounded(program);
     kosoku
         .args(["-x", "12.*", "-x", "13.*", "-o"])
         .arg(&report)
-        .arg(edge.address.to_string());
+        .arg(address.to_string());
     kosoku.stdout(std::process::Stdio::null());
     // Its exit code tells of failed cases too; the report says which.
     let ended = pass(&mut kosoku);

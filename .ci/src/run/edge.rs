@@ -1,6 +1,7 @@
-//! A server under test: `interlink-edge` as a child that ends with this value.
+//! A server under test, or what stands before it: a child that ends with this value.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -23,27 +24,54 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// Starts `interlink-edge conformance` on a free port and waits until it accepts.
+    /// Starts `interlink-edge conformance` on a free port and waits until it accepts; with the
+    /// files of a certificate and its key it speaks TLS.
     ///
     /// # Errors
     /// When it does not start, ends, or does not listen in time.
-    pub fn conformance() -> anyhow::Result<Self> {
+    pub fn conformance(tls: Option<(&Path, &Path)>) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let program = built("interlink-edge");
-        let child = Command::new(&program)
+        let mut command = Command::new(built("interlink-edge"));
+        command.args(["conformance", "--listen", &address.to_string()]);
+        if let Some((certificate, key)) = tls {
+            command.arg("--tls-cert").arg(certificate);
+            command.arg("--tls-key").arg(key);
+        }
+        Self::start(command, address)
+    }
+
+    /// Starts stunnel, which speaks plaintext on a free port and TLS to `server`, whose
+    /// certificate it checks. Its configuration is written to the folder of the certificate.
+    ///
+    /// # Errors
+    /// As [`Self::conformance`].
+    pub fn tunnel(server: SocketAddr, certificate: &Path) -> anyhow::Result<Self> {
+        let address = free_address()?;
+        let file = certificate.with_extension("conf");
+        let text = format!(
+            "foreground = yes\nsyslog = no\ndebug = 3\npid =\n[edge]\nclient = yes\n\
+             accept = {address}\nconnect = {server}\nCAfile = {}\nverifyChain = yes\n\
+             checkIP = {}\n",
+            certificate.display(),
+            server.ip()
+        );
+        std::fs::write(&file, text)?;
+        let mut command = Command::new("stunnel");
+        command.arg(file);
+        Self::start(command, address)
+    }
+
+    fn start(mut command: Command, address: SocketAddr) -> anyhow::Result<Self> {
+        let child = command
             .current_dir(root())
-            .args(["conformance", "--listen", &address.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
-            .with_context(|| format!("{} did not start", program.display()))?;
+            .with_context(|| format!("{command:?} did not start; .ci/setup installs it"))?;
         let mut edge = Self { child, address };
         let end = Instant::now() + SERVER_START_MAX;
         while TcpStream::connect(address).is_err() {
-            ensure!(
-                Instant::now() < end,
-                "the edge does not listen on {address}"
-            );
+            ensure!(Instant::now() < end, "nobody listens on {address}");
             edge.expect_alive()?;
             std::thread::sleep(TRY_AGAIN);
         }
@@ -56,7 +84,7 @@ impl Edge {
     /// When the server has ended.
     pub fn expect_alive(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {
-            Some(status) => bail!("the edge ended with {status}"),
+            Some(status) => bail!("the server ended with {status}"),
             None => Ok(()),
         }
     }

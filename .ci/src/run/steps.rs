@@ -12,7 +12,7 @@ const CRASH_IMAGES: &str = "crash_images";
 const OWN_STEPS: [&str; 2] = ["fuzz_corpus", "repository"];
 
 /// Every step in its order: what is quick to know first.
-pub const ALL: [Step; 12] = [
+pub const ALL: [Step; 13] = [
     Step {
         title: "format",
         needs_build: false,
@@ -67,6 +67,11 @@ pub const ALL: [Step; 12] = [
         title: "Autobahn conformance",
         needs_build: true,
         run: autobahn::run,
+    },
+    Step {
+        title: "Autobahn conformance through TLS",
+        needs_build: true,
+        run: autobahn::run_tls,
     },
     Step {
         title: "bench smoke",

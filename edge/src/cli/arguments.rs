@@ -179,6 +179,12 @@ pub struct ConformanceArguments {
     /// Address to listen on.
     #[arg(long, value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// PEM file with a certificate chain: speak TLS.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with its private key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Commands about the configuration.
