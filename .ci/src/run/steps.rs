@@ -102,6 +102,9 @@ fn lints() -> anyhow::Result<Counts> {
         "warnings",
     ];
     pass(bounded("cargo").args(arguments))?;
+    // The client without what is on by default.
+    let without = ["check", "-p", "interlink-client", "--no-default-features"];
+    pass(bounded("cargo").args(without).arg("--locked"))?;
     Ok(ONE)
 }
 

@@ -99,6 +99,9 @@ pub struct ConnectArguments {
     /// Address of the node.
     #[arg(long, default_value = DEFAULT_URL)]
     pub url: String,
+    /// PEM file of the certificate authorities to trust with wss://, instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// User token, also taken from INTERLINK_TOKEN; without one a token is issued with
     /// the key of the node.
     #[arg(long)]

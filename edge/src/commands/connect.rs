@@ -62,12 +62,16 @@ pub(super) async fn connect(
         Some(token) => (token, None),
         None => own_tokens(arguments, channel)?,
     };
-    let client = Client::builder(&arguments.url)
+    let mut builder = Client::builder(&arguments.url)
         .application("interlink-edge", env!("CARGO_PKG_VERSION"))
-        .token(token)
-        .connect()
-        .await
-        .map_err(of_client)?;
+        .token(token);
+    if let Some(path) = &arguments.ca {
+        let unreadable = |error| format!("cannot read {}: {error}", path.display());
+        let pem = std::fs::read(path)
+            .map_err(|error| CommandError::new(Exit::Config, unreadable(error)))?;
+        builder = builder.authorities(pem);
+    }
+    let client = builder.connect().await.map_err(of_client)?;
     Ok(Connected {
         client,
         channel_token,

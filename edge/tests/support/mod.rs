@@ -313,7 +313,12 @@ impl Drop for Node {
 
 /// Starts to describe a client of the node behind `address` that comes back fast.
 pub fn client_at(address: SocketAddr, token: String) -> ClientBuilder {
-    Client::builder(&format!("ws://{address}"))
+    client_of(&format!("ws://{address}"), token)
+}
+
+/// As [`client_at`], with the whole address.
+pub fn client_of(address: &str, token: String) -> ClientBuilder {
+    Client::builder(address)
         .token(token)
         .backoff(BackoffPolicy {
             first_ms: 20,

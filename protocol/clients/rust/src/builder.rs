@@ -17,7 +17,7 @@ use crate::handle::{Handle, Shared};
 use crate::limits;
 use crate::session::{BackoffPolicy, Session, SessionConfig};
 use crate::token::{TokenError, TokenRequest, TokenSource};
-use crate::transport::{Address, Inlets, Task};
+use crate::transport::{Address, Inlets, Task, Trust};
 
 /// Describes a client. [`ClientBuilder::connect`] makes it.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ use crate::transport::{Address, Inlets, Task};
 pub struct ClientBuilder {
     address: String,
     tokens: TokenSource,
+    trust: Trust,
     config: SessionConfig,
 }
 
@@ -33,6 +34,7 @@ impl ClientBuilder {
         Self {
             address: address.into(),
             tokens: TokenSource::Fixed("".into()),
+            trust: Trust::default(),
             config: SessionConfig {
                 client_name: Some(env!("CARGO_PKG_NAME").into()),
                 client_version: Some(env!("CARGO_PKG_VERSION").into()),
@@ -86,6 +88,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts the certificate authorities of this PEM text, for `wss://`, instead of those of
+    /// the system.
+    #[cfg(feature = "tls")]
+    pub fn authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.trust = Trust::authorities(pem.into());
+        self
+    }
+
     /// Delays between attempts to connect.
     pub fn backoff(mut self, policy: BackoffPolicy) -> Self {
         self.config.backoff = policy;
@@ -113,6 +123,7 @@ impl ClientBuilder {
     /// Outside a tokio runtime.
     pub fn start(mut self) -> Result<Client, Error> {
         let address = Address::parse(&self.address)?;
+        self.trust.check(address.is_tls)?;
         self.config.token_renewable = self.tokens.is_renewable();
         let classes = self.config.classes.clone();
         let instance = InstanceId(rand::random());
@@ -129,7 +140,7 @@ impl ClientBuilder {
             state: state_sender,
             settled: settled_sender,
         };
-        tokio::spawn(Task::new(session, address, self.tokens, inlets).run());
+        tokio::spawn(Task::new(session, (address, self.trust), self.tokens, inlets).run());
         Ok(Client::new(Handle {
             publishes,
             issued: Default::default(),

@@ -60,6 +60,12 @@ pub enum Loss {
     /// The socket failed.
     #[error("the connection failed: {0}; check that the server runs and can be reached")]
     Io(Box<str>),
+    /// TLS could not be agreed, or was broken.
+    #[error(
+        "TLS failed: {0}; check that the server speaks TLS here, that its certificate is for this \
+         name, and that the client trusts who issued it"
+    )]
+    Tls(Box<str>),
     /// The upgrade to WebSocket was refused.
     #[error("the server refused the upgrade: {0}; check address, path and origin")]
     Upgrade(Box<str>),
@@ -131,8 +137,14 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The address is not one that the client can use.
-    #[error("the address {0:?} is not usable; write ws://host:port, with a path if needed")]
+    #[error(
+        "the address {0:?} is not usable; write wss://host:port or ws://host:port, with a path if \
+         needed"
+    )]
     Address(Box<str>),
+    /// The client cannot speak TLS as it was told to.
+    #[error("TLS cannot be used: {0}")]
+    Tls(Box<str>),
     /// The channel name is not well formed.
     #[error("{0}")]
     Channel(#[from] ChannelError),

@@ -1,19 +1,21 @@
 //! Where a server is.
 //!
-//! Purpose: the parts of a `ws://` address. TLS is not spoken by this version: an address with
-//! `wss` is refused instead of being used without protection.
+//! Purpose: the parts of a `ws://` or `wss://` address, and the rule that a client which was
+//! given the second is never led to the first.
 //! Runs on: any thread; plain values.
 
 use crate::error::Error;
 
 /// Path of the protocol's endpoint, for addresses without one.
 const DEFAULT_PATH: &str = "/v1/connect";
-/// Port of the scheme `ws` (RFC 6455 section 3).
-const DEFAULT_PORT: u16 = 80;
+/// Ports of the schemes `ws` and `wss` (RFC 6455 section 3).
+const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
 /// A checked address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Address {
+    /// Whether TLS is spoken.
+    pub(crate) is_tls: bool,
     /// Name or number of the host, without brackets.
     pub(crate) host: Box<str>,
     /// Port.
@@ -29,8 +31,9 @@ impl Address {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let wrong = || Error::Address(text.into());
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-        let rest = text.strip_prefix("ws://").filter(|_| printable);
-        let rest = rest.ok_or_else(wrong)?;
+        let plain = text.strip_prefix("ws://").map(|rest| (false, rest));
+        let found = plain.or_else(|| Some((true, text.strip_prefix("wss://")?)));
+        let (is_tls, rest) = found.filter(|_| printable).ok_or_else(wrong)?;
         let path_at = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(path_at);
         if path.contains('#') || authority.contains('@') {
@@ -50,7 +53,7 @@ impl Address {
             },
         };
         let port = match port.ok_or_else(wrong)? {
-            "" => DEFAULT_PORT,
+            "" => DEFAULT_PORTS[usize::from(is_tls)],
             number => number.parse().map_err(|_| wrong())?,
         };
         if host.is_empty() || port == 0 {
@@ -62,11 +65,21 @@ impl Address {
             path => path.to_string(),
         };
         Ok(Self {
+            is_tls,
             host: host.into(),
             port,
             authority: authority.into(),
             path: path.into(),
         })
+    }
+
+    /// Where the next attempt goes: to the server that was named, unless its address is unusable
+    /// or would give up TLS; then to this one.
+    pub(crate) fn or_named(&self, named: Option<&str>) -> Self {
+        let named = named.and_then(|text| Self::parse(text).ok());
+        named
+            .filter(|named| named.is_tls || !self.is_tls)
+            .unwrap_or_else(|| self.clone())
     }
 }
 
@@ -108,12 +121,35 @@ mod tests {
     }
 
     #[test]
+    fn tls_has_a_scheme_and_a_port_of_its_own() {
+        assert!(!Address::parse("ws://edge.example").unwrap().is_tls);
+        let address = Address::parse("wss://edge.example").unwrap();
+        assert!(address.is_tls);
+        assert_eq!(address.port, 443);
+        assert_eq!(Address::parse("wss://edge.example:80").unwrap().port, 80);
+    }
+
+    #[test]
+    fn a_client_with_tls_is_never_led_away_from_it() {
+        let plain = Address::parse("ws://one").unwrap();
+        let secure = Address::parse("wss://one").unwrap();
+        let host = |own: &Address, named| String::from(own.or_named(named).host);
+        assert_eq!(host(&plain, Some("ws://two")), "two");
+        assert_eq!(host(&plain, Some("wss://two")), "two");
+        assert_eq!(host(&secure, Some("wss://two")), "two");
+        assert_eq!(host(&secure, Some("ws://two")), "one");
+        assert_eq!(host(&secure, Some("two")), "one");
+        assert_eq!(host(&secure, None), "one");
+    }
+
+    #[test]
     fn unusable_addresses_are_refused() {
         for text in [
             "",
             "127.0.0.1:8080",
             "http://127.0.0.1",
-            "wss://127.0.0.1",
+            "wss:127.0.0.1",
+            "wss://",
             "ws://",
             "ws://:80",
             "ws://host:port",

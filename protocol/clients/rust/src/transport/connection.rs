@@ -1,4 +1,4 @@
-//! One open WebSocket connection over TCP.
+//! One open WebSocket connection over TCP, within TLS or not.
 //!
 //! Purpose: bytes to messages and back, without waiting inside: the caller waits for
 //! readiness, so that it can be interrupted at any point without losing bytes.
@@ -17,10 +17,10 @@ use interlink_protocol::websocket::handshake::HandshakeLimits;
 use interlink_protocol::websocket::limits::CONTROL_PAYLOAD_BYTES_MAX;
 use interlink_protocol::websocket::{Assembler, Limits, Reader, Step};
 use interlink_protocol::{limits as wire_limits, CloseCode};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
 
 use super::address::Address;
+use super::stream::{failed, Stream};
+use super::trust::Trust;
 use crate::error::Loss;
 use crate::limits;
 
@@ -40,7 +40,7 @@ pub(crate) enum Arrival {
 
 /// An upgraded connection.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     reader: Reader,
     assembler: Assembler,
     input: Vec<u8>,
@@ -54,10 +54,8 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Connects and upgrades.
-    pub(crate) async fn open(address: &Address) -> Result<Self, Loss> {
-        let target = (&*address.host, address.port);
-        let mut stream = TcpStream::connect(target).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
+    pub(crate) async fn open(address: &Address, trust: &Trust) -> Result<Self, Loss> {
+        let mut stream = Stream::open(address, trust).await?;
         let request = ClientRequest {
             target: &address.path,
             host: &address.authority,
@@ -67,7 +65,7 @@ impl Connection {
         };
         let mut head = Vec::with_capacity(512);
         write_request(&request, &mut head);
-        stream.write_all(&head).await.map_err(failed)?;
+        stream.write_all(&head).await?;
         let (input, filled) = read_answer(&mut stream, &request).await?;
         Ok(Self {
             stream,
@@ -83,16 +81,12 @@ impl Connection {
 
     /// Waits until there is something to read, or room for what waits to be written.
     pub(crate) async fn ready(&self) -> io::Result<()> {
-        let interest = match self.has_output() {
-            true => Interest::READABLE | Interest::WRITABLE,
-            false => Interest::READABLE,
-        };
-        self.stream.ready(interest).await.map(drop)
+        self.stream.ready(self.has_output()).await
     }
 
     /// True while bytes wait for the socket.
     pub(crate) fn has_output(&self) -> bool {
-        self.written < self.output.len()
+        self.written < self.output.len() || self.stream.has_output()
     }
 
     /// True while another frame may be queued.
@@ -118,7 +112,7 @@ impl Connection {
 
     /// Writes what the socket takes now.
     pub(crate) fn flush(&mut self) -> Result<(), Loss> {
-        while self.has_output() {
+        while self.written < self.output.len() {
             match self.stream.try_write(&self.output[self.written..]) {
                 Ok(0) => return Err(Loss::Io("the socket takes no bytes".into())),
                 Ok(bytes) => self.written += bytes,
@@ -127,9 +121,10 @@ impl Connection {
                 Err(error) => return Err(failed(error)),
             }
         }
-        if !self.has_output() {
+        if self.written == self.output.len() {
             self.output.clear();
             self.written = 0;
+            self.stream.try_flush(self.close_sent).map_err(failed)?;
         } else if self.written >= limits::WRITE_BUFFER_BYTES {
             self.output.drain(..self.written);
             self.written = 0;
@@ -276,10 +271,6 @@ impl Connection {
     }
 }
 
-fn failed(error: io::Error) -> Loss {
-    Loss::Io(error.to_string().into())
-}
-
 fn over(code: u16, reason: &str) -> Arrival {
     let loss = Loss::Closed {
         code,
@@ -300,12 +291,12 @@ fn fault(code: u16, text: Box<str>) -> Arrival {
 
 /// Reads the answer to the upgrade; what follows it stays in the buffer as the first frames.
 async fn read_answer(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     request: &ClientRequest<'_>,
 ) -> Result<(Vec<u8>, usize), Loss> {
     let mut input = Vec::with_capacity(limits::READ_BUFFER_BYTES);
     loop {
-        if stream.read_buf(&mut input).await.map_err(failed)? == 0 {
+        if stream.read_more(&mut input).await? == 0 {
             return Err(Loss::Upgrade(
                 "the connection ended before the answer".into(),
             ));

@@ -8,6 +8,7 @@ use std::pin::Pin;
 
 use super::address::Address;
 use super::connection::Connection;
+use super::trust::Trust;
 use crate::error::Loss;
 use crate::token::{TokenRequest, TokenSource};
 
@@ -36,10 +37,15 @@ pub(crate) enum LinkNews {
 
 impl Link {
     /// Starts an attempt: first the token, then the connection.
-    pub(crate) fn dial(address: Address, tokens: TokenSource, request: TokenRequest) -> Self {
+    pub(crate) fn dial(
+        address: Address,
+        trust: Trust,
+        tokens: TokenSource,
+        request: TokenRequest,
+    ) -> Self {
         Self::Dialing(Box::pin(async move {
             let token = tokens.token(request).await?;
-            let connection = Connection::open(&address).await?;
+            let connection = Connection::open(&address, &trust).await?;
             Ok((connection, token))
         }))
     }

@@ -8,7 +8,12 @@ mod address;
 mod connection;
 mod link;
 mod outlets;
+#[cfg(feature = "tls")]
+mod secure;
+mod stream;
 mod task;
+mod trust;
 
 pub(crate) use address::Address;
 pub(crate) use task::{Inlets, Task};
+pub(crate) use trust::Trust;

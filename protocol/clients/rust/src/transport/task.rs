@@ -20,6 +20,7 @@ use super::address::Address;
 use super::connection::Arrival;
 use super::link::{Link, LinkNews};
 use super::outlets::{Delivered, Outlets};
+use super::trust::Trust;
 use crate::error::{ClosedBy, Error, Loss};
 use crate::event::{HistoryPage, PublishReceipt, State};
 use crate::handle::{PublishCommand, Request, Shared, SubscribeCommand};
@@ -56,6 +57,7 @@ enum Wake {
 pub(crate) struct Task {
     session: Session,
     address: Address,
+    trust: Trust,
     tokens: TokenSource,
     inlets: Inlets,
     link: Link,
@@ -76,13 +78,14 @@ type Replacement = Pin<Box<dyn Future<Output = Option<Box<str>>> + Send>>;
 impl Task {
     pub(crate) fn new(
         session: Session,
-        address: Address,
+        (address, trust): (Address, Trust),
         tokens: TokenSource,
         inlets: Inlets,
     ) -> Self {
         Self {
             session,
             address,
+            trust,
             tokens,
             inlets,
             link: Link::Down,
@@ -151,14 +154,11 @@ impl Task {
             _ => {}
         }
         if self.session.start_dial(now_ms) {
-            let named = self.session.target().map(Address::parse);
-            let address = named
-                .and_then(Result::ok)
-                .unwrap_or_else(|| self.address.clone());
+            let address = self.address.or_named(self.session.target());
             let request = TokenRequest {
                 attempt: self.session.attempts(),
             };
-            self.link = Link::dial(address, self.tokens.clone(), request);
+            self.link = Link::dial(address, self.trust.clone(), self.tokens.clone(), request);
         }
     }
 
