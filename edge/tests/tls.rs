@@ -396,6 +396,50 @@ fn certificates_are_chosen_by_name_and_replaced_under_open_sessions() {
 }
 
 #[test]
+fn many_open_sessions_survive_every_change_of_the_certificate() {
+    const SESSIONS: u64 = 400;
+    const CHANGES: u64 = 3;
+    let mut certificates = TestCertificates::of(&[NAME]);
+    // All of them come from one address.
+    let config = format!(
+        "{}[limits]\naddress_burst = 10000\n",
+        certificates.config(1)
+    );
+    let node = Setup::shards(2).config(&config).start();
+    let config = certificates.client(&[&TLS13]);
+    let mut sessions: Vec<(String, Raw)> = (0..SESSIONS)
+        .map(|number| format!("ada{number}"))
+        .map(|user| (format!("chat.{user}~bob"), welcomed(&node, &config, &user)))
+        .collect();
+    let mut before = shown(&node, &config, NAME);
+    for change in 1..=CHANGES {
+        // Half of the publishes are on their way while the files change.
+        for (channel, raw) in sessions.iter_mut().step_by(2) {
+            publish(raw, change, channel, "meanwhile");
+        }
+        certificates.replace(0, NAME);
+        before = wait_for("the new certificate", || {
+            // Without its tickets a client has to be shown a certificate.
+            let config = certificates.client(&[&TLS13]);
+            Some(shown(&node, &config, NAME)).filter(|now| *now != before)
+        });
+        for (channel, raw) in sessions.iter_mut().skip(1).step_by(2) {
+            publish(raw, change, channel, "after");
+        }
+        for (_, raw) in &mut sessions {
+            acknowledged(raw);
+        }
+    }
+    let open = node.metric("interlink_edge_sessions_open");
+    assert_eq!(open, Some(SESSIONS as f64));
+    assert_eq!(node.metric(FAILURES), Some(0.0));
+    assert_eq!(
+        node.metric("interlink_edge_tls_reloads_total"),
+        Some(CHANGES as f64)
+    );
+}
+
+#[test]
 fn a_ticket_is_taken_by_a_node_that_started_later() {
     let certificates = TestCertificates::of(&[NAME]);
     let secret = certificates.path(0, "secret");
