@@ -25,6 +25,7 @@ use interlink_uring::{
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 /// What a connection starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,15 +128,21 @@ impl<K: Kernel> Fleet<K> {
         }
         self.kernel.end_turn();
         self.expire(workload);
-        if taken == 0 && connected == 0 && self.link.ready.is_empty() {
-            self.sleep(wake_ns)?;
+        let through = workload.sleeps_through();
+        let is_done = taken == 0 || (through && taken < EVENTS_PER_TURN);
+        if is_done && connected == 0 && self.link.ready.is_empty() {
+            self.sleep(wake_ns, through)?;
         }
         Ok(())
     }
 
-    fn sleep(&mut self, wake_ns: u64) -> Result<()> {
+    fn sleep(&mut self, wake_ns: u64, through: bool) -> Result<()> {
         let now = sys::monotonic_ns();
         if wake_ns <= now {
+            return Ok(());
+        }
+        if through {
+            std::thread::sleep(Duration::from_nanos((wake_ns - now).min(SLEEP_NS_MAX)));
             return Ok(());
         }
         if self.kernel.start_sleep() {

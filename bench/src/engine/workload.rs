@@ -31,6 +31,13 @@ pub trait Workload {
     /// to be called again at latest, in monotonic nanoseconds.
     fn on_turn(&mut self, link: &mut Link) -> u64;
 
+    /// Whether a sleep lasts until the time that [`Self::on_turn`] wanted, whatever comes in: for
+    /// workloads that measure the server's CPU and no latency, since waking for each answer
+    /// costs the generator more than the answer.
+    fn sleeps_through(&self) -> bool {
+        false
+    }
+
     /// Writes the `Hello` of a client.
     fn hello(&mut self, client: u32, writer: &mut FrameWriter, out: &mut Vec<u8>) {
         let _ = (client, writer, out);

@@ -5,8 +5,10 @@
 //! ring gets as many bytes in and sends as many bytes out as the edge did.
 //!
 //! Each connection has one message under way. A first closed loop shows what a message costs the
-//! generator; all measured runs, edge and bare, are then paced so that the generator keeps a part
-//! of its core free, since a generator at its limit would be what is measured.
+//! generator and how many a second each server takes; all measured runs, edge and bare, are then
+//! paced so that all three keep a part of their core free. A generator at its limit would be what
+//! is measured, and a server at its limit has every connection waiting, so that each message
+//! finds its socket in no cache, while the other server's are still there.
 //!
 //! Runs on: the bench's main thread.
 
@@ -35,6 +37,8 @@ const UNFINISHED_MAX: u32 = 1_000;
 const CALIBRATION_SECONDS: f64 = 3.0;
 /// Share of its core that the generator may use in measured runs.
 const GENERATOR_SHARE: f64 = 0.80;
+/// Share of the slower server's closed loop at which both are measured.
+const SERVER_SHARE: f64 = 0.75;
 
 /// A server and how it is spoken to.
 #[derive(Clone, Copy)]
@@ -64,6 +68,15 @@ impl Pace {
     }
 }
 
+/// What the closed loop showed.
+struct Calibrated {
+    pace: Pace,
+    /// Messages a second of the edge.
+    of_edge: f64,
+    /// Messages a second of the bare ring.
+    of_bare: f64,
+}
+
 /// One measured slice.
 struct Slice {
     usage: Usage,
@@ -87,6 +100,8 @@ struct Gathered {
     wire_bytes: f64,
     refused: u64,
     limited_by: &'static str,
+    /// Messages a second of edge and bare ring in the closed loop.
+    closed_loop: Option<(f64, f64)>,
 }
 
 /// Runs the scenario.
@@ -158,7 +173,9 @@ fn measure(
         Some(rate) => Pace::Open(rate),
         None => {
             let first = path(bench, edge)?;
-            calibrate(bench, target, first, seconds.min(CALIBRATION_SECONDS))?
+            let found = calibrate(bench, target, first, seconds.min(CALIBRATION_SECONDS))?;
+            gathered.closed_loop = Some((found.of_edge, found.of_bare));
+            found.pace
         }
     };
     for run in 1..=bench.repeats(REPEATS) {
@@ -182,19 +199,26 @@ fn measure(
     Ok(gathered)
 }
 
-/// The pace at which neither the edge nor the bare ring takes the generator to its limit.
-fn calibrate(bench: &mut Bench, target: Target, path: Path, seconds: f64) -> Result<Pace> {
+/// The pace at which neither generator nor edge nor bare ring is at its limit.
+fn calibrate(bench: &mut Bench, target: Target, path: Path, seconds: f64) -> Result<Calibrated> {
     let edge = slice(bench, target, path, Pace::Closed, seconds)?;
     let bare = bare_slice(bench, target.connections, &edge, Pace::Closed, seconds)?;
     let cost =
         |slice: &Slice| slice.usage.generator.cpu * slice.usage.seconds / slice.messages as f64;
-    let rate = GENERATOR_SHARE / cost(&edge).max(cost(&bare));
+    let per_second = |slice: &Slice| slice.messages as f64 / slice.usage.seconds;
+    let (of_edge, of_bare) = (per_second(&edge), per_second(&bare));
+    let rate = (GENERATOR_SHARE / cost(&edge).max(cost(&bare)))
+        .min(SERVER_SHARE * of_edge)
+        .min(SERVER_SHARE * of_bare);
     bench.progress.say(format!(
-        "closed loop: edge {:.0}/s, bare {:.0}/s; measured runs are paced at {rate:.0}/s at most",
-        edge.messages as f64 / edge.usage.seconds,
-        bare.messages as f64 / bare.usage.seconds
+        "closed loop: edge {of_edge:.0}/s, bare {of_bare:.0}/s; measured runs are paced at \
+         {rate:.0}/s at most"
     ));
-    Ok(Pace::Paced(rate))
+    Ok(Calibrated {
+        pace: Pace::Paced(rate),
+        of_edge,
+        of_bare,
+    })
 }
 
 fn note(bench: &mut Bench, gathered: &mut Gathered, slice: &Slice, bare: &Slice) {
@@ -295,6 +319,10 @@ fn report(bench: &mut Bench, prefix: &str, gathered: &Gathered) {
     report.series(&name("cpu_us_per_message"), &gathered.cpu_us);
     report.series(&name("bare_cpu_us_per_message"), &gathered.bare_cpu_us);
     report.series(&name("messages_per_second"), &gathered.per_second);
+    if let Some((of_edge, of_bare)) = gathered.closed_loop {
+        report.number(&name("closed_loop_per_second"), of_edge);
+        report.number(&name("bare_closed_loop_per_second"), of_bare);
+    }
     report.series(&name("generator_cpu"), &gathered.generator_cpu);
     report.latency(&name("round_trip"), &gathered.latency);
     if gathered.refused > 0 {

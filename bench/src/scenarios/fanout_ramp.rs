@@ -1,7 +1,9 @@
 //! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %.
-//! Nine tenths of the highest rate with p99 below a second, found between the last doublings, are
+//! Nine tenths of the highest rate that was borne, found between the last doublings, are
 //! measured in repeated runs, each with fresh connections, since a step beyond it leaves more
-//! behind than can be waited for.
+//! behind than can be waited for. A rate is borne when its p99 is below a second and the
+//! generator is below the CPU at which its runs are void: beyond that the generator is measured,
+//! not the edge.
 //!
 //! Runs on: the bench's main thread.
 
@@ -88,8 +90,8 @@ fn connect(
     Ok((fleet, traffic))
 }
 
-/// The highest publish rate with a bearable latency: doubled until deliveries grow by less than
-/// 5 %, then bisected between the last rate that was borne and the first that was not.
+/// The highest publish rate that was borne: doubled until deliveries grow by less than 5 %, then
+/// bisected between the last rate that was borne and the first that was not.
 fn ramp(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<f64> {
     let mut rate = bench.options.rate.unwrap_or(FIRST_RATE);
     let (mut borne, mut not_borne) = (rate, None);
@@ -124,7 +126,7 @@ fn ramp(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<f64> {
     Ok(borne)
 }
 
-/// Deliveries a second at a rate; `None` when its latency is not bearable.
+/// Deliveries a second at a rate; `None` when it was not borne.
 fn try_rate(
     bench: &mut Bench,
     edge: &EdgeServer,
@@ -135,7 +137,8 @@ fn try_rate(
     let seconds = bench.seconds(SECONDS).min(STEP_SECONDS);
     traffic.open(0, rate, crate::sys::monotonic_ns());
     let step = step(bench, edge, fleet, traffic, rate, seconds)?;
-    Ok((step.p99_ms < P99_MS_MAX).then_some(step.deliveries))
+    let valid = step.usage.generator.void_reason(false).is_none();
+    Ok((valid && step.p99_ms < P99_MS_MAX).then_some(step.deliveries))
 }
 
 /// Measures what is being offered, then stops it and waits for the rest.

@@ -5,6 +5,7 @@
 //! - `blocks`: byte blocks of five classes under one cap.
 //! - `channel_log`: the encoded frames of an active channel, in such blocks.
 //! - `frame_pool`: frames written by one thread and read by several.
+//! - `prefetch`: asks the processor for records before they are read.
 //!
 //! Invariants: nothing here grows beyond the capacity given at construction, running out is
 //! a value and never a panic, and resident memory follows use because a page that nobody
@@ -18,6 +19,7 @@ mod error;
 pub mod frame_pool;
 pub mod limits;
 mod mapping;
+pub mod prefetch;
 pub mod reserved;
 pub mod slab;
 
@@ -28,5 +30,6 @@ pub use blocks::{BlockClass, BlockId, BlockPool, BlockStats};
 pub use channel_log::{AppendError, ChannelLog, EventMeta, TrimRule, Unrecoverable};
 pub use error::MemoryError;
 pub use frame_pool::{FramePool, FrameRef};
+pub use prefetch::prefetch;
 pub use reserved::{Reserved, Zeroed};
 pub use slab::Slab;

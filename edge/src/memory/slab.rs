@@ -15,6 +15,7 @@
 //! Runs on: the shard thread that owns it.
 
 use super::limits::SLAB_SLOTS_MAX;
+use super::prefetch::prefetch;
 use super::reserved::Reserved;
 use super::MemoryError;
 use std::fmt;
@@ -138,6 +139,14 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn contains(&self, index: u32) -> bool {
         index < self.fresh && self.live[index as usize / 64] & (1 << (index % 64)) != 0
+    }
+
+    /// Asks the processor for a record that will be read soon; any index will do.
+    #[inline(always)]
+    pub fn prefetch(&self, index: u32) {
+        if let Some(slot) = self.slots.get(index as usize) {
+            prefetch(slot);
+        }
     }
 
     /// How many records are stored.

@@ -14,7 +14,8 @@ use std::ops::{Index, IndexMut};
 use interlink_uring::SocketId;
 
 use super::connection::Connection;
-use crate::memory::{MemoryError, Reserved, Zeroed};
+use crate::config::Rings;
+use crate::memory::{prefetch, MemoryError, Reserved, Zeroed};
 
 // SAFETY: a connection is integers all through (the socket's name, indices, flags,
 // times and the reader's progress), for which zero bytes are valid values.
@@ -29,15 +30,16 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Room for `rings` rings of `slots_per_ring` slots each; touched only when used.
+    /// Room for every slot of the most rings that the configuration allows; touched only when
+    /// used.
     ///
     /// # Errors
     /// When the address space is refused.
-    pub fn new(rings: u32, slots_per_ring: u32) -> Result<Self, MemoryError> {
-        let capacity = rings as usize * slots_per_ring as usize;
+    pub fn new(rings: &Rings) -> Result<Self, MemoryError> {
+        let capacity = rings.rings_max as usize * rings.slots_per_ring as usize;
         Ok(Self {
             entries: Reserved::new(capacity)?,
-            slots_per_ring,
+            slots_per_ring: rings.slots_per_ring,
             used: 0,
         })
     }
@@ -61,6 +63,11 @@ impl Connections {
     pub fn find(&self, socket: SocketId) -> Option<u32> {
         let index = self.index_of(socket);
         (self.entries[index as usize].socket == socket).then_some(index)
+    }
+
+    /// Asks the processor for the entry of a socket that will be read soon.
+    pub fn prefetch(&self, socket: SocketId) {
+        prefetch(&self.entries[self.index_of(socket) as usize]);
     }
 
     /// Fills the entry of the connection's socket and returns its index.

@@ -28,6 +28,9 @@ const _: () = assert!(WEIGHTS[0] + WEIGHTS[1] + WEIGHTS[2] + WEIGHTS[3] == SENDS
 #[derive(Debug, Default)]
 pub struct DirtyChannels {
     queues: [VecDeque<u32>; 4],
+    /// Channels without history whose events nobody waits for any more, once what is planned
+    /// has left.
+    spent: Vec<u32>,
 }
 
 impl DirtyChannels {
@@ -72,6 +75,7 @@ impl Shard {
         // Last, since a reply leaves together with the events for its socket.
         self.pass_connections(kernel, shares[0] + unused);
         self.flush_batch(kernel);
+        self.drop_spent_events();
         self.counters.sends > before
     }
 
@@ -90,6 +94,10 @@ impl Shard {
                 continue;
             }
             entry.clear(READY);
+            if !self.dirty.is_empty() {
+                // The events of channels whose turn has not come leave with the reply.
+                entry.set(LAGGING);
+            }
             if self.plan_connection(connection) {
                 planned += 1;
             } else {
@@ -186,6 +194,33 @@ impl Shard {
         visible.pass_next = 0;
         if visible.end > visible.pass_end {
             self.mark_dirty(channel);
+        } else {
+            self.note_spent(channel);
+        }
+    }
+
+    /// Notes a channel that no pass is due for: without history its events are of no further use.
+    pub(super) fn note_spent(&mut self, channel: u32) {
+        if !self.policy(self.channels[channel].policy).durable {
+            self.dirty.spent.push(channel);
+        }
+    }
+
+    /// Gives back the memory of events that cannot be asked for again, unless somebody has still
+    /// to be sent some: the next event then finds it in the cache, whatever its channel.
+    fn drop_spent_events(&mut self) {
+        while let Some(channel) = self.dirty.spent.pop() {
+            let Some(entry) = self.channels.get(channel) else {
+                continue;
+            };
+            let durable = self.policy(entry.policy).durable;
+            if !durable
+                && entry.flags & DIRTY == 0
+                && self.lagging.is_empty()
+                && self.behind.is_empty()
+            {
+                self.logs.drop_sent(entry);
+            }
         }
     }
 

@@ -5,9 +5,10 @@
 //! durable event is visible once its block has been written), and the pass that is
 //! under way.
 //!
-//! Retention: the newest [`KEEP_EVENTS`] events of the last [`KEEP_MS`]; a log that
-//! falls empty is given up and its channel remembers the byte position at which the
-//! next one starts, so that cursors stay meaningful.
+//! Retention: the newest [`KEEP_EVENTS`] events of the last [`KEEP_MS`]; of a channel without
+//! history what somebody has still to be sent. A log that stays empty is given up and its
+//! channel remembers the byte position at which the next one starts, so that cursors stay
+//! meaningful.
 //!
 //! Thread: the shard.
 
@@ -213,6 +214,11 @@ impl Logs {
     /// Drops all but a few events, to make room for another one.
     pub fn trim_scarce(&mut self, channel: &Channel) {
         self.keep_newest(channel, KEEP_EVENTS_SCARCE);
+    }
+
+    /// Drops every event that may have been sent.
+    pub fn drop_sent(&mut self, channel: &Channel) {
+        self.keep_newest(channel, 0);
     }
 
     fn keep_newest(&mut self, channel: &Channel, keep_events: u32) {

@@ -48,6 +48,7 @@ mod tables;
 mod tokens;
 mod transmit;
 mod turn;
+mod warm;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,7 +60,7 @@ use interlink_protocol::namespace::{NamespaceId, NamespacePolicy, Namespaces};
 use interlink_protocol::registry::Registry;
 use interlink_protocol::CloseCode;
 use interlink_relay::dedupe::PublisherWindow;
-use interlink_uring::{Kernel, SendOutcome, SocketId};
+use interlink_uring::{Event, Kernel, SendOutcome, SocketId};
 
 use crate::auth::{Published, Revocations, Verifier};
 use crate::memory::Slab;
@@ -119,6 +120,7 @@ pub struct Shard {
     published_counters: Arc<ShardCounters>,
 
     // Coming in.
+    ahead: Vec<Event>,
     listening: Option<start::Listening>,
     accepts_wanted: usize,
     accept_rests_until_ms: u32,

@@ -362,6 +362,9 @@ impl Shard {
         if end > from {
             self.mark_dirty(channel);
             self.spread(channel, from);
+            if self.channels[channel].flags & super::channel::DIRTY == 0 {
+                self.note_spent(channel);
+            }
         }
     }
 }

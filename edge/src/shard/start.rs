@@ -77,10 +77,9 @@ impl Shard {
     pub fn new(parts: ShardParts, now_ns: u64) -> Result<Self, MemoryError> {
         let limits = ShardLimits::of(&parts.config);
         let sessions = limits.max_sessions;
-        let rings = &parts.config.rings;
         let log_bytes = parts.config.limits.channel_log_bytes_per_shard.0 as usize;
         let partial_bytes = parts.config.limits.partial_bytes_per_shard.0 as usize;
-        let connections = Connections::new(rings.rings_max, rings.slots_per_ring)?;
+        let connections = Connections::new(&parts.config.rings)?;
         let wheel = Wheel::new(connections.capacity(), 1)?;
         let mut shard = Self {
             id: parts.id,
@@ -99,6 +98,7 @@ impl Shard {
             handshake_outcomes: Vec::new(),
             arrivals: Default::default(),
             install_outcomes: Vec::new(),
+            ahead: Vec::new(),
             partials: super::partials::Partials::new(partial_bytes),
             deferred: Vec::new(),
             granted: Vec::new(),

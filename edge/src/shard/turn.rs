@@ -13,6 +13,7 @@
 use interlink_uring::driver::{Next, Turn};
 use interlink_uring::{EndReason, Event, Kernel, SocketId};
 
+use super::warm::look_ahead;
 use super::Shard;
 
 /// Completions that one turn takes before it lets sends go out.
@@ -54,9 +55,11 @@ impl Turn for Shard {
 impl Shard {
     fn take_events<K: Kernel>(&mut self, kernel: &mut K) -> bool {
         let frames_max = self.counters.frames_in + FRAMES_PER_TURN;
+        let mut ahead = std::mem::take(&mut self.ahead);
         let (mut taken, mut of_enter, mut enters) = (0, 0, 1);
         while taken < EVENTS_PER_TURN && self.counters.frames_in < frames_max {
-            let Some(event) = kernel.next_event() else {
+            look_ahead(kernel, &mut ahead);
+            if ahead.is_empty() {
                 if of_enter < EVENTS_PER_ENTER || enters == ENTERS_PER_TURN {
                     break;
                 }
@@ -66,10 +69,14 @@ impl Shard {
                 }
                 (of_enter, enters) = (0, enters + 1);
                 continue;
-            };
-            (taken, of_enter) = (taken + 1, of_enter + 1);
-            self.on_event(kernel, event);
+            }
+            self.warm(&ahead);
+            (taken, of_enter) = (taken + ahead.len(), of_enter + ahead.len());
+            for event in ahead.drain(..) {
+                self.on_event(kernel, event);
+            }
         }
+        self.ahead = ahead;
         taken > 0
     }
 

@@ -11,7 +11,7 @@ use super::support::chat::{
     chat_message, next_event, next_text, say, saying, text_of, CHAT_MESSAGE,
 };
 use super::support::raw::{binary, decode, Raw};
-use super::support::{placed_name, run, Setup};
+use super::support::{placed_name, run, wait_for, Setup};
 
 on_one_and_two_shards!(
     events_come_in_order_without_gaps,
@@ -23,6 +23,7 @@ on_one_and_two_shards!(
     an_id_with_another_payload_is_a_conflict,
     more_publishes_than_the_credit_are_refused_and_succeed_later,
     large_events_arrive_whole,
+    events_without_history_take_no_memory_once_sent,
 );
 
 /// A role that may publish to everybody's inbox.
@@ -349,5 +350,25 @@ fn large_events_arrive_whole(shards: u16) {
             ada.publish("collab.paper", payload.clone()).await.unwrap();
             assert_eq!(next_event(&mut paper).await.payload, payload);
         }
+    });
+}
+
+fn events_without_history_take_no_memory_once_sent(shards: u16) {
+    const EVENTS: usize = 100;
+    let node = Setup::shards(shards).start();
+    run(async {
+        let ada = node.client("ada").await;
+        let mut activity = ada.subscribe("activity.ada").await.unwrap();
+        for number in 0..EVENTS {
+            let payload = number.to_string().into_bytes();
+            ada.publish("activity.ada", payload).await.unwrap();
+        }
+        for number in 0..EVENTS {
+            let event = next_event(&mut activity).await;
+            assert_eq!(event.payload, number.to_string().as_bytes());
+        }
+    });
+    wait_for("the memory of the events", || {
+        (node.metric("interlink_edge_log_bytes") == Some(0.0)).then_some(())
     });
 }

@@ -68,6 +68,11 @@ impl PackedClaims {
         self.0.len()
     }
 
+    /// The block itself.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Replaces the expiry, after a refresh that changed nothing else.
     pub fn set_expires_at_s(&mut self, expires_at_s: u64) {
         self.0[..EXPIRY_LEN].copy_from_slice(&expires_at_s.to_le_bytes());
