@@ -75,7 +75,10 @@ impl ClientBuilder {
         self
     }
 
-    /// Stable identity of the device; cursors of acknowledged channels are kept for each.
+    /// Stable identity of the device, the same after every start of the application. The server
+    /// keeps for each device how far it acknowledged `user.<u>` and `alert.<u>`, and a
+    /// subscription there without a position continues behind that. Clients of a user that name
+    /// no device share one place.
     pub fn device(mut self, device: impl Into<Box<str>>) -> Self {
         self.config.device = Some(device.into());
         self

@@ -60,6 +60,10 @@ impl Client {
     /// Subscribes to a channel. Awaiting resolves when the server accepted it, and waits
     /// through reconnections. A client has one subscription for each channel.
     ///
+    /// Without [`Subscribe::recover_from`] it begins with what comes next; on `user.<u>` and
+    /// `alert.<u>` with what this user's device has not acknowledged, after a
+    /// [`Delivery::Recovered`](crate::Delivery::Recovered) that says how much that is.
+    ///
     /// ```no_run
     /// # async fn example(
     /// #     client: interlink_client::Client,

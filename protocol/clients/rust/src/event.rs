@@ -176,7 +176,8 @@ pub enum Delivery {
     Event(Event),
     /// Events are missing here.
     Gap(Gap),
-    /// The subscription was continued after a loss of connection, or from the wanted position.
+    /// The subscription was continued after a loss of connection, from the wanted position, or
+    /// on a channel with a cursor from what the device acknowledged.
     Recovered(Recovery),
     /// Somebody came or left.
     Presence(PresenceChange),

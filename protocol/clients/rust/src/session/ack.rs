@@ -75,6 +75,14 @@ impl AckBook {
         self.note_sent();
     }
 
+    /// Nothing more is acknowledged: what waits is due.
+    pub fn hasten(&mut self) {
+        if let Some(oldest_ms) = &mut self.oldest_unsent_ms {
+            *oldest_ms = 0;
+            self.events_unsent = limits::ACK_COUNT;
+        }
+    }
+
     /// When an `Ack` frame has to leave by itself.
     pub fn deadline_ms(&self) -> Option<u64> {
         let oldest = self.oldest_unsent_ms?;
@@ -181,6 +189,17 @@ mod tests {
             assert!(!book.is_due(50));
             book.acknowledge(&channel, at(1, offset), true, 50);
         }
+        assert!(book.is_due(50));
+    }
+
+    #[test]
+    fn before_a_close_nothing_waits_for_company() {
+        let mut book = AckBook::default();
+        book.hasten();
+        assert!(!book.is_due(0), "there is nothing to send");
+        book.acknowledge(&"user.a".into(), at(1, 4), true, 50);
+        assert!(!book.is_due(50));
+        book.hasten();
         assert!(book.is_due(50));
     }
 

@@ -209,6 +209,11 @@ impl Session {
         self.subscriptions.proceed(channel);
     }
 
+    /// Lets waiting acknowledgements leave at once, since nothing follows.
+    pub fn hasten_acks(&mut self) {
+        self.acks.hasten();
+    }
+
     /// The application processed everything up to `position`.
     pub fn acknowledge(&mut self, channel: &Arc<str>, position: Position, now_ms: u64) {
         let live = self.subscriptions.live_name(channel).is_some();

@@ -104,6 +104,8 @@ impl Task {
         loop {
             self.steer();
             self.transmit();
+            // What a close waited for may just have left.
+            self.finish_closing(self.now_ms());
             self.report();
             if self.session.state() == State::Closed {
                 break;
@@ -373,6 +375,9 @@ impl Task {
 
     /// Takes nothing new; what was handed over still gets its answer.
     fn start_closing(&mut self, now_ms: u64, answer: Option<oneshot::Sender<()>>) {
+        // What was acknowledged before the close is still told.
+        self.on_signals();
+        self.session.hasten_acks();
         self.inlets.requests.close();
         for queue in &mut self.inlets.publishes {
             queue.close();

@@ -17,7 +17,7 @@ use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
 
 use crate::error::{Code, Error};
-use crate::event::Recovery;
+use crate::event::{GapReason, Recovery};
 use crate::limits;
 use crate::session::reconnect::{Backoff, BackoffPolicy, NextTry};
 use crate::session::track::{Track, Verdict};
@@ -459,7 +459,8 @@ impl Desired {
             (true, None) if recovery.following > 0 => self.track.pin(None),
             _ => self.track.pin(position),
         }
-        let tells = wanted || recovery.recovered;
+        // A channel with a cursor continues there without a wish; that it does not is news too.
+        let tells = wanted || recovery.recovered || recovery.reason != GapReason::None;
         Outcome::Live {
             first,
             recovery: tells.then_some(recovery),

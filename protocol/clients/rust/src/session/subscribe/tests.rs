@@ -56,8 +56,13 @@ fn live(offset: u64, recovery: Recovery) -> ChannelAnswer {
     }
 }
 
+/// The answer to a request without a position.
 fn plain_live(offset: u64) -> ChannelAnswer {
-    live(offset, recovery(false, 0))
+    let not_wanted = Recovery {
+        reason: GapReason::None,
+        ..recovery(false, 0)
+    };
+    live(offset, not_wanted)
 }
 
 fn event(book: &mut SubscriptionBook, channel: &str, offset: u64) -> Option<Verdict> {
@@ -115,6 +120,22 @@ fn open_requests_are_bounded() {
     assert!(!book.has_requests(0));
     book.close_request(0);
     assert!(book.has_requests(0));
+}
+
+#[test]
+fn a_start_that_the_server_chose_is_told() {
+    for chosen in [recovery(true, 2), recovery(true, 0), recovery(false, 0)] {
+        let mut book = wanted(&[("user.ada", Priority::P1)]);
+        assert_eq!(ask(&mut book, 1)[0].recover, None);
+        let answer = live(3, chosen.clone());
+        let outcome = book.on_answer(1, "user.ada", answer, 0, 0);
+        let expected = Outcome::Live {
+            first: true,
+            recovery: Some(chosen),
+        };
+        assert_eq!(outcome, expected);
+        assert_eq!(event(&mut book, "user.ada", 4), Some(Verdict::Deliver));
+    }
 }
 
 #[test]
