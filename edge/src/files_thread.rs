@@ -1,8 +1,9 @@
 //! The journal-files thread: everything about the journal that blocks.
 //!
 //! Purpose: segments are made before a shard needs them, retired and recycled
-//! afterwards, and history is read from them, without a shard ever waiting. At start
-//! the same module recovers what earlier boots left and deals it out to the shards.
+//! afterwards, and history is read from them, without a shard ever waiting; cursors of
+//! devices are written. At start the same module recovers what earlier boots left and
+//! deals it out to the shards.
 //!
 //! Runs on: recovery on the main thread, then a thread of its own named
 //! `journal-files`, which ends when every shard has dropped its link.
@@ -11,8 +12,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use interlink_protocol::ids::placement_hash;
-use interlink_relay::files::{FilesConfig, FilesError, JournalFiles};
+use interlink_protocol::ids::{placement_hash, Position};
+use interlink_relay::cursors::{CursorLog, CursorUpdate};
+use interlink_relay::files::{FilesConfig, FilesError, Gap, JournalFiles};
 use interlink_relay::journal::{Journal, JournalConfig};
 use interlink_relay::recovery::{
     RecoveredChannel, RecoveredNode, RecoveredPublisher, UnmarkedRecord,
@@ -22,7 +24,10 @@ use tracing::{info, warn};
 use crate::exit::{CommandError, Exit};
 use crate::lanes::Doorbell;
 use crate::server::ShardPlan;
-use crate::shard::files::{FilesLink, FilesReply, FilesRequest, HistoryAnswer, HistoryWish};
+use crate::shard::files::{
+    FilesLink, FilesReply, FilesRequest, Finding, HistoryAnswer, HistoryFor, HistoryWish,
+    LookUpAnswer, LookUpWish,
+};
 
 /// Pause between two rounds of regular work when nobody asks for anything.
 const TICK: Duration = Duration::from_millis(50);
@@ -36,6 +41,8 @@ pub struct Recovered {
     pub publishers: Vec<RecoveredPublisher>,
     /// Records of its channels that nobody has numbered, in journal order.
     pub unmarked: Vec<UnmarkedRecord>,
+    /// Cursors of the devices of its users.
+    pub cursors: Vec<CursorUpdate>,
 }
 
 /// What the node takes over.
@@ -51,6 +58,7 @@ pub struct RecoveredShards {
 #[derive(Debug)]
 pub struct FilesThread {
     files: JournalFiles,
+    cursors: CursorLog,
     config: JournalConfig,
     requests: Receiver<FilesRequest>,
     sender: Option<Sender<FilesRequest>>,
@@ -77,20 +85,23 @@ impl FilesThread {
         config.retention_bytes = journal.retention_bytes.0;
         config.retention_s = journal.retention_age.as_secs();
         let (files, node) = JournalFiles::open(config, unix_us()).map_err(data_error)?;
-        report(&node);
+        let cursors = CursorLog::open(&files.cursors_path()).map_err(data_error)?;
+        report(&node, &cursors);
         let mut config = JournalConfig::new(files.boot().id, 0, shards);
         config.segment_bytes = journal.segment_bytes.0 as u32;
         config.quota_bytes = journal.quota.0 / u64::from(shards);
         let (sender, requests) = mpsc::channel();
         let thread = Self {
             files,
+            cursors,
             config,
             requests,
             sender: Some(sender),
             peers: Vec::new(),
             unsettled: shards,
         };
-        Ok((thread, deal(node, shards)))
+        let dealt = deal(node, &thread.cursors, shards);
+        Ok((thread, dealt))
     }
 
     /// The link of the next shard, which `bell` wakes.
@@ -170,6 +181,21 @@ impl FilesThread {
                 let page = self.read(wish);
                 self.reply(shard, FilesReply::Page(page));
             }
+            FilesRequest::LookUp(wish) => {
+                let finding = self.look_up(&wish);
+                let answer = LookUpAnswer { finding, wish };
+                self.reply(answer.wish.shard, FilesReply::Found(answer));
+            }
+            FilesRequest::KeepCursors { shard, updates } => {
+                let count = match self.cursors.append(&updates) {
+                    Ok(()) => updates.len(),
+                    Err(error) => {
+                        warn!(%error, "cursors could not be written; the next batch has them too");
+                        0
+                    }
+                };
+                self.reply(shard, FilesReply::CursorsKept { count });
+            }
             FilesRequest::TookOver => {
                 self.unsettled -= 1;
                 if self.unsettled == 0 {
@@ -180,14 +206,29 @@ impl FilesThread {
     }
 
     fn read(&mut self, wish: HistoryWish) -> HistoryAnswer {
-        match self.files.history(&wish.channel, wish.after, wish.limit) {
-            Ok(page) => HistoryAnswer {
-                frames: page.events.into_iter().map(|event| event.frame).collect(),
-                last: page.last,
-                complete: page.gap.is_none(),
-                more: page.more,
-                wish,
-            },
+        let (after, floor) = (wish.after, wish.floor);
+        let page = self
+            .files
+            .history_above(&wish.channel, after, wish.limit, floor);
+        match page {
+            Ok(page) => {
+                let first = page.events.first().map(|event| event.placement.position);
+                let subscribed = matches!(wish.purpose, HistoryFor::Subscription { .. });
+                // A subscriber from the beginning is not sent what begins later.
+                let late =
+                    subscribed && first.is_some_and(|first| first.offset != after.offset + 1);
+                let (events, last) = match late {
+                    true => (Vec::new(), after),
+                    false => (page.events, page.last),
+                };
+                HistoryAnswer {
+                    frames: events.into_iter().map(|event| event.frame).collect(),
+                    last,
+                    complete: page.gap.is_none(),
+                    more: page.more || late,
+                    wish,
+                }
+            }
             Err(error) => {
                 warn!(%error, "history could not be read");
                 let last = wish.after;
@@ -202,6 +243,34 @@ impl FilesThread {
         }
     }
 
+    fn look_up(&mut self, wish: &LookUpWish) -> Finding {
+        self.try_look_up(wish).unwrap_or_else(|error| {
+            warn!(%error, "history could not be read");
+            Finding::Unreadable
+        })
+    }
+
+    fn try_look_up(&mut self, wish: &LookUpWish) -> Result<Finding, FilesError> {
+        let (channel, after, floor) = (&wish.channel, wish.after, wish.floor);
+        let page = self.files.history_above(channel, after, 1, floor)?;
+        let first = page.events.first().map(|event| event.placement);
+        let late = first.is_some_and(|first| first.position.offset != after.offset + 1);
+        let gap = match page.gap {
+            Some(gap) => gap,
+            None if late => Gap::Retention,
+            None => return Ok(Finding::Whole),
+        };
+        let oldest = self
+            .files
+            .history_above(channel, Position::ZERO, 1, floor)?;
+        let before = oldest.events.first().map(|event| Position {
+            epoch: event.placement.position.epoch,
+            offset: event.placement.position.offset.saturating_sub(1),
+            chain: event.placement.previous_chain,
+        });
+        Ok(Finding::Broken(gap, before))
+    }
+
     fn reply(&self, shard: u16, reply: FilesReply) {
         let peer = &self.peers[usize::from(shard)];
         // A shard that has ended needs no answer.
@@ -212,8 +281,8 @@ impl FilesThread {
 }
 
 /// Deals out what was recovered: channels and records to their owners, windows of ids to the
-/// shards on which their users may live.
-fn deal(node: RecoveredNode, shards: u16) -> RecoveredShards {
+/// shards on which their users may live, cursors to the home shards of their users.
+fn deal(node: RecoveredNode, cursors: &CursorLog, shards: u16) -> RecoveredShards {
     let mut dealt: Vec<Recovered> = (0..shards).map(|_| Recovered::default()).collect();
     let owner = |name: &str| (placement_hash(name.as_bytes()) % u64::from(shards)) as usize;
     for channel in node.channels {
@@ -221,6 +290,9 @@ fn deal(node: RecoveredNode, shards: u16) -> RecoveredShards {
     }
     for record in node.unmarked {
         dealt[owner(&record.channel)].unmarked.push(record);
+    }
+    for update in cursors.deliveries().iter() {
+        dealt[owner(&update.user)].cursors.push(update);
     }
     for publisher in node.publishers {
         for shard in dealt.iter_mut().take(usize::from(shards) - 1) {
@@ -239,7 +311,13 @@ fn deal(node: RecoveredNode, shards: u16) -> RecoveredShards {
 }
 
 /// Tells the operator what the start found.
-fn report(node: &RecoveredNode) {
+fn report(node: &RecoveredNode, cursors: &CursorLog) {
+    if cursors.cut_bytes() > 0 {
+        info!(
+            bytes = cursors.cut_bytes(),
+            "cut the torn end of the file of cursors; some events come again"
+        );
+    }
     if node.boots == 0 {
         return;
     }
@@ -247,6 +325,7 @@ fn report(node: &RecoveredNode) {
         boots = node.boots,
         channels = node.channels.len(),
         publishers = node.publishers.len(),
+        cursors = cursors.deliveries().len(),
         unmarked = node.unmarked.len(),
         read_bytes = node.read_bytes,
         system_restarted = node.system_restarted,

@@ -123,6 +123,17 @@ pub const HISTORY_BYTES_MAX: usize = 128 * 1024;
 /// Devices whose cursors are kept for one user and channel; nobody reads on more at a time.
 pub const CURSOR_DEVICES_MAX: usize = 16;
 
+/// Delivery cursors of a node: two channels on one device of each of 100,000 users, and some
+/// more. Held by the shards and once more beside the file.
+pub const CURSORS_MAX: usize = 256 * 1024;
+
+/// Memory of a cursor whose user has no other, with names of 16 bytes: device and place 96,
+/// channel 40, user 48 and 24 to find and to queue it, names 96, and the map's free places.
+pub const CURSOR_BYTES: usize = 350;
+
+/// Users compared when cursors have to go; eight find a quiet one with near certainty.
+pub const CURSOR_EVICTION_CANDIDATES: usize = 8;
+
 /// The file of cursors is rewritten at four times the size it needs, and not below four
 /// times this.
 pub const CURSOR_LOG_BYTES_MIN: u64 = 1024 * 1024;

@@ -5,6 +5,8 @@
 //!
 //! Runs on: the main thread; values are read only afterwards.
 
+use interlink_relay::limits::{CURSORS_MAX, CURSOR_BYTES};
+
 use super::sections::Tls;
 use super::setting::ByteSize;
 use super::Config;
@@ -109,6 +111,7 @@ impl MemoryPlan {
             },
             lane_line(shards),
             ring_line(config, sessions),
+            cursor_line(shards),
             PlanLine {
                 name: "send arena",
                 bytes: SEND_ARENA_BYTES,
@@ -207,6 +210,15 @@ fn lane_line(shards: u64) -> PlanLine {
         name: "lanes",
         bytes: shards * LANE_ENTRIES * LANE_ENTRY_BYTES,
         reason: format!("{shards} senders x {LANE_ENTRIES} entries x {LANE_ENTRY_BYTES} B"),
+    }
+}
+
+fn cursor_line(shards: u64) -> PlanLine {
+    let cursors = (CURSORS_MAX as u64).div_ceil(shards);
+    PlanLine {
+        name: "cursors",
+        bytes: cursors * 2 * CURSOR_BYTES as u64,
+        reason: format!("{cursors} cursors x {CURSOR_BYTES} B, and again beside their file"),
     }
 }
 

@@ -1,36 +1,98 @@
 //! Delivery cursors: how far each device has acknowledged.
 //!
 //! Purpose: for channels whose policy keeps a cursor, the client's cumulative
-//! acknowledgement moves a cursor that only goes forward within an epoch.
+//! acknowledgement moves a cursor that only goes forward. What moved is handed to the
+//! journal-files thread in batches, and a subscription without a position starts there.
 //!
-//! Limits: one cursor for each acknowledged channel of a user that this shard knows.
+//! Invariants: nothing is acknowledged that was not sent; a cursor that is lost or
+//! written late means that events come again, never that one is skipped.
+//!
+//! Limits: the shard's share of `CURSORS_MAX`; one batch of [`BATCH`] is under way at a
+//! time, and what moves meanwhile is one entry for each cursor.
 //!
 //! Thread: the home shard of the user.
 
 use std::collections::HashMap;
 
 use flatbuffers::{ForwardsUOffset, Vector};
-use interlink_protocol::ids::Position;
+use interlink_protocol::ids::{Position, RecordId};
+use interlink_protocol::session::ack::{decide_ack, AckDecision};
+use interlink_relay::cursors::{Cursor, CursorTable, CursorUpdate};
+use interlink_relay::limits::CURSORS_MAX;
 use interlink_wire as wire;
 
+use super::channel::SubscriptionState;
 use super::connection::NONE;
+use super::files::FilesRequest;
 use super::Shard;
 
-/// Cursors by user and channel.
-#[derive(Debug, Default)]
+/// Cursors of one batch: about 100 KiB of file for one sync.
+const BATCH: usize = 1_024;
+/// Least time between two batches. A sync for each acknowledgement would cost the disk more
+/// than the events do; what the delay can cost is that as much comes again after a crash.
+const BATCH_EVERY_MS: u32 = 100;
+
+/// Cursors of the shard's users.
+#[derive(Debug)]
 pub struct Cursors {
-    positions: HashMap<(u32, u32), Position>,
+    table: CursorTable,
+    /// Devices of the sessions that named one.
+    devices: HashMap<u32, Box<str>>,
+    is_writing: bool,
+    last_batch_ms: u32,
 }
 
 impl Cursors {
-    /// Moves a cursor forward; returns whether it moved.
-    pub fn advance(&mut self, user: u32, channel: u32, position: Position) -> bool {
-        let cursor = self.positions.entry((user, channel)).or_default();
-        let forward = (position.epoch, position.offset) > (cursor.epoch, cursor.offset);
-        if forward {
-            *cursor = position;
+    /// No cursors yet, on one of `shards` shards.
+    pub fn new(shards: u16) -> Self {
+        Self {
+            table: CursorTable::new(CURSORS_MAX / usize::from(shards)),
+            devices: HashMap::new(),
+            is_writing: false,
+            last_batch_ms: 0,
         }
-        forward
+    }
+
+    /// Takes over a cursor of an earlier boot.
+    pub fn restore(&mut self, update: &CursorUpdate) {
+        self.table.restore(update);
+    }
+
+    /// Notes the device of a session's newest connection.
+    pub fn set_device(&mut self, session: u32, device: Box<str>) {
+        if device.is_empty() {
+            self.devices.remove(&session);
+        } else {
+            self.devices.insert(session, device);
+        }
+    }
+
+    /// Forgets a session; the cursor stays.
+    pub fn forget_session(&mut self, session: u32) {
+        self.devices.remove(&session);
+    }
+
+    /// The batch that is due, if there is one. `all` asks for what waits at once.
+    fn take_batch(&mut self, now_ms: u32, all: bool) -> Option<Vec<CursorUpdate>> {
+        let rested = now_ms.wrapping_sub(self.last_batch_ms) >= BATCH_EVERY_MS;
+        let free = all || (rested && !self.is_writing);
+        if !free || !self.table.has_changed() {
+            return None;
+        }
+        self.is_writing = true;
+        self.last_batch_ms = now_ms;
+        Some(self.table.take_changed(BATCH))
+    }
+
+    /// When a batch is due, in shard milliseconds.
+    pub fn next_batch_at(&self) -> Option<u32> {
+        let waits = self.table.has_changed() && !self.is_writing;
+        waits.then(|| self.last_batch_ms.wrapping_add(BATCH_EVERY_MS))
+    }
+
+    /// Cursors that are held.
+    pub fn len(&self) -> usize {
+        self.table.len()
     }
 }
 
@@ -45,17 +107,146 @@ impl Shard {
         if session == NONE {
             return;
         }
-        let user = self.sessions[session].user;
         for entry in positions {
-            let Some(channel) = self.find_channel(entry.channel()) else {
-                continue;
-            };
-            let record = &self.channels[channel];
-            let position = Position::from(entry.position());
-            let known = position.offset <= record.sequencer.top().offset;
-            if known && self.policy(record.policy).cursor {
-                self.cursors.advance(user, channel, position);
+            let found = self
+                .find_channel(entry.channel())
+                .filter(|&channel| self.policy(self.channels[channel].policy).cursor)
+                .and_then(|channel| self.find_subscription(session, channel));
+            if let Some(subscription) = found {
+                self.move_cursor(subscription, Position::from(entry.position()));
             }
         }
+    }
+
+    fn move_cursor(&mut self, subscription: u32, acked: Position) {
+        let sub = &self.subscriptions[subscription];
+        let channel = &self.channels[sub.channel];
+        let user = &self.users[self.sessions[sub.session].user].name;
+        let device = self.cursors.devices.get(&sub.session);
+        let device = device.map_or("", |device| device);
+        let known = self.cursors.table.own(user, device, &channel.name);
+        let cursor = known.map_or(Position::ZERO, |known| known.position);
+        let sent = self.sent_position(subscription);
+        // Of the present numbering everything up to `sent` is known to be valid.
+        let valid = || acked.epoch == sent.epoch || self.logs.find(channel, acked).is_some();
+        if decide_ack(cursor, acked, sent, valid) != AckDecision::Advance {
+            return;
+        }
+        let cursor = Cursor {
+            position: acked,
+            record: RecordId(0),
+        };
+        let table = &mut self.cursors.table;
+        if table.advance(user, device, &channel.name, cursor) {
+            self.counters.cursors_moved += 1;
+        }
+    }
+
+    /// Position of the last event that was sent to a subscriber.
+    fn sent_position(&self, subscription: u32) -> Position {
+        let sub = &self.subscriptions[subscription];
+        match sub.state {
+            SubscriptionState::Behind => self
+                .behind
+                .get(&subscription)
+                .map_or(Position::ZERO, |behind| behind.position),
+            _ => self
+                .logs
+                .position_at(&self.channels[sub.channel], sub.cursor),
+        }
+    }
+
+    /// Where a session continues on a channel that it has no position of: at its device's
+    /// cursor, a new device at the furthest of its user's; where nobody ever acknowledged, at
+    /// the channel's beginning. With `begins` the device keeps that place as its own.
+    pub(super) fn cursor_start(&mut self, session: u32, channel: u32, begins: bool) -> Position {
+        let user = &self.users[self.sessions[session].user].name;
+        let device = self.cursors.devices.get(&session);
+        let device = device.map_or("", |device| device);
+        let name = &self.channels[channel].name;
+        let table = &mut self.cursors.table;
+        let start = match begins {
+            true => table.begin(user, device, name),
+            false => table.start(user, device, name),
+        };
+        start.map_or(Position::ZERO, |cursor| cursor.position)
+    }
+
+    /// Hands moved cursors to the files thread when a batch is due; all of them when the shard
+    /// stops.
+    pub(super) fn keep_cursors(&mut self) {
+        while let Some(updates) = self.cursors.take_batch(self.clock.now_ms, self.stopping) {
+            let shard = self.id;
+            self.files
+                .request(FilesRequest::KeepCursors { shard, updates });
+        }
+    }
+
+    /// A batch of cursors was written.
+    pub(super) fn on_cursors_kept(&mut self, count: usize) {
+        self.cursors.is_writing = false;
+        self.counters.cursors_kept += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(cursors: &mut Cursors, user: &str, offset: u64) {
+        let position = Position {
+            epoch: 1,
+            offset,
+            chain: offset,
+        };
+        let cursor = Cursor {
+            position,
+            record: RecordId(0),
+        };
+        assert!(cursors.table.advance(user, "phone", "user", cursor));
+    }
+
+    #[test]
+    fn cursors_leave_in_batches_one_at_a_time() {
+        let mut cursors = Cursors::new(1);
+        assert_eq!(cursors.next_batch_at(), None);
+        moved(&mut cursors, "ada", 1);
+        assert_eq!(cursors.take_batch(500, false).expect("due").len(), 1);
+        moved(&mut cursors, "ada", 2);
+        moved(&mut cursors, "ada", 3);
+        assert!(cursors.take_batch(900, false).is_none(), "one is under way");
+        cursors.is_writing = false;
+        assert_eq!(cursors.next_batch_at(), Some(500 + BATCH_EVERY_MS));
+        assert!(cursors.take_batch(599, false).is_none());
+        let batch = cursors.take_batch(600, false).expect("due");
+        assert_eq!(batch.len(), 1, "one entry for each cursor");
+        assert_eq!(batch[0].cursor.position.offset, 3);
+    }
+
+    #[test]
+    fn a_stop_waits_for_nothing() {
+        let mut cursors = Cursors::new(1);
+        for user in 0..2 * BATCH {
+            moved(&mut cursors, &user.to_string(), 1);
+        }
+        let mut taken = 0;
+        while let Some(batch) = cursors.take_batch(0, true) {
+            assert!(batch.len() <= BATCH);
+            taken += batch.len();
+        }
+        assert_eq!(taken, 2 * BATCH);
+    }
+
+    #[test]
+    fn recovered_cursors_are_known_and_not_written_again() {
+        let mut before = Cursors::new(1);
+        moved(&mut before, "ada", 4);
+        let kept = before.take_batch(0, true).expect("due");
+        let mut cursors = Cursors::new(1);
+        cursors.restore(&kept[0]);
+        assert_eq!(cursors.len(), 1);
+        assert_eq!(cursors.next_batch_at(), None);
+        let own = cursors.table.own("ada", "phone", "user");
+        assert_eq!(own.map(|own| own.position.offset), Some(4));
     }
 }

@@ -39,6 +39,8 @@ pub struct Identity {
     pub token: UserToken,
     /// Publisher instance.
     pub instance: InstanceId,
+    /// The device; empty when it has no name.
+    pub device: Box<str>,
     /// Earlier session to continue.
     pub resume: Option<Resume>,
 }
@@ -104,6 +106,7 @@ impl Shard {
         Ok(Identity {
             token,
             instance: request.instance,
+            device: request.device.into(),
             resume,
         })
     }
@@ -191,6 +194,7 @@ impl Shard {
         let Identity {
             token,
             instance,
+            device,
             resume,
         } = identity;
         let name = &token.claims.user;
@@ -217,6 +221,7 @@ impl Shard {
                 .ok_or(ErrorCode::Overloaded)?,
         };
         self.sessions[session].take_token(&token);
+        self.cursors.set_device(session, device);
         self.attachments = self.attachments.wrapping_add(1);
         self.sessions[session].instance = instance;
         self.sessions[session].attachment = self.attachments;
@@ -313,6 +318,6 @@ impl Shard {
         drop(restored_fields);
         self.queue_frame(connection, frame);
         self.encoder = Some(encoder);
-        self.begin_recoveries(session, &restored);
+        self.begin_restored(connection, &restored);
     }
 }

@@ -17,6 +17,7 @@ use interlink_protocol::frame::HistoryPageFields;
 use interlink_protocol::ids::Position;
 use interlink_protocol::priority::Priority;
 use interlink_protocol::{channel::ChannelName, ErrorCode};
+use interlink_relay::files::HistoryFloor;
 use interlink_wire as wire;
 
 use super::channel::SubscriptionState;
@@ -168,15 +169,6 @@ impl Shard {
         }
     }
 
-    /// Whether the archive may hold what follows `position`.
-    pub(super) fn archive_can_continue(&self, channel: u32, position: Position) -> bool {
-        let entry = &self.channels[channel];
-        let policy = self.policy(entry.policy);
-        let top = entry.sequencer.top();
-        let missing = top.offset.saturating_sub(position.offset);
-        policy.durable && missing <= u64::from(policy.history_events)
-    }
-
     /// Asks for the next page of a subscription that is behind, unless replies wait already.
     pub(super) fn fetch_if_behind(&mut self, subscription: u32) {
         let Some(behind) = self.behind.get_mut(&subscription) else {
@@ -207,6 +199,7 @@ impl Shard {
             channel: entry.name.clone(),
             after: position,
             limit: PAGE_EVENTS,
+            floor: HistoryFloor::default(),
             purpose: HistoryFor::Subscription {
                 subscription,
                 session,
@@ -332,6 +325,8 @@ impl Shard {
             return Err(ErrorCode::RateLimited);
         }
         let name = ChannelName::parse(frame.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
+        let policy = self.shared.namespaces.lookup(&name);
+        let policy = policy.ok_or(ErrorCode::NamespaceUnknown)?;
         let subscribed = self
             .find_channel(name.as_str())
             .is_some_and(|channel| self.find_subscription(session, channel).is_some());
@@ -344,6 +339,7 @@ impl Shard {
         };
         let socket = self.connections[connection].socket;
         Ok(HistoryWish {
+            floor: self.history_floor(policy),
             shard: self.id,
             channel: name.as_str().into(),
             after: frame.after().map_or(Position::ZERO, Position::from),

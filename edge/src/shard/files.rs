@@ -6,15 +6,18 @@
 //!
 //! Limits: requests are bounded by what asks for them: one segment request for each
 //! prepared segment, one page for the subscriptions of each connection that are behind,
-//! and 256 history requests; the channel itself is unbounded.
+//! 256 history requests, one look-up for each channel of a `Subscribe` that waits, one
+//! batch of cursors; the channel itself is unbounded.
 //!
-//! Thread: the shard; `serve` in the files module runs on the other side.
+//! Thread: the shard; `serve` in the files thread runs on the other side.
 
 use std::fs::File;
 use std::sync::mpsc;
 
 use interlink_protocol::frame::{decode_server, EventFields, FrameLimits, ServerFrame};
 use interlink_protocol::ids::{Position, SessionKey};
+use interlink_relay::cursors::CursorUpdate;
+use interlink_relay::files::{Gap, HistoryFloor};
 use interlink_relay::journal::SealedSegment;
 use interlink_relay::record::SegmentId;
 use interlink_uring::SocketId;
@@ -38,6 +41,15 @@ pub enum FilesRequest {
     },
     /// Read past events of a channel.
     History(HistoryWish),
+    /// Find out whether events follow a position.
+    LookUp(LookUpWish),
+    /// Make moved cursors durable.
+    KeepCursors {
+        /// Who asks.
+        shard: u16,
+        /// Where they stand now.
+        updates: Vec<CursorUpdate>,
+    },
     /// What the shard took over from earlier boots is durable in this one.
     TookOver,
 }
@@ -53,6 +65,8 @@ pub struct HistoryWish {
     pub after: Position,
     /// Most events.
     pub limit: usize,
+    /// Events that are too old for the channel.
+    pub floor: HistoryFloor,
     /// What they are for.
     pub purpose: HistoryFor,
 }
@@ -91,6 +105,42 @@ pub struct HistoryAnswer {
     pub more: bool,
 }
 
+/// A position of which a client wants to know whether everything after it is left.
+#[derive(Debug)]
+pub struct LookUpWish {
+    /// Who asks.
+    pub shard: u16,
+    /// The connection whose `Subscribe` waits.
+    pub socket: SocketId,
+    /// Full channel name.
+    pub channel: Box<str>,
+    /// The position; zero is before the first event that the channel ever had.
+    pub after: Position,
+    /// Events that are too old for the channel.
+    pub floor: HistoryFloor,
+}
+
+/// What was found after a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Everything.
+    Whole,
+    /// Not everything, for this reason. `History` after the position, if there is one, returns
+    /// the oldest event that is left.
+    Broken(Gap, Option<Position>),
+    /// The files could not be read.
+    Unreadable,
+}
+
+/// The answer to a look-up.
+#[derive(Debug)]
+pub struct LookUpAnswer {
+    /// What was asked.
+    pub wish: LookUpWish,
+    /// What was found.
+    pub finding: Finding,
+}
+
 /// What the files thread answers.
 #[derive(Debug)]
 pub enum FilesReply {
@@ -113,6 +163,13 @@ pub enum FilesReply {
     },
     /// Past events.
     Page(HistoryAnswer),
+    /// Whether events follow a position.
+    Found(LookUpAnswer),
+    /// The batch of cursors was written, or failed and is written with a later one.
+    CursorsKept {
+        /// Cursors that are durable now.
+        count: usize,
+    },
 }
 
 /// Both directions, as the shard holds them.

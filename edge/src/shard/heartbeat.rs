@@ -190,6 +190,7 @@ impl Shard {
             self.lingering.front().map(|entry| entry.1),
             self.retries.front().map(|entry| entry.1),
             self.next_handshake_deadline_ms(),
+            self.cursors.next_batch_at(),
         ];
         let grants = self.tokens.grants.next_end_s();
         let grants = grants.map(|end_s| self.clock.ns_of_us(u64::from(end_s) * 1_000_000));

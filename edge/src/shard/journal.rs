@@ -284,6 +284,8 @@ impl Shard {
                 }
                 FilesReply::Used { bytes } => self.journal.journal.set_used_bytes(bytes),
                 FilesReply::Page(page) => self.on_history_page(page),
+                FilesReply::Found(answer) => self.on_found(&answer),
+                FilesReply::CursorsKept { count } => self.on_cursors_kept(count),
             }
         }
     }

@@ -25,6 +25,7 @@ use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
 use interlink_relay::backplane::Sequencer;
 use interlink_relay::record::{Kind, Mark, Placement, Sequence};
+use interlink_uring::SocketId;
 
 use super::arrival::Arrival;
 use super::channel::{GRANTED, INTERESTED};
@@ -376,10 +377,24 @@ impl Shard {
         self.deferred.push((socket, frame.to_vec()));
     }
 
+    /// Takes up the requests of a connection that waited for the archive.
+    pub(super) fn retry_deferred_of(&mut self, socket: SocketId) {
+        let (taken, others) = std::mem::take(&mut self.deferred)
+            .into_iter()
+            .partition(|entry| entry.0 == socket);
+        self.deferred = others;
+        self.retry(taken);
+    }
+
     /// Takes up requests that waited for a grant; channels that nobody took are forgotten once
     /// no request is left that may still want them.
     fn retry_deferred(&mut self) {
-        for (socket, frame) in std::mem::take(&mut self.deferred) {
+        let taken = std::mem::take(&mut self.deferred);
+        self.retry(taken);
+    }
+
+    fn retry(&mut self, taken: Vec<(SocketId, Vec<u8>)>) {
+        for (socket, frame) in taken {
             if let Some(connection) = self.connection_of(socket) {
                 self.on_message(connection, &frame);
             }

@@ -7,8 +7,9 @@
 //!
 //! Map: `turn` is the loop's body; `accept`, `handshake`, `arrival` bring clients
 //! in; `receive` finds frames; `publish`, `journal`, `settle` take events; `subscribe`,
-//! `behind` give them; `fanout`, `transmit`, `queues` send; `heartbeat`, `close` and
-//! `tokens` end; `mesh`, `files` reach other threads; `tables`, `logs` hold.
+//! `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
+//! send; `heartbeat`, `close` and `tokens` end; `mesh`, `files` reach other threads;
+//! `tables`, `logs` hold.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -36,6 +37,7 @@ mod publish;
 mod queues;
 mod random;
 mod receive;
+mod recover;
 mod replies;
 mod restore;
 mod secure;
@@ -146,6 +148,7 @@ pub struct Shard {
     tables: tables::Tables,
     interest: HashMap<u32, u64>,
     cursors: ack::Cursors,
+    look_ups: recover::LookUps,
     tokens: tokens::Tokens,
     sweep: Sweep,
 
@@ -211,6 +214,7 @@ impl Shard {
         self.counters.sessions_open = self.sessions.len() as u64;
         self.counters.subscriptions = self.subscriptions.len() as u64;
         self.counters.channels_active = self.channels.len() as u64;
+        self.counters.cursors = self.cursors.len() as u64;
         self.counters.log_bytes = self.logs.held_bytes() as u64;
         self.counters.partial_bytes = self.partials.bytes() as u64;
         let journal = self.journal.journal.counters();
@@ -227,6 +231,7 @@ impl Shard {
     fn begin_stop(&mut self) {
         self.stopping = true;
         self.stop_deadline_ms = self.clock.now_ms + self.limits.stop_ms;
+        self.keep_cursors();
         for index in 0..self.connections.used() {
             if self.connections[index].socket != SocketId::NONE {
                 self.send_reconnect(index);

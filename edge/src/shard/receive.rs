@@ -188,7 +188,10 @@ impl Shard {
             ClientFrame::Pong(frame) => self.on_pong(connection, &frame),
             ClientFrame::Ack(frame) => self.on_ack(connection, frame.positions()),
             ClientFrame::Subscribe(frame) => {
-                if self.waits_in_line(connection) || self.awaits_grants(connection, &frame) {
+                if self.waits_in_line(connection)
+                    || self.awaits_grants(connection, &frame)
+                    || self.awaits_archive(connection, &frame)
+                {
                     self.defer(connection, frame.request_id(), payload);
                 } else {
                     self.on_subscribe(connection, &frame);

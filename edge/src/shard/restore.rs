@@ -3,7 +3,7 @@
 //! Purpose: channels go on where they stood, with their recent events in memory so
 //! that clients that come back continue without reading the disk; ids that were
 //! accepted are known; records that nobody had numbered are numbered now, in their
-//! order, before anything new.
+//! order, before anything new; devices continue at their cursors.
 //!
 //! Invariant: earlier boots are kept on disk until everything taken over is durable
 //! in this one, so a second crash in between loses nothing.
@@ -41,6 +41,9 @@ impl Shard {
             // Records that an earlier start numbered stand in the journal of the channel's
             // owner too, so that an instance has a window from each of the two shards.
             merge(known.or_default(), &publisher.window, now_s);
+        }
+        for cursor in &recovered.cursors {
+            self.cursors.restore(cursor);
         }
         self.take_over.unmarked = recovered.unmarked;
         self.take_over.unmarked.reverse();

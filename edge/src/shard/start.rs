@@ -18,6 +18,7 @@ use interlink_relay::journal::Journal;
 use interlink_uring::driver::Turn;
 use interlink_uring::{listener, EdgeRing, Kernel, RingConfig};
 
+use super::ack::Cursors;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::files::FilesLink;
@@ -25,6 +26,7 @@ use super::journal::ShardJournal;
 use super::limits::ShardLimits;
 use super::logs::Logs;
 use super::mesh::{Mesh, Message};
+use super::partials::Partials;
 use super::secure::SecureTable;
 use super::tokens::Tokens;
 use super::{driver, Shard, Shared};
@@ -77,10 +79,9 @@ impl Shard {
     pub fn new(parts: ShardParts, now_ns: u64) -> Result<Self, MemoryError> {
         let limits = ShardLimits::of(&parts.config);
         let sessions = limits.max_sessions;
-        let log_bytes = parts.config.limits.channel_log_bytes_per_shard.0 as usize;
-        let partial_bytes = parts.config.limits.partial_bytes_per_shard.0 as usize;
         let connections = Connections::new(&parts.config.rings)?;
         let wheel = Wheel::new(connections.capacity(), 1)?;
+        let logs = logs(&parts.config)?;
         let mut shard = Self {
             id: parts.id,
             shards: parts.shards,
@@ -99,7 +100,7 @@ impl Shard {
             arrivals: Default::default(),
             install_outcomes: Vec::new(),
             ahead: Vec::new(),
-            partials: super::partials::Partials::new(partial_bytes),
+            partials: partials(&parts.config),
             deferred: Vec::new(),
             granted: Vec::new(),
             connections,
@@ -113,7 +114,8 @@ impl Shard {
             members: Default::default(),
             tables: Default::default(),
             interest: HashMap::new(),
-            cursors: Default::default(),
+            cursors: Cursors::new(parts.shards),
+            look_ups: Default::default(),
             sweep: Default::default(),
             journal: ShardJournal::new(parts.journal),
             files: parts.files,
@@ -121,7 +123,7 @@ impl Shard {
             unplaced: VecDeque::new(),
             take_over: Default::default(),
             recovered_windows: HashMap::new(),
-            logs: Logs::new(sessions * LOGS_PER_SESSION, log_bytes)?,
+            logs,
             dirty: Default::default(),
             behind: HashMap::new(),
             lagging: HashMap::new(),
@@ -149,6 +151,18 @@ impl Shard {
     pub(super) fn attach_doorbell(&self, ring: &EdgeRing) -> std::io::Result<()> {
         self.mesh.attach(ring.wake_descriptor())
     }
+}
+
+/// Room for messages that have not arrived completely.
+fn partials(config: &Config) -> Partials {
+    Partials::new(config.limits.partial_bytes_per_shard.0 as usize)
+}
+
+/// The logs of channels.
+fn logs(config: &Config) -> Result<Logs, MemoryError> {
+    let limits = &config.limits;
+    let most = limits.max_sessions as usize * LOGS_PER_SESSION;
+    Logs::new(most, limits.channel_log_bytes_per_shard.0 as usize)
 }
 
 /// Starts the shards of a node; returns when each of them listens.

@@ -1,9 +1,8 @@
 //! Subscriptions: made, restored, ended, and recovered.
 //!
 //! Purpose: pin a position before anything is answered, so that no event between
-//! the pinned position and the first delivered one is missing; continue from a
-//! wanted position if the log or the archive can prove that it misses nothing, and
-//! say so honestly if they cannot.
+//! the pinned position and the first delivered one is missing. Whether a wanted
+//! position can be continued is decided in `recover`.
 //!
 //! Thread: the home shard of the session.
 
@@ -13,12 +12,13 @@ use interlink_protocol::claims::ClaimsView;
 use interlink_protocol::frame::{RecoveryFields, RestoredFields, SubscribedFields};
 use interlink_protocol::ids::Position;
 use interlink_protocol::namespace::permit_subscribe;
+use interlink_protocol::session::resume::recovery_rank;
 use interlink_protocol::ErrorCode;
 use interlink_wire as wire;
 
-use super::behind::Behind;
 use super::channel::{Subscription, SubscriptionState};
 use super::connection::{LAGGING, NONE};
+use super::recover::Start;
 use super::Shard;
 
 /// What became of one channel of a `Subscribe`.
@@ -36,8 +36,7 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct Restored {
     subscription: u32,
-    position: Position,
-    recovery: RecoveryFields,
+    start: Start,
 }
 
 impl Shard {
@@ -52,25 +51,19 @@ impl Shard {
             .iter()
             .map(|entry| self.subscribe_one(session, &entry))
             .collect();
+        self.look_ups.forget(self.connections[connection].socket);
         self.answer_subscribed(connection, frame.request_id(), &outcomes);
-        self.connections[connection].set(LAGGING);
-        self.mark_ready(connection);
-        for outcome in outcomes
-            .iter()
-            .filter(|outcome| outcome.subscription != NONE)
-        {
-            self.fetch_if_behind(outcome.subscription);
-        }
+        let made = outcomes.iter().map(|outcome| outcome.subscription);
+        self.begin_recoveries(connection, made.filter(|made| *made != NONE).collect());
     }
 
     fn subscribe_one(&mut self, session: u32, entry: &wire::SubscribeChannel<'_>) -> Outcome {
-        let wanted = entry.recover().map(Position::from);
-        match self.try_subscribe(session, entry, wanted) {
-            Ok((subscription, position, recovery)) => Outcome {
+        match self.try_subscribe(session, entry) {
+            Ok((subscription, start)) => Outcome {
                 channel: entry.channel().into(),
                 state: wire::SubscriptionState::Live,
-                position: Some(position),
-                recovery,
+                position: Some(start.position),
+                recovery: start.recovery,
                 code: 0,
                 subscription,
             },
@@ -95,8 +88,7 @@ impl Shard {
         &mut self,
         session: u32,
         entry: &wire::SubscribeChannel<'_>,
-        wanted: Option<Position>,
-    ) -> Result<(u32, Position, RecoveryFields), ErrorCode> {
+    ) -> Result<(u32, Start), ErrorCode> {
         let name = ChannelName::parse(entry.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
         let grant_end_s = self.check_permission(session, &name, entry.token())?;
         let record = &self.sessions[session];
@@ -128,8 +120,8 @@ impl Shard {
             self.tokens.grants.add(subscription, end_s);
         }
         self.show_interest(channel);
-        let (position, recovery) = self.recover(subscription, wanted);
-        Ok((subscription, position, recovery))
+        let named = entry.recover().map(Position::from);
+        Ok((subscription, self.start(subscription, named)))
     }
 
     /// Whether the session may subscribe; when its token's grant ends, in Unix seconds, if
@@ -179,58 +171,6 @@ impl Shard {
         self.find_channel(channel)
             .and_then(|channel| self.find_subscription(session, channel))
             .is_some_and(|subscription| self.subscriptions[subscription].granted)
-    }
-
-    /// Points a subscription at the wanted position, or at the newest event. Returns the
-    /// position at which it is pinned and what became of the wish.
-    fn recover(
-        &mut self,
-        subscription: u32,
-        wanted: Option<Position>,
-    ) -> (Position, RecoveryFields) {
-        // Where an earlier connection stood is of no use to this one.
-        self.lagging.remove(&subscription);
-        self.behind.remove(&subscription);
-        let channel = self.subscriptions[subscription].channel;
-        let entry = &self.channels[channel];
-        let end = self.logs.visible_end(entry);
-        let top = self.logs.visible_position(entry);
-        self.subscriptions[subscription].state = SubscriptionState::Live;
-        self.subscriptions[subscription].cursor = end;
-        let Some(wanted) = wanted else {
-            return (top, RecoveryFields::default());
-        };
-        let durable = self.policy(entry.policy).durable;
-        if !durable {
-            return (top, not_recovered(wire::PositionReason::Ephemeral));
-        }
-        let following = top
-            .offset
-            .saturating_sub(wanted.offset)
-            .min(u64::from(u32::MAX)) as u32;
-        if let Some(cursor) = self.logs.find(entry, wanted) {
-            // A position beyond what is visible is of an event whose write has not ended; it
-            // can only come from before a restart, and its chain has just been checked.
-            self.subscriptions[subscription].cursor = cursor.min(end);
-            self.note_progress(subscription);
-            return (wanted, recovered(following));
-        }
-        if wanted.offset == 0 && top.offset == 0 {
-            // Nothing was ever published, whatever the epoch of the start that said so.
-            return (top, recovered(0));
-        }
-        if wanted.offset >= top.offset {
-            let reason = wire::PositionReason::Unknown;
-            return (top, not_recovered(reason));
-        }
-        match self.archive_can_continue(channel, wanted) {
-            true => {
-                self.subscriptions[subscription].state = SubscriptionState::Behind;
-                self.behind.insert(subscription, Behind::recovering(wanted));
-                (wanted, recovered(following))
-            }
-            false => (top, not_recovered(wire::PositionReason::Retention)),
-        }
     }
 
     /// Ends a subscription that nobody asked to end.
@@ -323,11 +263,10 @@ impl Shard {
             let name = &self.channels[sub.channel].name;
             let wanted = positions.iter().find(|(channel, _)| channel == name);
             let wanted = wanted.map(|(_, position)| *position);
-            let (position, recovery) = self.recover(subscription, wanted);
+            let start = self.start_again(subscription, wanted);
             restored.push(Restored {
                 subscription,
-                position,
-                recovery,
+                start,
             });
         }
         restored
@@ -341,38 +280,30 @@ impl Shard {
                 let channel = self.subscriptions[entry.subscription].channel;
                 RestoredFields {
                     channel: &self.channels[channel].name,
-                    position: entry.position,
-                    recovery: entry.recovery,
+                    position: entry.start.position,
+                    recovery: entry.start.recovery,
                 }
             })
             .collect()
     }
 
     /// Starts sending what restored subscriptions missed.
-    pub(super) fn begin_recoveries(&mut self, session: u32, restored: &[Restored]) {
-        if restored.is_empty() {
+    pub(super) fn begin_restored(&mut self, connection: u32, restored: &[Restored]) {
+        let restored = restored.iter().map(|entry| entry.subscription);
+        self.begin_recoveries(connection, restored.collect());
+    }
+
+    /// Starts sending what subscriptions missed, the most urgent channels first.
+    fn begin_recoveries(&mut self, connection: u32, mut subscriptions: Vec<u32>) {
+        if subscriptions.is_empty() {
             return;
         }
-        let connection = self.sessions[session].connection;
         self.connections[connection].set(LAGGING);
         self.mark_ready(connection);
-        for entry in restored {
-            self.fetch_if_behind(entry.subscription);
+        subscriptions
+            .sort_by_key(|&subscription| recovery_rank(self.subscriptions[subscription].priority));
+        for subscription in subscriptions {
+            self.fetch_if_behind(subscription);
         }
-    }
-}
-
-fn recovered(following: u32) -> RecoveryFields {
-    RecoveryFields {
-        recovered: true,
-        following,
-        ..RecoveryFields::default()
-    }
-}
-
-fn not_recovered(reason: wire::PositionReason) -> RecoveryFields {
-    RecoveryFields {
-        reason,
-        ..RecoveryFields::default()
     }
 }

@@ -240,6 +240,7 @@ impl Shard {
             self.remove_subscription(subscription);
         }
         let record = self.sessions.remove(session);
+        self.cursors.forget_session(session);
         let hash = session_hash(record.key);
         if let Ok(entry) = self.tables.sessions.find_entry(hash, |&at| at == session) {
             entry.remove();

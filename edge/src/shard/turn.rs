@@ -41,6 +41,7 @@ impl Turn for Shard {
         self.take_file_replies();
         self.take_over_unmarked();
         self.take_due();
+        self.keep_cursors();
         busy |= self.install_arrivals(kernel);
         busy |= self.run_journal(kernel);
         busy |= self.send_some(kernel);

@@ -122,6 +122,12 @@ counters! {
         "Subscriptions continued without a gap.";
     Counter channels_not_recovered: u64 = CHANNELS_NOT_RECOVERED,
         "Subscriptions that could not be continued.";
+    Gauge cursors: u64 = CURSORS,
+        "Places that devices have acknowledged.";
+    Counter cursors_moved: u64 = CURSORS_MOVED,
+        "Acknowledgements that moved a cursor.";
+    Counter cursors_kept: u64 = CURSORS_KEPT,
+        "Cursors written to the disk.";
     Counter heartbeats_sent: u64 = HEARTBEATS_SENT,
         "Heartbeats sent.";
     Counter heartbeats_missed: u64 = HEARTBEATS_MISSED,

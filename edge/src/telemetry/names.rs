@@ -55,6 +55,12 @@ pub const SESSIONS_RESUMED: &str = "interlink_edge_sessions_resumed_total";
 pub const SESSIONS_TAKEN_OVER: &str = "interlink_edge_sessions_taken_over_total";
 /// Sessions whose resume window ended.
 pub const SESSIONS_EXPIRED: &str = "interlink_edge_sessions_expired_total";
+/// Places that devices have acknowledged.
+pub const CURSORS: &str = "interlink_edge_cursors";
+/// Acknowledgements that moved a cursor.
+pub const CURSORS_MOVED: &str = "interlink_edge_cursors_moved_total";
+/// Cursors written to the disk.
+pub const CURSORS_KEPT: &str = "interlink_edge_cursors_kept_total";
 /// Subscriptions now.
 pub const SUBSCRIPTIONS: &str = "interlink_edge_subscriptions";
 /// Channels with subscribers on this shard.

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cursors;
 mod publishing;
 mod requests;
 mod resuming;

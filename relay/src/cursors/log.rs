@@ -8,7 +8,8 @@
 //! Texts have a length of 16 bits before them.
 //!
 //! Reading ends at the first entry that is not whole; what follows is cut off, so that the
-//! next append can be read. A lost cursor only means that events come again.
+//! next append can be read. A lost cursor only means that events come again. After a write that
+//! failed the file may end in half an entry; the next one replaces the file.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -20,9 +21,9 @@ use interlink_protocol::ids::{Position, RecordId};
 use crate::bytes::{Fields, PutFields};
 use crate::cursors::{Cursor, CursorTable, CursorUpdate};
 use crate::event_log::LogPosition;
-use crate::files::layout::write_whole;
+use crate::files::layout::{sync_directory, write_whole};
 use crate::files::FilesError;
-use crate::limits::CURSOR_LOG_BYTES_MIN;
+use crate::limits::{CURSORS_MAX, CURSOR_LOG_BYTES_MIN};
 use crate::record::{Kind, Sequence};
 
 const TAG_DELIVERY: u8 = 1;
@@ -39,6 +40,8 @@ pub struct CursorLog {
     deliveries: CursorTable,
     consumers: BTreeMap<(Box<str>, u16, Kind), LogPosition>,
     cut_bytes: u64,
+    /// A write failed: what the file ends with is unknown.
+    torn: bool,
 }
 
 impl CursorLog {
@@ -55,10 +58,14 @@ impl CursorLog {
             file,
             bytes: 0,
             live_bytes: CURSOR_LOG_BYTES_MIN,
-            deliveries: CursorTable::new(),
+            deliveries: CursorTable::new(CURSORS_MAX),
             consumers: BTreeMap::new(),
             cut_bytes: 0,
+            torn: false,
         };
+        if let (true, Some(directory)) = (content.is_empty(), path.parent()) {
+            sync_directory(directory)?;
+        }
         let whole = log.read(&content);
         log.cut_bytes = content.len() as u64 - whole;
         if log.cut_bytes > 0 {
@@ -111,17 +118,29 @@ impl CursorLog {
         &self.deliveries
     }
 
+    /// Lets the next write fail.
+    #[cfg(test)]
+    pub(super) fn break_file(&mut self) {
+        self.file = File::open(&self.path).expect("the file is there");
+    }
+
     /// Bytes that were not readable when the file was opened.
     pub fn cut_bytes(&self) -> u64 {
         self.cut_bytes
     }
 
+    /// Makes a batch durable that the tables hold already.
     fn write(&mut self, batch: &[u8]) -> Result<(), FilesError> {
+        if self.torn {
+            return self.rewrite();
+        }
         let write = |file: &mut File| -> io::Result<()> {
             file.write_all(batch)?;
             file.sync_data()
         };
-        write(&mut self.file).map_err(FilesError::access("write", &self.path))?;
+        let written = write(&mut self.file);
+        self.torn = written.is_err();
+        written.map_err(FilesError::access("write", &self.path))?;
         self.bytes += batch.len() as u64;
         if self.bytes > 4 * self.live_bytes {
             self.rewrite()?;
@@ -141,6 +160,7 @@ impl CursorLog {
         write_whole(&self.path, &content, true)?;
         let file = OpenOptions::new().append(true).open(&self.path);
         self.file = file.map_err(FilesError::access("open", &self.path))?;
+        self.torn = false;
         self.bytes = content.len() as u64;
         self.live_bytes = self.bytes.max(CURSOR_LOG_BYTES_MIN);
         Ok(())

@@ -8,18 +8,21 @@
 //! Invariant: a cursor that is lost, or written late, means that events come again, never
 //! that one is skipped.
 //! Limits: [`CURSOR_DEVICES_MAX`] devices for each user and channel; the one that was quiet
-//! longest goes. About 150 bytes for each cursor.
+//! longest goes. A table has a most of cursors, [`CURSOR_BYTES`] each; beyond it, users go
+//! that have been quiet for long.
 //! Runs on: the table on the shard, the log on the journal-files thread.
 
 mod log;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use interlink_protocol::ids::{Position, RecordId};
 
-use crate::limits::CURSOR_DEVICES_MAX;
+#[cfg(doc)]
+use crate::limits::CURSOR_BYTES;
+use crate::limits::{CURSOR_DEVICES_MAX, CURSOR_EVICTION_CANDIDATES};
 pub use log::CursorLog;
 
 /// A place that a device has acknowledged.
@@ -27,7 +30,7 @@ pub use log::CursorLog;
 pub struct Cursor {
     /// Up to and including this event.
     pub position: Position,
-    /// The record there.
+    /// The record there; 0 where only the position is known.
     pub record: RecordId,
 }
 
@@ -60,21 +63,45 @@ struct Followed {
     devices: Vec<Device>,
 }
 
+/// A user's cursors on a handful of channels, which are looked through.
+#[derive(Clone, Debug)]
+struct Owned {
+    followed: Vec<Followed>,
+    /// Count of the table's moves at the last of this user.
+    moved: u64,
+}
+
+impl Owned {
+    fn on(&self, channel: &str) -> Option<&Followed> {
+        let mut followed = self.followed.iter();
+        followed.find(|followed| &*followed.channel == channel)
+    }
+}
+
 /// The cursors of many users.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CursorTable {
-    /// A user has cursors on a handful of channels; they are looked through.
-    users: HashMap<Box<str>, Vec<Followed>>,
+    users: HashMap<Box<str>, Owned>,
+    /// Users in the order in which they may go, each with its `moved` when it was queued.
+    order: VecDeque<(Box<str>, u64)>,
     /// Users with a changed cursor, one entry for each.
     changed: Vec<Box<str>>,
     moves: u64,
     cursors: usize,
+    most: usize,
 }
 
 impl CursorTable {
-    /// An empty table.
-    pub fn new() -> Self {
-        Self::default()
+    /// An empty table of at most `most` cursors.
+    pub fn new(most: usize) -> Self {
+        Self {
+            users: HashMap::new(),
+            order: VecDeque::new(),
+            changed: Vec::new(),
+            moves: 0,
+            cursors: 0,
+            most,
+        }
     }
 
     /// Moves a cursor; says whether it moved. Allocates only for what it has not seen, and
@@ -91,11 +118,7 @@ impl CursorTable {
 
     /// Where a device continues: at its own cursor, else at the user's furthest.
     pub fn start(&self, user: &str, device: &str, channel: &str) -> Option<Cursor> {
-        let followed = self.users.get(user)?;
-        let devices = &followed
-            .iter()
-            .find(|followed| &*followed.channel == channel)?
-            .devices;
+        let devices = &self.users.get(user)?.on(channel)?.devices;
         let own = devices.iter().find(|known| &*known.name == device);
         let place = |known: &&Device| {
             let position = known.cursor.position;
@@ -105,6 +128,26 @@ impl CursorTable {
             .map(|known| known.cursor)
     }
 
+    /// As [`Self::start`], for a device that begins there: from now on it has a cursor of its
+    /// own, so that what it has not acknowledged is not skipped when others of the user go on.
+    pub fn begin(&mut self, user: &str, device: &str, channel: &str) -> Option<Cursor> {
+        let cursor = self.start(user, device, channel)?;
+        self.advance(user, device, channel, cursor);
+        Some(cursor)
+    }
+
+    /// A device's own cursor.
+    pub fn own(&self, user: &str, device: &str, channel: &str) -> Option<Cursor> {
+        let devices = &self.users.get(user)?.on(channel)?.devices;
+        let own = devices.iter().find(|known| &*known.name == device);
+        own.map(|known| known.cursor)
+    }
+
+    /// Whether [`Self::take_changed`] has something to give.
+    pub fn has_changed(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
     /// Takes up to `limit` cursors that moved since they were taken last.
     pub fn take_changed(&mut self, limit: usize) -> Vec<CursorUpdate> {
         let mut updates = Vec::new();
@@ -112,7 +155,8 @@ impl CursorTable {
             let Some(user) = self.changed.pop() else {
                 break;
             };
-            let followed = self.users.get_mut(&user).into_iter().flatten();
+            let owned = self.users.get_mut(&user).into_iter();
+            let followed = owned.flat_map(|owned| &mut owned.followed);
             let mut changed = followed.flat_map(|followed| {
                 let channel = &followed.channel;
                 let devices = followed.devices.iter_mut();
@@ -138,7 +182,7 @@ impl CursorTable {
         let followed = self
             .users
             .iter()
-            .flat_map(|(user, all)| all.iter().map(move |one| (user, one)));
+            .flat_map(|(user, owned)| owned.followed.iter().map(move |one| (user, one)));
         followed.flat_map(|(user, followed)| {
             followed.devices.iter().map(move |device| CursorUpdate {
                 user: user.clone(),
@@ -167,20 +211,31 @@ impl CursorTable {
         cursor: Cursor,
         changed: bool,
     ) -> bool {
+        if self.own(user, device, channel).is_none() {
+            self.make_room();
+        }
         self.moves += 1;
         if !self.users.contains_key(user) {
-            self.users.insert(user.into(), Vec::new());
+            // Most users have one cursor, and a vector that grows begins with room for four.
+            let owned = Owned {
+                followed: Vec::with_capacity(1),
+                moved: 0,
+            };
+            self.users.insert(user.into(), owned);
+            self.order.push_back((user.into(), self.moves));
         }
-        let Some(followed) = self.users.get_mut(user) else {
+        let Some(owned) = self.users.get_mut(user) else {
             return false;
         };
+        owned.moved = self.moves;
+        let followed = &mut owned.followed;
         let at = followed
             .iter()
             .position(|followed| &*followed.channel == channel);
         let at = at.unwrap_or_else(|| {
             followed.push(Followed {
                 channel: channel.into(),
-                devices: Vec::new(),
+                devices: Vec::with_capacity(1),
             });
             followed.len() - 1
         });
@@ -211,6 +266,25 @@ impl CursorTable {
             self.changed.push(user.into());
         }
         true
+    }
+
+    /// Forgets users for one more cursor, preferably such as were quiet since they were looked
+    /// at last.
+    fn make_room(&mut self) {
+        let mut looked_at = 0;
+        while self.cursors >= self.most {
+            let Some((user, queued)) = self.order.pop_front() else {
+                return;
+            };
+            let moved = self.users.get(&user).map_or(0, |owned| owned.moved);
+            looked_at += 1;
+            if moved > queued && looked_at < CURSOR_EVICTION_CANDIDATES {
+                self.order.push_back((user, moved));
+            } else if let Some(owned) = self.users.remove(&user) {
+                let devices = owned.followed.iter().map(|one| one.devices.len());
+                self.cursors -= devices.sum::<usize>();
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use super::*;
 use crate::event_log::LogPosition;
+use crate::limits::CURSORS_MAX;
 use crate::record::{Kind, Sequence};
 
 fn cursor(epoch: u64, offset: u64) -> Cursor {
@@ -21,7 +22,7 @@ fn cursor(epoch: u64, offset: u64) -> Cursor {
 
 #[test]
 fn cursors_move_forward_only() {
-    let mut table = CursorTable::new();
+    let mut table = CursorTable::new(CURSORS_MAX);
     assert!(table.advance("ada", "phone", "user.ada", cursor(1, 5)));
     assert!(!table.advance("ada", "phone", "user.ada", cursor(1, 5)));
     assert!(!table.advance("ada", "phone", "user.ada", cursor(1, 4)));
@@ -38,7 +39,7 @@ fn cursors_move_forward_only() {
 
 #[test]
 fn a_new_device_starts_at_the_furthest_of_its_user() {
-    let mut table = CursorTable::new();
+    let mut table = CursorTable::new(CURSORS_MAX);
     table.advance("ada", "phone", "user.ada", cursor(1, 5));
     table.advance("ada", "tablet", "user.ada", cursor(1, 9));
     assert_eq!(table.start("ada", "phone", "user.ada"), Some(cursor(1, 5)));
@@ -48,8 +49,43 @@ fn a_new_device_starts_at_the_furthest_of_its_user() {
 }
 
 #[test]
+fn a_device_that_began_keeps_its_place_when_others_go_on() {
+    let mut table = CursorTable::new(CURSORS_MAX);
+    assert_eq!(table.begin("ada", "phone", "user.ada"), None);
+    assert!(table.is_empty(), "nothing is known that could be kept");
+    table.advance("ada", "phone", "user.ada", cursor(1, 5));
+    assert_eq!(table.begin("ada", "tablet", "user.ada"), Some(cursor(1, 5)));
+    table.advance("ada", "phone", "user.ada", cursor(1, 9));
+    assert_eq!(table.begin("ada", "tablet", "user.ada"), Some(cursor(1, 5)));
+    assert_eq!(table.own("ada", "laptop", "user.ada"), None);
+    assert_eq!(table.take_changed(10).len(), 2, "both are to be written");
+}
+
+#[test]
+fn a_full_table_forgets_users_that_are_quiet() {
+    let mut table = CursorTable::new(100);
+    for round in 1..=50u64 {
+        for number in 0..10 {
+            let user = format!("new-{round}-{number}");
+            table.advance(&user, "phone", "user", cursor(1, 1));
+            table.advance("ada", "phone", "user.ada", cursor(1, 10 * round + number));
+            assert!(table.len() <= 100);
+        }
+    }
+    assert_eq!(table.len(), 100);
+    assert_eq!(table.iter().count(), 100, "the count is right");
+    let kept = table.own("ada", "phone", "user.ada");
+    assert_eq!(kept, Some(cursor(1, 509)), "who acknowledges is kept");
+    assert_eq!(table.start("new-1-0", "phone", "user"), None);
+    let newest = table.start("new-50-9", "phone", "user");
+    assert_eq!(newest, Some(cursor(1, 1)));
+    let taken = table.take_changed(usize::MAX);
+    assert_eq!(taken.len(), 100, "what is forgotten is not written");
+}
+
+#[test]
 fn moved_cursors_are_taken_once_with_their_latest_place() {
-    let mut table = CursorTable::new();
+    let mut table = CursorTable::new(CURSORS_MAX);
     for offset in 1..=5 {
         table.advance("ada", "phone", "user.ada", cursor(1, offset));
         table.advance("ada", "tablet", "user.ada", cursor(1, offset));
@@ -64,7 +100,7 @@ fn moved_cursors_are_taken_once_with_their_latest_place() {
 
 #[test]
 fn the_quietest_of_too_many_devices_goes() {
-    let mut table = CursorTable::new();
+    let mut table = CursorTable::new(CURSORS_MAX);
     for device in 0..CURSOR_DEVICES_MAX {
         table.advance("ada", &device.to_string(), "user.ada", cursor(1, 5));
     }
@@ -120,6 +156,33 @@ fn the_file_keeps_cursors_and_cuts_a_torn_end() {
         log.deliveries().start("ada", "phone", "user.ada"),
         Some(cursor(1, 3))
     );
+}
+
+#[test]
+fn a_write_that_failed_is_made_good_by_the_next() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("cursors");
+    let update = |device: &str, offset| CursorUpdate {
+        user: "ada".into(),
+        device: device.into(),
+        channel: "user.ada".into(),
+        cursor: cursor(1, offset),
+    };
+    let mut log = CursorLog::open(&path).expect("opened");
+    log.append(&[update("phone", 1)]).expect("written");
+    log.break_file();
+    assert!(log.append(&[update("phone", 2)]).is_err());
+    // What half a write leaves behind.
+    let mut file = OpenOptions::new().append(true).open(&path).expect("opened");
+    file.write_all(&[40, 0, 0, 0, 1]).expect("written");
+    log.append(&[update("tablet", 3)]).expect("written");
+    log.append(&[update("tablet", 4)]).expect("written");
+    drop(log);
+    let log = CursorLog::open(&path).expect("opened");
+    assert_eq!(log.cut_bytes(), 0);
+    let own = |device| log.deliveries().own("ada", device, "user.ada");
+    assert_eq!(own("phone"), Some(cursor(1, 2)));
+    assert_eq!(own("tablet"), Some(cursor(1, 4)));
 }
 
 #[test]

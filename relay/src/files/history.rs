@@ -41,6 +41,15 @@ pub struct HistoryPage {
     pub more: bool,
 }
 
+/// What counts as not retained although it is on the disk.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct HistoryFloor {
+    /// All but so many of the newest events; 0 keeps every one.
+    pub events: u32,
+    /// Events that were accepted before this time, microseconds since the Unix epoch.
+    pub accepted_us: u64,
+}
+
 type Candidates = BTreeMap<u64, Vec<(SegmentKey, Place)>>;
 
 /// A block that was read last, for the events beside the one that asked.
@@ -55,11 +64,26 @@ impl JournalFiles {
         after: Position,
         limit: usize,
     ) -> Result<HistoryPage, FilesError> {
+        self.history_above(channel, after, limit, HistoryFloor::default())
+    }
+
+    /// As [`Self::history`], as if nothing below `floor` were retained.
+    pub fn history_above(
+        &mut self,
+        channel: &str,
+        after: Position,
+        limit: usize,
+        floor: HistoryFloor,
+    ) -> Result<HistoryPage, FilesError> {
         self.index_growing()?;
         let limit = limit.clamp(1, HISTORY_EVENTS_MAX);
         let hash = placement_hash(channel.as_bytes());
+        let oldest = self.first_above(channel, hash, floor)?;
         // The event at the position itself is looked at too: it shows that it was issued.
-        let from = after.offset.saturating_sub(1);
+        let mut from = after.offset.saturating_sub(1);
+        if oldest > after.offset + 1 {
+            from = oldest - 1;
+        }
         let candidates = self.candidates(hash, from, limit + 2)?;
         let mut page = HistoryPage {
             events: Vec::new(),
@@ -103,11 +127,63 @@ impl JournalFiles {
             page.events.push(event);
         }
         if page.events.is_empty() && !(confirmed && first.is_none()) {
-            let later = first.is_some_and(|first| first > after.offset + 1);
+            let next = after.offset + 1;
+            let later = oldest > next || first.is_some_and(|first| first > next);
             page.gap = Some(if later { Gap::Retention } else { Gap::Unknown });
             page.more = false;
         }
         Ok(page)
+    }
+
+    /// Offset of the first event of a channel that is not below `floor`. Events are accepted in
+    /// the order of their offsets, give or take what was on its way between two shards, so that
+    /// the place is found by halving.
+    fn first_above(
+        &mut self,
+        channel: &str,
+        hash: u64,
+        floor: HistoryFloor,
+    ) -> Result<u64, FilesError> {
+        if floor == HistoryFloor::default() {
+            return Ok(1);
+        }
+        let mut end = self.top(channel)?.map_or(1, |top| top.offset + 1);
+        let mut low = match floor.events {
+            0 => 1,
+            events => end.saturating_sub(u64::from(events)).max(1),
+        };
+        let Some(offset) = self.old_from(channel, hash, low, floor)? else {
+            return Ok(low);
+        };
+        low = offset + 1;
+        while low < end {
+            let middle = low + (end - low) / 2;
+            match self.old_from(channel, hash, middle, floor)? {
+                Some(offset) => low = offset + 1,
+                None => end = middle,
+            }
+        }
+        Ok(low)
+    }
+
+    /// Offset of the first event from `offset` on, if it was accepted before the floor.
+    fn old_from(
+        &mut self,
+        channel: &str,
+        hash: u64,
+        offset: u64,
+        floor: HistoryFloor,
+    ) -> Result<Option<u64>, FilesError> {
+        let mut open = None;
+        for (offset, places) in &self.candidates(hash, offset - 1, 2)? {
+            let zero = Position::ZERO;
+            let event = self.read_event(channel, places, None, *offset, zero, &mut open);
+            if let Some(event) = event {
+                let old = event.accepted_at_us < floor.accepted_us;
+                return Ok(old.then_some(*offset));
+            }
+        }
+        Ok(None)
     }
 
     /// Where the lowest `limit` offsets above `from` lie. Each log is looked through from

@@ -36,7 +36,7 @@ pub use boot::Boot;
 pub use consumers::LaneReader;
 pub use direct::DirectJournal;
 pub use error::FilesError;
-pub use history::{Gap, HistoryPage};
+pub use history::{Gap, HistoryFloor, HistoryPage};
 pub use layout::SegmentKey;
 
 use crate::index::sidecar;

@@ -142,6 +142,55 @@ fn a_position_that_was_never_issued_gets_no_history() {
 }
 
 #[test]
+fn what_lies_below_a_floor_is_as_if_it_were_gone() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US);
+    let begin_us = node.next_id >> 16;
+    let mut positions = Vec::new();
+    for _ in 0..300 {
+        // One event a second.
+        node.next_id += 1_000_000 << 16;
+        positions.push(node.publish(0, Priority::P1, CLASS).position);
+        node.publish(1, Priority::P1, "class.other");
+    }
+    let read = |node: &mut Node, after, events, seconds: u64| {
+        let floor = HistoryFloor {
+            events,
+            accepted_us: begin_us + seconds * 1_000_000,
+        };
+        let page = node.files.history_above(CLASS, after, 2, floor);
+        let page = page.expect("readable");
+        let offsets = page
+            .events
+            .iter()
+            .map(|event| event.placement.position.offset);
+        (offsets.collect::<Vec<_>>(), page.gap)
+    };
+    let node = &mut node;
+    for (events, seconds, oldest) in [(10, 0, 291), (1_000, 0, 1), (0, 120, 120), (10, 299, 299)] {
+        let kept = read(node, Position::ZERO, events, seconds);
+        assert_eq!(kept, (vec![oldest, oldest + 1], None), "{events} {seconds}");
+        if oldest > 1 {
+            let before = positions[oldest as usize - 2];
+            let next = read(node, before, events, seconds);
+            assert_eq!(next, (vec![oldest, oldest + 1], None));
+            let earlier = positions[0];
+            let gone = read(node, earlier, events, seconds);
+            assert_eq!(gone, (Vec::new(), Some(Gap::Retention)));
+        }
+    }
+    let top = positions[299];
+    assert_eq!(
+        read(node, top, 1, 900),
+        (Vec::new(), None),
+        "nothing follows"
+    );
+    let gone = read(node, positions[298], 0, 900);
+    assert_eq!(gone, (Vec::new(), Some(Gap::Retention)));
+    assert_eq!(read(node, Position::ZERO, 0, 900), (Vec::new(), None));
+}
+
+#[test]
 fn retention_removes_the_oldest_segments_and_says_so() {
     let directory = temporary();
     let mut settings = config(directory.path(), 1, "s");

@@ -127,7 +127,7 @@ fn a_start_that_the_server_chose_is_told() {
     for chosen in [recovery(true, 2), recovery(true, 0), recovery(false, 0)] {
         let mut book = wanted(&[("user.ada", Priority::P1)]);
         assert_eq!(ask(&mut book, 1)[0].recover, None);
-        let answer = live(3, chosen.clone());
+        let answer = live(3, chosen);
         let outcome = book.on_answer(1, "user.ada", answer, 0, 0);
         let expected = Outcome::Live {
             first: true,

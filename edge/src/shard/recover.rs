@@ -1,0 +1,292 @@
+//! Where a subscription starts, and whether it misses anything there.
+//!
+//! Purpose: a subscription continues from a position that the client names, or on a
+//! channel with cursors from its device's, if the log or the archive can prove that
+//! nothing is missed; the client is told how many events follow, or why they cannot. A
+//! `Subscribe` whose position is not in the log waits until the archive has been asked.
+//!
+//! Invariant: `recovered` in `Subscribed` is said of what was looked at. A resumed
+//! session does not wait; there the archive is presumed to have what the namespace
+//! keeps, and a gap that it finds is announced by `Position`.
+//!
+//! Limits: look-ups belong to requests that wait, which `mesh` bounds; at most
+//! `CHANNELS_PER_REQUEST` for each.
+//!
+//! Thread: the home shard of the session.
+
+use std::collections::HashMap;
+
+use interlink_protocol::channel::ChannelName;
+use interlink_protocol::frame::RecoveryFields;
+use interlink_protocol::ids::Position;
+use interlink_protocol::limits::UNAVAILABLE_RETRY_MS;
+use interlink_protocol::namespace::NamespacePolicy;
+use interlink_protocol::session::resume::{decide_recovery, History, NextEvent, Recovery};
+use interlink_relay::files::{Gap, HistoryFloor};
+use interlink_uring::SocketId;
+use interlink_wire as wire;
+
+use super::behind::Behind;
+use super::channel::SubscriptionState;
+use super::connection::NONE;
+use super::files::{FilesRequest, Finding, LookUpAnswer, LookUpWish};
+use super::Shard;
+
+/// What the archive was asked for a request that waits.
+#[derive(Debug)]
+struct LookUp {
+    channel: Box<str>,
+    after: Position,
+    finding: Option<Finding>,
+}
+
+/// Look-ups of requests that wait, by connection.
+#[derive(Debug, Default)]
+pub struct LookUps {
+    waiting: HashMap<SocketId, Vec<LookUp>>,
+}
+
+impl LookUps {
+    fn find(&self, socket: SocketId, channel: &str, after: Position) -> Option<&LookUp> {
+        let mut asked = self.waiting.get(&socket)?.iter();
+        asked.find(|look_up| &*look_up.channel == channel && look_up.after == after)
+    }
+
+    /// Forgets what was looked up for a connection.
+    pub fn forget(&mut self, socket: SocketId) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(&socket);
+        }
+    }
+
+    /// Takes an answer; whether the connection waits for no other.
+    fn answer(&mut self, answer: &LookUpAnswer) -> bool {
+        let wish = &answer.wish;
+        let Some(asked) = self.waiting.get_mut(&wish.socket) else {
+            return false;
+        };
+        let same =
+            |look_up: &&mut LookUp| look_up.channel == wish.channel && look_up.after == wish.after;
+        if let Some(look_up) = asked.iter_mut().find(same) {
+            look_up.finding = Some(answer.finding);
+        }
+        asked.iter().all(|look_up| look_up.finding.is_some())
+    }
+}
+
+/// Where a subscription starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    /// The position at which it is pinned.
+    pub position: Position,
+    /// What became of the wish.
+    pub recovery: RecoveryFields,
+}
+
+impl Shard {
+    /// What the namespace of a channel keeps of it.
+    pub(super) fn history_floor(&self, policy: &NamespacePolicy) -> HistoryFloor {
+        let age_us = u64::from(policy.history_age_s) * 1_000_000;
+        HistoryFloor {
+            events: policy.history_events,
+            accepted_us: self.clock.unix_us.saturating_sub(age_us),
+        }
+    }
+
+    /// The position from which a session wants the events of a channel, if it wants past ones.
+    fn wanted_start(
+        &mut self,
+        session: u32,
+        channel: u32,
+        named: Option<Position>,
+        begins: bool,
+    ) -> Option<Position> {
+        let entry = &self.channels[channel];
+        if named.is_some() || !self.policy(entry.policy).cursor {
+            return named;
+        }
+        // Where nothing was ever published, the beginning is now.
+        let empty = entry.sequencer.top().offset == 0;
+        let start = self.cursor_start(session, channel, begins);
+        (!empty || start != Position::ZERO).then_some(start)
+    }
+
+    /// Whether the log or the channel's top alone tell what follows a position.
+    fn is_near(&self, channel: u32, wanted: Position) -> bool {
+        let entry = &self.channels[channel];
+        let top = self.logs.visible_position(entry);
+        !self.policy(entry.policy).durable
+            || (wanted.offset, wanted.chain) == (top.offset, top.chain)
+            || self.logs.find(entry, wanted).is_some()
+    }
+
+    /// Whether the request names positions that only the archive knows; it is asked, and the
+    /// request has to wait. Nobody asks for what will be refused.
+    pub(super) fn awaits_archive(&mut self, connection: u32, frame: &wire::Subscribe<'_>) -> bool {
+        let session = self.connections[connection].session;
+        if session == NONE {
+            return false;
+        }
+        let mut awaits = false;
+        for entry in frame.channels() {
+            let Some(channel) = self.find_channel(entry.channel()) else {
+                continue;
+            };
+            let named = entry.recover().map(Position::from);
+            let Some(wanted) = self.wanted_start(session, channel, named, false) else {
+                continue;
+            };
+            if !self.is_near(channel, wanted) {
+                awaits |= self.awaits_look_up(connection, &entry, channel, wanted);
+            }
+        }
+        awaits
+    }
+
+    fn awaits_look_up(
+        &mut self,
+        connection: u32,
+        entry: &wire::SubscribeChannel<'_>,
+        channel: u32,
+        wanted: Position,
+    ) -> bool {
+        let record = &self.connections[connection];
+        let (socket, session) = (record.socket, record.session);
+        if let Some(asked) = self.look_ups.find(socket, entry.channel(), wanted) {
+            return asked.finding.is_none();
+        }
+        let permitted = ChannelName::parse(entry.channel())
+            .is_ok_and(|name| self.check_permission(session, &name, entry.token()).is_ok());
+        if !permitted || self.find_subscription(session, channel).is_some() {
+            return false;
+        }
+        let name: Box<str> = entry.channel().into();
+        let asked = self.look_ups.waiting.entry(socket).or_default();
+        asked.push(LookUp {
+            channel: name.clone(),
+            after: wanted,
+            finding: None,
+        });
+        self.files.request(FilesRequest::LookUp(LookUpWish {
+            shard: self.id,
+            socket,
+            channel: name,
+            after: wanted,
+            floor: self.history_floor(self.policy(self.channels[channel].policy)),
+        }));
+        true
+    }
+
+    /// The archive has looked a position up.
+    pub(super) fn on_found(&mut self, answer: &LookUpAnswer) {
+        let socket = answer.wish.socket;
+        if self.look_ups.answer(answer) {
+            self.retry_deferred_of(socket);
+        }
+        let waits = self.deferred.iter().any(|entry| entry.0 == socket);
+        if !waits {
+            self.look_ups.forget(socket);
+        }
+    }
+
+    /// Points a new subscription at the position that is wanted, or at the newest event.
+    pub(super) fn start(&mut self, subscription: u32, named: Option<Position>) -> Start {
+        let sub = &self.subscriptions[subscription];
+        let (session, channel, connection) = (sub.session, sub.channel, sub.connection);
+        let wanted = self.wanted_start(session, channel, named, true);
+        let finding = wanted.and_then(|wanted| {
+            let socket = self.connections[connection].socket;
+            let name = &self.channels[channel].name;
+            self.look_ups.find(socket, name, wanted)?.finding
+        });
+        self.recover(subscription, wanted, finding)
+    }
+
+    /// As [`Self::start`], for a subscription of a session that is resumed.
+    pub(super) fn start_again(&mut self, subscription: u32, named: Option<Position>) -> Start {
+        let sub = &self.subscriptions[subscription];
+        let wanted = self.wanted_start(sub.session, sub.channel, named, true);
+        self.recover(subscription, wanted, None)
+    }
+
+    fn recover(
+        &mut self,
+        subscription: u32,
+        wanted: Option<Position>,
+        finding: Option<Finding>,
+    ) -> Start {
+        // Where an earlier connection stood is of no use to this one.
+        self.lagging.remove(&subscription);
+        self.behind.remove(&subscription);
+        let channel = self.subscriptions[subscription].channel;
+        let entry = &self.channels[channel];
+        let top = self.logs.visible_position(entry);
+        let end = self.logs.visible_end(entry);
+        let in_log = wanted.and_then(|wanted| self.logs.find(entry, wanted));
+        let decided = match (wanted, in_log) {
+            // A position beyond what is visible is of an event whose write has not ended; it
+            // can only come from before a restart, and its chain has just been checked.
+            (Some(wanted), Some(_)) => Recovery::Complete {
+                after: wanted.offset,
+                following: top.offset.saturating_sub(wanted.offset),
+            },
+            _ => self.decide(channel, top, wanted, finding),
+        };
+        let sub = &mut self.subscriptions[subscription];
+        sub.state = SubscriptionState::Live;
+        sub.cursor = in_log.map_or(end, |cursor| cursor.min(end));
+        let mut position = top;
+        if let (Some(wanted), Recovery::Complete { following, .. }) = (wanted, decided) {
+            position = wanted;
+            if in_log.is_none() && following > 0 {
+                sub.state = SubscriptionState::Behind;
+                self.behind.insert(subscription, Behind::recovering(wanted));
+            } else {
+                self.note_progress(subscription);
+            }
+        }
+        match decided {
+            Recovery::NotWanted => {}
+            Recovery::Complete { .. } => self.counters.channels_recovered += 1,
+            Recovery::NotRecovered { .. } => self.counters.channels_not_recovered += 1,
+        }
+        let oldest = match finding {
+            Some(Finding::Broken(_, oldest)) => oldest,
+            _ => None,
+        };
+        Start {
+            position,
+            recovery: decided.fields(oldest, UNAVAILABLE_RETRY_MS),
+        }
+    }
+
+    /// Decides about a position that is not in the log. Without a finding, the archive is
+    /// presumed to have what the namespace keeps.
+    fn decide(
+        &self,
+        channel: u32,
+        top: Position,
+        wanted: Option<Position>,
+        finding: Option<Finding>,
+    ) -> Recovery {
+        let policy = self.policy(self.channels[channel].policy);
+        let (offset, chain) = wanted.map_or((0, 0), |wanted| (wanted.offset, wanted.chain));
+        let (oldest, next) = match finding {
+            None => {
+                let kept = u64::from(policy.history_events);
+                let oldest = (top.offset + 1).saturating_sub(kept);
+                (oldest, NextEvent::PreviousChain(chain))
+            }
+            Some(Finding::Whole) => (0, NextEvent::PreviousChain(chain)),
+            Some(Finding::Broken(Gap::Unknown, _)) => (0, NextEvent::PreviousChain(!chain)),
+            Some(Finding::Broken(Gap::Retention, _)) => (offset + 2, NextEvent::NotYet),
+            Some(Finding::Unreadable) => (0, NextEvent::NotYet),
+        };
+        let history = History {
+            top,
+            oldest,
+            ephemeral: !policy.durable,
+        };
+        decide_recovery(wanted, &history, |_| next)
+    }
+}
