@@ -4,7 +4,8 @@
 mod support;
 
 use interlink_client::{AckLevel, Client, Delivery, Event, Subscription};
-use interlink_protocol::frame::{PublishFields, ServerFrame};
+use interlink_protocol::frame::{PublishFields, ServerFrame, SubscribeFields};
+use interlink_protocol::ids::Position;
 use interlink_protocol::CloseCode;
 use interlink_wire as wire;
 use support::chat::{chat_message, next, say, saying, text_of, CHAT_MESSAGE};
@@ -200,6 +201,48 @@ fn positions_go_on_after_a_kill() {
         // The computer did not restart, so nothing can be lost and the epoch goes on.
         assert_eq!(after[10].position.epoch, before[9].position.epoch);
     });
+}
+
+#[test]
+fn the_beginning_of_a_channel_outlives_kills() {
+    let mut node = Setup::shards(1).start();
+    let (written, empty) = ("chat.ada~bob", "chat.ada~carl");
+    let subscribe = |node: &Node, channel: &str, wanted: Option<Position>| {
+        let mut raw = Raw::welcomed(node.clients(), &node.token("ada"), 1);
+        raw.send_encoded(|encoder| {
+            let wish = SubscribeFields {
+                recover: wanted,
+                ..SubscribeFields::new(channel)
+            };
+            encoder.subscribe(1, &[wish])
+        });
+        let frame = raw.next_frame();
+        let ServerFrame::Subscribed(subscribed) = decode(&frame) else {
+            panic!("a Subscribed was expected");
+        };
+        let entry = subscribed.channels().iter().next().expect("one channel");
+        assert_eq!(entry.recovered(), wanted.is_some());
+        let position = entry.position().expect("a place in the channel");
+        Position::from(position)
+    };
+    let old = [written, empty].map(|channel| subscribe(&node, channel, None));
+    assert_eq!(old.map(|old| old.offset), [0, 0]);
+    kill(&mut node);
+    // Where nothing was published, and where something was before the subscriber came back.
+    let token = node.token("ada");
+    run(async {
+        let client = node.client_with(token).connect().await.expect("a client");
+        let publish = saying(&client, written, "first").enqueue().await;
+        let receipt = publish.expect("the client takes it").await;
+        receipt.expect("it is acknowledged");
+    });
+    let published = subscribe(&node, written, None);
+    assert_eq!(published.offset, 1);
+    assert_ne!(published.epoch, old[0].epoch);
+    for (channel, old) in [written, empty].into_iter().zip(old) {
+        let present = subscribe(&node, channel, Some(old));
+        assert_eq!((present.offset, present.epoch), (0, published.epoch));
+    }
 }
 
 #[test]

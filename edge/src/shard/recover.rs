@@ -237,7 +237,7 @@ impl Shard {
         sub.cursor = in_log.map_or(end, |cursor| cursor.min(end));
         let mut position = top;
         if let (Some(wanted), Recovery::Complete { following, .. }) = (wanted, decided) {
-            position = wanted;
+            position = in_present_epoch(wanted, top);
             if in_log.is_none() && following > 0 {
                 sub.state = SubscriptionState::Behind;
                 self.behind.insert(subscription, Behind::recovering(wanted));
@@ -288,5 +288,18 @@ impl Shard {
             ephemeral: !policy.durable,
         };
         decide_recovery(wanted, &history, |_| next)
+    }
+}
+
+/// The wanted position as this start names it. The beginning of a channel, and its top, are the
+/// same in every epoch; a client that kept an old one would take the next event for a new lineage.
+fn in_present_epoch(wanted: Position, top: Position) -> Position {
+    let is_top = (wanted.offset, wanted.chain) == (top.offset, top.chain);
+    match is_top || wanted.offset == 0 {
+        true => Position {
+            epoch: top.epoch,
+            ..wanted
+        },
+        false => wanted,
     }
 }
