@@ -1,5 +1,5 @@
 //! Part B of `run fanout`: the publish rate is doubled until deliveries grow by less than 5 %.
-//! Nine tenths of the highest rate that was borne, found between the last doublings, are
+//! Nine tenths of the highest rate that was borne, found between two doublings, are
 //! measured in repeated runs, each with fresh connections, since a step beyond it leaves more
 //! behind than can be waited for. A rate is borne when its p99 is below a second and the
 //! generator is below the CPU at which its runs are void: beyond that the generator is measured,
@@ -91,23 +91,25 @@ fn connect(
 }
 
 /// The highest publish rate that was borne: doubled until deliveries grow by less than 5 %, then
-/// bisected between the last rate that was borne and the first that was not.
+/// bisected between the highest rate that was borne and the next one that was not. A rate that is
+/// not borne does not end the doubling: where an edge sends one event at a time, the generator may
+/// be at its limit, and far below it at the next rate, at which several share a send.
 fn ramp(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<f64> {
     let mut rate = bench.options.rate.unwrap_or(FIRST_RATE);
     let (mut borne, mut not_borne) = (rate, None);
     let mut last = 0.0;
     let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
     loop {
-        let deliveries = try_rate(bench, edge, &mut fleet, &mut traffic, rate)?;
-        match deliveries {
-            Some(_) => borne = rate,
-            None => not_borne = Some(rate),
+        let tried = try_rate(bench, edge, &mut fleet, &mut traffic, rate)?;
+        if tried.borne {
+            (borne, not_borne) = (rate, None);
+        } else {
+            not_borne = not_borne.or(Some(rate));
         }
-        let Some(deliveries) = deliveries.filter(|deliveries| *deliveries >= last * GROWTH_LEAST)
-        else {
+        if tried.deliveries < last * GROWTH_LEAST {
             break;
-        };
-        last = deliveries;
+        }
+        last = tried.deliveries;
         rate *= 2.0;
     }
     close_all(fleet)?;
@@ -117,28 +119,38 @@ fn ramp(bench: &mut Bench, edge: &EdgeServer, subscribers: u32) -> Result<f64> {
     for _ in 0..BISECTIONS {
         let middle = (borne * not_borne).sqrt();
         let (mut fleet, mut traffic) = connect(bench, edge, subscribers)?;
-        match try_rate(bench, edge, &mut fleet, &mut traffic, middle)? {
-            Some(_) => borne = middle,
-            None => not_borne = middle,
+        match try_rate(bench, edge, &mut fleet, &mut traffic, middle)?.borne {
+            true => borne = middle,
+            false => not_borne = middle,
         }
         close_all(fleet)?;
     }
     Ok(borne)
 }
 
-/// Deliveries a second at a rate; `None` when it was not borne.
+/// What a rate of the ramp gave.
+struct Tried {
+    /// Deliveries a second.
+    deliveries: f64,
+    /// The p99 was below its limit, and the generator below the CPU at which a run is void.
+    borne: bool,
+}
+
 fn try_rate(
     bench: &mut Bench,
     edge: &EdgeServer,
     fleet: &mut Fleet<EdgeRing>,
     traffic: &mut Traffic,
     rate: f64,
-) -> Result<Option<f64>> {
+) -> Result<Tried> {
     let seconds = bench.seconds(SECONDS).min(STEP_SECONDS);
     traffic.open(0, rate, crate::sys::monotonic_ns());
     let step = step(bench, edge, fleet, traffic, rate, seconds)?;
     let valid = step.usage.generator.void_reason(false).is_none();
-    Ok((valid && step.p99_ms < P99_MS_MAX).then_some(step.deliveries))
+    Ok(Tried {
+        deliveries: step.deliveries,
+        borne: valid && step.p99_ms < P99_MS_MAX,
+    })
 }
 
 /// Measures what is being offered, then stops it and waits for the rest.
