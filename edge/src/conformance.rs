@@ -101,7 +101,6 @@ pub struct EchoServer {
     answers: Vec<Answer>,
     bytes: Vec<u8>,
     outcomes: Vec<SendOutcome>,
-    accepting: bool,
     tls: Option<Arc<ServerConfig>>,
     stop: Arc<AtomicBool>,
 }
@@ -116,7 +115,6 @@ impl EchoServer {
             answers: Vec::new(),
             bytes: Vec::new(),
             outcomes: Vec::new(),
-            accepting: false,
             tls,
             stop,
         }
@@ -289,10 +287,7 @@ impl EchoServer {
 
 impl Turn for EchoServer {
     fn turn(&mut self, kernel: &mut impl Kernel, now_ns: u64) -> Next {
-        if !self.accepting {
-            kernel.accept(0, ACCEPTS_ARMED);
-            self.accepting = true;
-        }
+        kernel.accept(0, ACCEPTS_ARMED);
         let mut taken = 0;
         while taken < EVENTS_PER_TURN {
             let Some(event) = kernel.next_event() else {

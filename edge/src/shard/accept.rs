@@ -3,7 +3,10 @@
 //! Limits: at most [`ACCEPTS_ARMED_MAX`] accepts of a shard wait in the kernel, and at
 //! most `limits.unfinished_handshakes` connections of the process are between accept and
 //! `Hello`. What all shards have armed counts as accepted, since it may be at any time.
-//! At the bound nothing is re-armed and clients wait in the backlog.
+//! At the bound nothing is armed and clients wait in the backlog.
+//!
+//! Invariant: accepts are armed at the end of a turn only, when every client that the kernel
+//! reported is counted.
 //!
 //! Thread: the shard.
 
@@ -45,9 +48,8 @@ impl Shard {
         } else {
             self.accepts_to_arm()
         };
-        if wanted != self.accepts_wanted {
-            self.accepts_wanted = wanted;
-            kernel.accept(LISTENER, wanted);
+        kernel.accept(LISTENER, wanted);
+        if wanted > 0 {
             if let Some(listening) = self.listening.take() {
                 // The starter may have given up waiting.
                 let _ = listening.send(Ok(()));
@@ -65,14 +67,14 @@ impl Shard {
         self.open_connections as usize >= self.limits.max_sessions
     }
 
-    /// The kernel refused an accept: no descriptor or no memory. It is tried again after a
-    /// rest; clients wait in the backlog meanwhile.
+    /// The kernel refused an accept. If for want of descriptors or memory, or because the socket
+    /// does not listen, it is tried again after a rest; clients wait in the backlog meanwhile.
     pub(super) fn on_accept_failed(&mut self, errno: i32) {
         self.counters.accept_failures += 1;
         let out_of_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-        if out_of_room.contains(&errno) {
+        let not_listening = [libc::EINVAL, libc::EBADF];
+        if out_of_room.contains(&errno) || not_listening.contains(&errno) {
             self.accept_rests_until_ms = self.clock.now_ms + REST_MS;
-            self.accepts_wanted = 0;
         }
     }
 }

@@ -176,7 +176,7 @@ impl Shard {
         self.counters.connections_accepted += 1;
         let Ok(secure) = self.new_secured() else {
             self.counters.tls_failures += 1;
-            return self.rearm_accepts(kernel);
+            return;
         };
         self.shared
             .unfinished_handshakes
@@ -191,8 +191,6 @@ impl Shard {
             kept: Vec::new(),
         });
         kernel.receive_once(self.handshakes.id(slot), raw);
-        // Now, and not at the end of the turn: what is armed is armed again by the kernel's side.
-        self.rearm_accepts(kernel);
     }
 
     /// Bytes of a handshake arrived; what follows is noted for [`Self::advance_handshakes`].

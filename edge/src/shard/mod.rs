@@ -124,7 +124,6 @@ pub struct Shard {
     // Coming in.
     ahead: Vec<Event>,
     listening: Option<start::Listening>,
-    accepts_wanted: usize,
     accept_rests_until_ms: u32,
     handshakes: handshake::Handshakes,
     handshake_outcomes: Vec<SendOutcome>,

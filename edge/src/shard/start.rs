@@ -93,7 +93,6 @@ impl Shard {
             counters: Counters::default(),
             published_counters: parts.counters,
             listening: parts.listening,
-            accepts_wanted: 0,
             accept_rests_until_ms: 0,
             handshakes: Default::default(),
             handshake_outcomes: Vec::new(),

@@ -64,7 +64,14 @@ impl Turn for Echo {
     fn turn(&mut self, kernel: &mut impl Kernel, _now_ns: u64) -> Next {
         while let Some(event) = kernel.next_event() {
             match event {
-                Event::Accepted { descriptor, .. } => self.accepted.push(descriptor),
+                Event::Accepted {
+                    listener,
+                    descriptor,
+                    ..
+                } => {
+                    self.accepted.push(descriptor);
+                    kernel.accept(listener, ACCEPTS_ARMED_MAX);
+                }
                 Event::Received { socket, bytes } => {
                     let again = self.parts.iter().any(|(known, _)| *known == socket);
                     if again || self.parts.len() == SEND_BATCH {

@@ -72,9 +72,10 @@ pub trait Kernel {
     /// was faster. Not under way: nothing happens.
     fn cancel_once(&mut self, handshake: HandshakeId);
 
-    /// Keeps `armed` accepts waiting on the listener (at most
-    /// [`ACCEPTS_ARMED_MAX`](crate::limits::ACCEPTS_ARMED_MAX)); 0 ends accepting. Clients that
-    /// were accepted meanwhile are still reported.
+    /// Lets `armed` accepts wait on the listener (at most
+    /// [`ACCEPTS_ARMED_MAX`](crate::limits::ACCEPTS_ARMED_MAX)); 0 ends accepting. Each reports
+    /// one client and is over: only the caller knows whether there is room for another one, and
+    /// calls again. Clients that were accepted before an end of accepting are still reported.
     fn accept(&mut self, listener: u8, armed: usize);
 
     /// Reports once, with [`Event::Writable`], when the connection takes bytes. Asked already:

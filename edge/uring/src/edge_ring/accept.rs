@@ -1,6 +1,7 @@
 //! Accepting: single accepts, each with its own memory for the client's address.
 //!
-//! **Invariants.** An accept that ended well is always reported, so that no client is dropped.
+//! **Invariants.** An accept that ended well is always reported, so that no client is dropped, and
+//! is not armed again unasked: clients that were reported and not looked at yet stay countable.
 //! When the process or the system has no descriptor left, the listener rests until the caller
 //! accepts again, because the same accept would fail again at once; clients wait in the backlog.
 //!
@@ -189,7 +190,8 @@ impl EdgeRing {
             // SAFETY: the kernel just made the descriptor for this accept and nobody else knows
             // it.
             let descriptor = unsafe { OwnedFd::from_raw_fd(result) };
-            self.arm_accepts(listener);
+            let known = &mut self.accepts.listeners[usize::from(listener)];
+            known.wanted = known.wanted.saturating_sub(1);
             let Some(peer) = address else {
                 // A listener of another address family: its clients cannot be named.
                 self.counters.accept_failures += 1;

@@ -66,6 +66,7 @@ impl ScriptedKernel {
                     self.ready.push_back(Ready::Event(failed));
                 } else if let Some((peer, address)) = listener.backlog.pop_front() {
                     self.counters.accepted += 1;
+                    listener.armed -= 1;
                     let descriptor = self.sockets.hand_out(peer);
                     let listener = number as u8;
                     let accepted = Event::Accepted {

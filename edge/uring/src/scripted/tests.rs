@@ -91,6 +91,8 @@ fn clients_are_accepted_while_accepts_are_armed() {
         accepted.iter().map(|a| a.1).collect::<Vec<_>>(),
         [from(1), from(2)]
     );
+    assert!(turn(&mut kernel).is_empty(), "two were to be accepted");
+    kernel.accept(listener, 1);
     kernel.fail_accept(listener, libc::EMFILE);
     assert_eq!(turn(&mut kernel).len(), 1);
     assert!(

@@ -46,11 +46,14 @@ fn clients_are_accepted_with_their_address_until_accepting_ends() {
     edge.accept(number, 4);
     let (descriptor, peer) = accepted(&mut edge);
     assert_eq!(peer, early.local_addr().expect("connected"));
-    // More clients than armed accepts: each accept is armed again.
+    // More clients than accepts: the rest waits until it is asked for.
     let clients: Vec<_> = (0..10)
         .map(|_| TcpStream::connect(to).expect("the backlog takes it"))
         .collect();
-    let mut peers: Vec<_> = clients.iter().map(|_| accepted(&mut edge).1).collect();
+    let mut peers: Vec<_> = (0..3).map(|_| accepted(&mut edge).1).collect();
+    assert!(turn(&mut edge).is_empty(), "four were to be accepted");
+    edge.accept(number, 32);
+    peers.extend((3..10).map(|_| accepted(&mut edge).1));
     let mut wanted: Vec<_> = clients
         .iter()
         .map(|client| client.local_addr().expect("connected"))
