@@ -52,6 +52,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// one open and one prepared, and as many again to retain.
 pub const SEGMENTS_PER_SHARD_MIN: u64 = 8;
 
+/// Most clients that a node sends away in a second: what the largest host takes in.
+pub const RECONNECTS_MAX: u32 = 1_000_000;
+
 /// Most history entries of a channel.
 pub const HISTORY_EVENTS_MAX: u32 = 100_000;
 

@@ -31,7 +31,8 @@ pub use namespaces::{AckLevel, NamespaceSettings};
 pub use plan::{MemoryPlan, HISTORY_BYTES, REPLY_BYTES};
 pub use property::{Property, Section, SetError};
 pub use sections::{
-    Auth, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls, TlsFiles,
+    Auth, Drain, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls,
+    TlsFiles,
 };
 pub use setting::{duration_from_text, ByteSize, Raw, Setting};
 pub use source::{Argument, Sources};
@@ -74,6 +75,8 @@ pub struct Config {
     pub auth: Auth,
     /// Heartbeats.
     pub heartbeat: Heartbeat,
+    /// How the node empties itself.
+    pub drain: Drain,
     /// Logging.
     pub log: Log,
     /// Overrides of single namespaces by their name.
@@ -84,7 +87,7 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 9] {
+    pub fn sections(&self) -> [&dyn Section; 10] {
         [
             &self.node,
             &self.listen,
@@ -94,13 +97,14 @@ impl Config {
             &self.journal,
             &self.auth,
             &self.heartbeat,
+            &self.drain,
             &self.log,
         ]
     }
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 9] = [
+        let sections: [&mut dyn Section; 10] = [
             &mut self.node,
             &mut self.listen,
             &mut self.tls,
@@ -109,6 +113,7 @@ impl Config {
             &mut self.journal,
             &mut self.auth,
             &mut self.heartbeat,
+            &mut self.drain,
             &mut self.log,
         ];
         sections.into_iter().find(|section| section.name() == name)

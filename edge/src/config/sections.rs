@@ -338,6 +338,22 @@ section! {
 }
 
 section! {
+    /// How the node empties itself before it ends: on SIGTERM, on `POST /v1/drain`, and when
+    /// another process takes over.
+    pub struct Drain = "drain" {
+        /// Clients that are sent away in a second, spread evenly. Whoever takes them has to
+        /// bear so many handshakes; 100,000 clients go in about 20 s by default.
+        reconnects_per_second: u32 = 5_000,
+        unit "clients", bounds 1..=limits::RECONNECTS_MAX, example "2000";
+
+        /// Longest wait until what was published is stored. New publishes are refused for
+        /// now meanwhile.
+        settlement: Duration = 10 * SECOND,
+        unit "time", bounds 100 * MILLISECOND..=5 * MINUTE, example "\"10s\"";
+    }
+}
+
+section! {
     /// What the node logs, on standard error.
     pub struct Log = "log" {
         /// Least urgent level that is logged.

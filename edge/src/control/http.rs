@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::http::{header, StatusCode};
+use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::Router;
 use tokio::sync::oneshot;
 
@@ -42,6 +42,7 @@ pub(super) async fn serve(
         .route("/metrics", get(metrics))
         .route("/livez", get(live))
         .route("/readyz", get(ready))
+        .route("/v1/drain", post(drain))
         .with_state(Arc::clone(&state));
     tokio::select! {
         result = axum::serve(listener, router).into_future() => result,
@@ -177,4 +178,27 @@ async fn ready(State(state): State<Arc<ControlState>>) -> (StatusCode, String) {
         }
     };
     (status, format!("{}\n", phase.word()))
+}
+
+/// Starts to empty the node; asked again, it says how far that is.
+async fn drain(
+    State(state): State<Arc<ControlState>>,
+    headers: HeaderMap,
+) -> (StatusCode, &'static str) {
+    // A page in a browser on this host reaches loopback addresses too, but names its origin.
+    if headers.contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "browsers may not drain a node\n");
+    }
+    match (state.node.phase(), &state.events) {
+        (Phase::Ready, Some(events)) => {
+            // The main thread may be on its way out already.
+            let _ = events.send(NodeEvent::DrainAsked);
+            (StatusCode::ACCEPTED, "draining\n")
+        }
+        (Phase::Draining | Phase::Stopped, _) => (StatusCode::OK, "draining\n"),
+        _ => (
+            StatusCode::CONFLICT,
+            "the node does not serve yet; try again when /readyz says ready\n",
+        ),
+    }
 }

@@ -1,7 +1,8 @@
 //! The control endpoint: metrics and health over HTTP, away from the data path.
 //!
 //! `GET /metrics` is the Prometheus text format; `/livez` says whether every shard has
-//! turned within the last two seconds; `/readyz` whether the node serves clients.
+//! turned within the last two seconds; `/readyz` whether the node serves clients;
+//! `POST /v1/drain` empties the node and ends it in order.
 //! Signals are received here too and passed to the main thread; SIGHUP reads keys and
 //! revocations again, which are kept up to date here.
 //!
@@ -61,6 +62,7 @@ pub struct ControlState {
     plan_bytes: u64,
     keys: Arc<KeeperCounts>,
     tls: Option<Arc<TlsCounts>>,
+    events: Option<Sender<NodeEvent>>,
     /// Only the control thread locks it.
     pulse: Mutex<Pulse>,
 }
@@ -75,6 +77,7 @@ impl ControlState {
             plan_bytes,
             keys: Arc::default(),
             tls: None,
+            events: None,
             pulse,
         }
     }
@@ -145,6 +148,7 @@ impl Control {
             .build()
             .map_err(ControlError::Thread)?;
         state.keys = keepers.keys.counts();
+        state.events = Some(events.clone());
         state.tls = keepers.tls.as_ref().map(TlsKeeper::counts);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()

@@ -1,13 +1,14 @@
 //! The node: start in order, wait, stop in order.
 //!
 //! Start: data directory and lock, keys, control (so that health can be asked from the
-//! beginning), shards, ready. Stop: health says draining, shards stop accepting, stop
-//! intake, flush the journal and close; then control ends.
+//! beginning), shards, ready. Stop, which `conduct` carries out: health says draining, intake
+//! ends, what was accepted is settled, clients are sent away, shards end; then control ends.
 //!
 //! Invariant: a node that is ready has replayed its journal and listens.
-//! Limits: shards get `STOP_TIME` to stop; the process ends then in any case.
 //! Runs on: the main thread.
 
+mod conduct;
+mod giving;
 mod identity;
 pub mod node;
 mod ready;
@@ -16,11 +17,10 @@ pub mod shards;
 mod tests;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use tracing::{error, info, warn};
+use tracing::info;
 
 use crate::config::{Config, MemoryPlan};
 use crate::control::{Control, ControlState, Keepers};
@@ -28,15 +28,12 @@ use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
 use crate::telemetry::ShardCounters;
 use crate::tls::TlsKeeper;
+use conduct::Conduct;
 
 pub use identity::{load_keys, load_tls, Keys};
 pub use node::{NodeEvent, NodeState, Phase};
 pub use ready::unix_seconds;
-pub use shards::{ShardPlan, ShardSet};
-
-/// Time that shards get to stop: a full flush of the journal takes milliseconds, the
-/// close handshakes of many clients a few seconds.
-pub const STOP_TIME: Duration = Duration::from_secs(10);
+pub use shards::{Levers, ShardPlan, ShardSet};
 
 /// Starts the shards of a plan; returns when all of them listen.
 pub type Launch = fn(ShardPlan) -> Result<ShardSet, CommandError>;
@@ -77,12 +74,12 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let control = Control::start(address, state, keepers, events.clone())
         .map_err(|error| CommandError::new(Exit::Address, error))?;
 
-    let mut shards = launch(ShardPlan {
+    let shards = launch(ShardPlan {
         config: Arc::clone(&config),
         verifier,
         revocations,
         tls: serving,
-        counters,
+        counters: counters.clone(),
         node: Arc::clone(&node),
         data: Arc::clone(&data),
         client_address,
@@ -95,69 +92,18 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         control.address(),
         first_start.as_deref(),
     );
-    let cause = wait(&inbox, &mut shards);
-    let stopped = stop(shards, &node, &inbox);
+    let conduct = Conduct {
+        inbox: &inbox,
+        shards,
+        node: &node,
+        counters: &counters,
+        drain: config.drain.clone(),
+    };
+    let outcome = conduct.run();
     control.stop();
     node.advance(Phase::Stopped);
     drop(data);
-    cause.and(stopped)
-}
-
-/// Waits for a signal, or for a part that ends by itself.
-fn wait(inbox: &Receiver<NodeEvent>, shards: &mut ShardSet) -> Result<(), CommandError> {
-    let event = inbox.recv();
-    if let Ok(NodeEvent::ShardEnded { shard, .. }) = event {
-        shards.note_end(shard);
-    }
-    match event {
-        Ok(NodeEvent::Signal(name)) => {
-            info!(signal = name, "stopping");
-            Ok(())
-        }
-        Ok(event @ (NodeEvent::ShardEnded { .. } | NodeEvent::ControlEnded(_))) => {
-            error!(%event, "stopping because a part of the node has ended");
-            Err(CommandError::new(Exit::Broken, event)
-                .cure("see the log lines before; start the node again, it recovers its journal"))
-        }
-        Err(_) => Err(CommandError::new(
-            Exit::Broken,
-            "every part of the node has ended",
-        )),
-    }
-}
-
-/// Stops the shards in order. A second signal ends the process at once: what was
-/// acknowledged is on disk.
-fn stop(
-    mut shards: ShardSet,
-    node: &NodeState,
-    inbox: &Receiver<NodeEvent>,
-) -> Result<(), CommandError> {
-    node.advance(Phase::Draining);
-    shards.request_stop();
-    let deadline = Instant::now() + STOP_TIME;
-    while !shards.have_ended() {
-        match inbox.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(NodeEvent::Signal(name)) => {
-                warn!(signal = name, "second signal: ending without waiting");
-                return Ok(());
-            }
-            Ok(NodeEvent::ShardEnded { shard, error }) => {
-                info!(shard, error = error.as_deref(), "shard ended");
-                shards.note_end(shard);
-            }
-            Ok(NodeEvent::ControlEnded(reason)) => warn!(reason, "control ended"),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                let seconds = STOP_TIME.as_secs();
-                return Err(CommandError::new(
-                    Exit::Broken,
-                    format!("shards did not stop within {seconds} s"),
-                ));
-            }
-        }
-    }
-    shards.join();
-    Ok(())
+    outcome
 }
 
 /// The address with a real port: port 0 is replaced by one that is free now.

@@ -65,6 +65,8 @@ impl NodeState {
 pub enum NodeEvent {
     /// A signal asks the process to stop.
     Signal(&'static str),
+    /// The control endpoint asks the node to drain.
+    DrainAsked,
     /// A shard's thread has ended.
     ShardEnded {
         /// Number of the shard.
@@ -80,6 +82,7 @@ impl fmt::Display for NodeEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(name) => write!(f, "signal {name}"),
+            Self::DrainAsked => write!(f, "POST /v1/drain"),
             Self::ShardEnded { shard, error } => {
                 let reason = error.as_deref().unwrap_or("without an error");
                 write!(f, "shard {shard} has ended: {reason}")

@@ -14,6 +14,7 @@ use super::{NodeEvent, NodeState};
 use crate::auth::{Published, Revocations, Verifier};
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
+use crate::shard::drain::Course;
 use crate::telemetry::ShardCounters;
 use crate::tls::Serving;
 
@@ -40,10 +41,18 @@ pub struct ShardPlan {
     pub events: Sender<NodeEvent>,
 }
 
+/// What the main thread can do with running shards, without waiting for them.
+pub trait Levers {
+    /// Tells every shard what to do.
+    fn set_course(&self, course: Course);
+    /// Whether every shard has settled what it accepted.
+    fn are_settled(&self) -> bool;
+}
+
 /// The running shards.
 pub struct ShardSet {
     ended: Vec<bool>,
-    stop: Box<dyn Fn()>,
+    levers: Box<dyn Levers>,
     joins: Vec<Box<dyn FnOnce()>>,
 }
 
@@ -54,19 +63,24 @@ impl fmt::Debug for ShardSet {
 }
 
 impl ShardSet {
-    /// Shards that `stop` asks to stop, without waiting, and of which each has an entry
-    /// in `joins` that waits for its thread.
-    pub fn new(stop: impl Fn() + 'static, joins: Vec<Box<dyn FnOnce()>>) -> Self {
+    /// Shards that `levers` direct, and of which each has an entry in `joins` that waits for
+    /// its thread.
+    pub fn new(levers: impl Levers + 'static, joins: Vec<Box<dyn FnOnce()>>) -> Self {
         Self {
             ended: vec![false; joins.len()],
-            stop: Box::new(stop),
+            levers: Box::new(levers),
             joins,
         }
     }
 
-    /// Asks all shards to stop in order.
-    pub fn request_stop(&self) {
-        (self.stop)();
+    /// Tells every shard what to do.
+    pub fn set_course(&self, course: Course) {
+        self.levers.set_course(course);
+    }
+
+    /// Whether every shard has settled what it accepted.
+    pub fn are_settled(&self) -> bool {
+        self.levers.are_settled()
     }
 
     /// Takes note that a shard has told its end.
@@ -83,6 +97,8 @@ impl ShardSet {
 
     /// Waits for the threads. To be called when all have told their end.
     pub fn join(self) {
+        // The levers may hold what a thread waits to see dropped.
+        drop(self.levers);
         for join in self.joins {
             join();
         }

@@ -42,12 +42,15 @@ impl Shard {
     pub(super) fn rearm_accepts<K: Kernel>(&mut self, kernel: &mut K) {
         let resting = self.clock.now_ms < self.accept_rests_until_ms;
         let full = self.connections_are_full() || self.accepts_are_full();
-        let closed = self.stopping || !self.is_ready();
+        let closed = self.drain.refuses_work() || !self.is_ready();
         let wanted = if closed || resting || full {
             0
         } else {
             self.accepts_to_arm()
         };
+        if self.drain.closes_listeners() {
+            kernel.close_listener(LISTENER);
+        }
         kernel.accept(LISTENER, wanted);
         if wanted > 0 {
             if let Some(listening) = self.listening.take() {

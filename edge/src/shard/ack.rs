@@ -90,6 +90,11 @@ impl Cursors {
         waits.then(|| self.last_batch_ms.wrapping_add(BATCH_EVERY_MS))
     }
 
+    /// Whether every move is on the disk.
+    pub fn are_kept(&self) -> bool {
+        !self.is_writing && !self.table.has_changed()
+    }
+
     /// Cursors that are held.
     pub fn len(&self) -> usize {
         self.table.len()
@@ -173,9 +178,10 @@ impl Shard {
     }
 
     /// Hands moved cursors to the files thread when a batch is due; all of them when the shard
-    /// stops.
+    /// takes no new work.
     pub(super) fn keep_cursors(&mut self) {
-        while let Some(updates) = self.cursors.take_batch(self.clock.now_ms, self.stopping) {
+        let all = self.drain.refuses_work();
+        while let Some(updates) = self.cursors.take_batch(self.clock.now_ms, all) {
             let shard = self.id;
             self.files
                 .request(FilesRequest::KeepCursors { shard, updates });

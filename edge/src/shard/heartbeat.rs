@@ -199,7 +199,9 @@ impl Shard {
             .flatten()
             .map(|at| self.clock.ns_of_ms(at))
             .min();
-        [wheel, journal, listed, grants].into_iter().flatten().min()
+        let drain = self.next_portion_ns();
+        let all = [wheel, journal, listed, grants, drain];
+        all.into_iter().flatten().min()
     }
 
     /// Expires handshakes; apart from [`Self::take_due`] because it talks to the kernel.

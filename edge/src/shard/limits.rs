@@ -43,11 +43,13 @@ pub struct ShardLimits {
     pub heartbeat_ms: u32,
     /// Time for their answers.
     pub heartbeat_timeout_ms: u32,
-    /// Time for an ordered stop.
+    /// `Reconnect` frames of the node in a second.
+    pub reconnects_per_second: u32,
+    /// Time after the last `Reconnect` for what is left.
     pub stop_ms: u32,
 }
 
-/// Time that a shard gives its clients to read their close frames when the node stops.
+/// Time that a shard gives the last of its clients to read their close frames.
 const STOP_MS: u32 = 3_000;
 
 impl ShardLimits {
@@ -80,6 +82,7 @@ impl ShardLimits {
             subscriptions_per_session: config.limits.subscriptions_per_session,
             heartbeat_ms: ms(config.heartbeat.interval),
             heartbeat_timeout_ms: ms(config.heartbeat.timeout),
+            reconnects_per_second: config.drain.reconnects_per_second,
             stop_ms: STOP_MS,
         }
     }

@@ -8,7 +8,7 @@
 //! Map: `turn` is the loop's body; `accept`, `handshake`, `arrival` bring clients
 //! in; `receive` finds frames; `publish`, `journal`, `settle` take events; `subscribe`,
 //! `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
-//! send; `heartbeat`, `close` and `tokens` end; `mesh`, `files` reach other threads;
+//! send; `heartbeat`, `close`, `drain` and `tokens` end; `mesh`, `files` reach other threads;
 //! `tables`, `logs` hold.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
@@ -22,6 +22,7 @@ mod clock;
 mod close;
 mod connection;
 mod connections;
+pub mod drain;
 pub mod driver;
 mod fanout;
 pub mod files;
@@ -53,14 +54,13 @@ mod turn;
 mod warm;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use interlink_protocol::frame::FrameEncoder;
 use interlink_protocol::ids::{InstanceId, Position, SessionKey};
 use interlink_protocol::namespace::{NamespaceId, NamespacePolicy, Namespaces};
 use interlink_protocol::registry::Registry;
-use interlink_protocol::CloseCode;
 use interlink_relay::dedupe::PublisherWindow;
 use interlink_uring::{Event, Kernel, SendOutcome, SocketId};
 
@@ -99,8 +99,8 @@ pub struct Shared {
     pub epoch: u64,
     /// Connections of the process between accept and `Hello`.
     pub unfinished_handshakes: AtomicUsize,
-    /// Set once to stop all shards in order.
-    pub stop: AtomicBool,
+    /// What all shards are to do.
+    pub direction: drain::Direction,
 }
 
 /// Where the sweeps over slow-changing tables go on.
@@ -179,8 +179,7 @@ pub struct Shard {
     blocked: VecDeque<(SocketId, u32)>,
     retries: VecDeque<(SocketId, u32)>,
 
-    stopping: bool,
-    stop_deadline_ms: u32,
+    drain: drain::Drain,
 }
 
 impl Shard {
@@ -223,41 +222,5 @@ impl Shard {
         self.counters.journal_failures = journal.write_failures + journal.sync_failures;
         self.counters.take_ring(kernel.counters());
         self.published_counters.publish(&self.counters);
-    }
-
-    /// Starts the ordered stop: no new clients, no new publishes, then the journal, then the
-    /// connections.
-    fn begin_stop(&mut self) {
-        self.stopping = true;
-        self.stop_deadline_ms = self.clock.now_ms + self.limits.stop_ms;
-        self.keep_cursors();
-        for index in 0..self.connections.used() {
-            if self.connections[index].socket != SocketId::NONE {
-                self.send_reconnect(index);
-                self.close_with(index, CloseCode::Draining);
-            }
-        }
-    }
-
-    /// Tells a client that the node goes away and when to come back, spread over a second.
-    fn send_reconnect(&mut self, connection: u32) {
-        let delay_ms = (self.random.next_u64() % 1_000) as u32;
-        let mut encoder = self.take_encoder();
-        let frame = encoder.reconnect(delay_ms, None, true);
-        self.queue_frame(connection, frame);
-        self.encoder = Some(encoder);
-    }
-
-    /// Whether the shard has stopped: everything durable and every connection closed, or the
-    /// time for that is over.
-    fn is_stopped(&mut self) -> bool {
-        if !self.stopping {
-            if !self.shared.stop.load(Ordering::Relaxed) {
-                return false;
-            }
-            self.begin_stop();
-        }
-        let over = self.clock.now_ms >= self.stop_deadline_ms;
-        over || (self.journal.is_idle() && self.open_connections == 0)
     }
 }

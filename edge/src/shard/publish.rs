@@ -147,6 +147,9 @@ impl Shard {
     }
 
     fn accept(&mut self, checked: &Checked<'_>) -> Result<(), ErrorCode> {
+        if self.drain.refuses_work() {
+            return Err(ErrorCode::Draining);
+        }
         let owner = self.owner_of(checked.frame.channel());
         if !checked.decision.durable {
             return self.accept_ephemeral(checked, owner);

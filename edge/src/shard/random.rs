@@ -1,4 +1,4 @@
-//! Random numbers for secrets and spreading, without a system call each.
+//! Random numbers for secrets, without a system call each.
 //!
 //! Invariant: session keys come from a cryptographic generator that the kernel seeds,
 //! since whoever guesses one can resume the session. Thread: the shard.
@@ -14,11 +14,6 @@ impl Random {
     /// Seeded by the kernel.
     pub fn from_system() -> Self {
         Self(StdRng::from_os_rng())
-    }
-
-    /// 64 random bits.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0.random()
     }
 
     /// 128 random bits.

@@ -9,7 +9,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{mpsc, Arc};
 
 use interlink_protocol::namespace::Namespaces;
@@ -21,6 +21,7 @@ use interlink_uring::{listener, EdgeRing, Kernel, RingConfig};
 use super::ack::Cursors;
 use super::clock::Clock;
 use super::connections::Connections;
+use super::drain::{Course, Direction, Drain};
 use super::files::FilesLink;
 use super::journal::ShardJournal;
 use super::limits::ShardLimits;
@@ -33,9 +34,9 @@ use super::{driver, Shard, Shared};
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
-use crate::lanes::{self, Port};
+use crate::lanes::{self, Doorbell, Port};
 use crate::memory::{MemoryError, Slab};
-use crate::server::{NodeEvent, Phase, ShardPlan, ShardSet};
+use crate::server::{Levers, NodeEvent, Phase, ShardPlan, ShardSet};
 use crate::telemetry::{Counters, ShardCounters};
 use crate::wheel::Wheel;
 
@@ -138,8 +139,7 @@ impl Shard {
             unfinished_messages: VecDeque::new(),
             blocked: VecDeque::new(),
             retries: VecDeque::new(),
-            stopping: false,
-            stop_deadline_ms: 0,
+            drain: Drain::new(limits.reconnects_per_second, parts.shards),
             limits,
         };
         shard.restore(parts.recovered);
@@ -182,17 +182,19 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
         registry: Registry::core(),
         epoch: recovered.epoch,
         unfinished_handshakes: AtomicUsize::new(0),
-        stop: AtomicBool::new(false),
+        direction: Direction::default(),
     });
     let ports = lanes::mesh::<Message>(usize::from(shards))
         .map_err(|error| CommandError::new(Exit::Config, error))?;
     let processors = driver::allowed_processors();
     let (listening, ready) = mpsc::channel();
     let mut joins: Vec<Box<dyn FnOnce()>> = Vec::new();
+    let mut bells = Vec::new();
     for ((id, port), recovered) in (0..shards).zip(ports).zip(recovered.shards) {
         let Some(link) = files.link(port.receiver.bell()) else {
             break;
         };
+        bells.push(port.receiver.bell());
         let parts = ShardParts {
             id,
             shards,
@@ -226,8 +228,24 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
             join_files();
         }));
     }
-    let stop = move || shared.stop.store(true, Ordering::Relaxed);
-    Ok(ShardSet::new(stop, joins))
+    Ok(ShardSet::new(NodeLevers { shared, bells }, joins))
+}
+
+/// Reaches all shards of a node.
+struct NodeLevers {
+    shared: Arc<Shared>,
+    bells: Vec<Arc<Doorbell>>,
+}
+
+impl Levers for NodeLevers {
+    fn set_course(&self, course: Course) {
+        self.shared.direction.set(course);
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+
+    fn are_settled(&self) -> bool {
+        self.shared.direction.settled(self.bells.len() as u16)
+    }
 }
 
 /// Where a shard tells that it accepts clients, or why it never will.

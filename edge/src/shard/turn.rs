@@ -122,13 +122,13 @@ impl Shard {
     }
 
     fn next_step(&mut self, busy: bool) -> Next {
-        if self.is_stopped() {
+        if self.follow_course() {
             return Next::Stop;
         }
         if busy || self.has_work() {
             return Next::Again;
         }
-        if !self.mesh.park() {
+        if !self.mesh.park() || self.course_has_changed() {
             return Next::Again;
         }
         self.counters.sleeps += 1;

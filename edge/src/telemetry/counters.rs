@@ -80,6 +80,8 @@ counters! {
         "Connections that this node ended.";
     Counter closes: ByCloseCode = CLOSES,
         "Close frames sent, by close code.";
+    Counter reconnects_sent: u64 = RECONNECTS_SENT,
+        "Clients that a drain has sent away.";
     Counter accept_failures: u64 = ACCEPT_FAILURES,
         "Accepts that the kernel refused.";
     Gauge handshakes_open: u64 = HANDSHAKES_OPEN,

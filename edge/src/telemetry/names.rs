@@ -15,6 +15,8 @@ pub const CONNECTIONS_CLOSED: &str = "interlink_edge_connections_closed_total";
 pub const CLOSED_BY_SERVER: &str = "interlink_edge_connections_closed_by_server_total";
 /// Close frames sent, by close code.
 pub const CLOSES: &str = "interlink_edge_close_frames_total";
+/// Clients that a drain has sent away.
+pub const RECONNECTS_SENT: &str = "interlink_edge_reconnects_sent_total";
 /// Accepts that the kernel refused.
 pub const ACCEPT_FAILURES: &str = "interlink_edge_accept_failures_total";
 

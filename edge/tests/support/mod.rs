@@ -335,13 +335,24 @@ pub fn placed_name(prefix: &str, shard: u64, shards: u64, which: usize) -> Strin
     placed.nth(which).expect("a hash reaches every shard")
 }
 
-/// One HTTP request on a connection of its own: status and body.
+/// One `GET` on a connection of its own: status and body.
 pub fn http_get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    http_request(address, "GET", path, "")
+}
+
+/// One HTTP request without a body on a connection of its own: status and body of the answer.
+/// Each of the further header lines ends with CRLF.
+pub fn http_request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n"
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

@@ -78,6 +78,10 @@ pub trait Kernel {
     /// calls again. Clients that were accepted before an end of accepting are still reported.
     fn accept(&mut self, listener: u8, armed: usize);
 
+    /// Lets go of the listener for good, which ends accepting. The port is free, and clients that
+    /// wait in the backlog are reset, when no other descriptor of the socket is left.
+    fn close_listener(&mut self, listener: u8);
+
     /// Reports once, with [`Event::Writable`], when the connection takes bytes. Asked already:
     /// nothing happens.
     fn poll_writable(&mut self, socket: SocketId);

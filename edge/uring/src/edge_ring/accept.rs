@@ -35,7 +35,8 @@ struct Entry {
 }
 
 struct Listener {
-    descriptor: OwnedFd,
+    /// Absent once the caller has let go of it.
+    descriptor: Option<OwnedFd>,
     wanted: usize,
     armed: usize,
 }
@@ -55,7 +56,7 @@ impl Accepts {
 
     pub(super) fn add(&mut self, descriptor: OwnedFd) -> u8 {
         self.listeners.push(Listener {
-            descriptor,
+            descriptor: Some(descriptor),
             wanted: 0,
             armed: 0,
         });
@@ -121,14 +122,23 @@ impl EdgeRing {
         self.arm_accepts(listener);
     }
 
+    /// The accepts that are armed hold the socket until each has ended.
+    pub(super) fn let_go_of(&mut self, listener: u8) {
+        self.accept_up_to(listener, 0);
+        self.accepts.listeners[usize::from(listener)].descriptor = None;
+    }
+
     fn arm_accepts(&mut self, listener: u8) {
         loop {
             let known = &mut self.accepts.listeners[usize::from(listener)];
+            let Some(descriptor) = &known.descriptor else {
+                return;
+            };
             if known.armed >= known.wanted {
                 return;
             }
             known.armed += 1;
-            let descriptor = known.descriptor.as_raw_fd();
+            let descriptor = descriptor.as_raw_fd();
             let index = self.accepts.take_entry(listener);
             let address = self.accepts.entries[index as usize].address.get();
             self.push_accept(descriptor, address, index);

@@ -177,6 +177,10 @@ impl Kernel for EdgeRing {
         self.accept_up_to(listener, armed);
     }
 
+    fn close_listener(&mut self, listener: u8) {
+        self.let_go_of(listener);
+    }
+
     fn poll_writable(&mut self, socket: SocketId) {
         self.poll(socket);
     }

@@ -9,9 +9,21 @@ use crate::event::Event;
 
 #[derive(Default)]
 pub(super) struct Listener {
-    pub(super) armed: usize,
+    armed: usize,
+    closed: bool,
     backlog: VecDeque<(Peer, SocketAddr)>,
     failures: VecDeque<i32>,
+}
+
+impl Listener {
+    pub(super) fn arm(&mut self, armed: usize) {
+        self.armed = if self.closed { 0 } else { armed };
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+        self.armed = 0;
+    }
 }
 
 impl ScriptedKernel {

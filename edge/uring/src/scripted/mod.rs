@@ -206,7 +206,11 @@ impl Kernel for ScriptedKernel {
     }
 
     fn accept(&mut self, listener: u8, armed: usize) {
-        self.listeners[usize::from(listener)].armed = armed.min(limits::ACCEPTS_ARMED_MAX);
+        self.listeners[usize::from(listener)].arm(armed.min(limits::ACCEPTS_ARMED_MAX));
+    }
+
+    fn close_listener(&mut self, listener: u8) {
+        self.listeners[usize::from(listener)].close();
     }
 
     fn poll_writable(&mut self, socket: SocketId) {

@@ -128,6 +128,26 @@ fn a_port_that_comes_free_within_two_seconds_is_taken() {
 }
 
 #[test]
+fn a_listener_that_was_let_go_takes_nobody_and_frees_its_port() {
+    let address = free(own());
+    let mut edge = edge(small());
+    let listener = bind_reuse_port(address, &ListenerOptions::default()).expect("a free port");
+    let number = edge.add_listener(listener);
+    edge.accept(number, 4);
+    edge.enter().expect("the ring takes entries");
+    edge.close_listener(number);
+    edge.accept(number, 4);
+    let started = Instant::now();
+    // The accepts that were armed hold the socket until they have ended.
+    while TcpStream::connect(address).is_ok() {
+        edge.enter().expect("the ring takes entries");
+        while edge.next_event().is_some() {}
+        assert!(started.elapsed() < PATIENCE);
+    }
+    check_port(address).expect("nobody listens any more");
+}
+
+#[test]
 fn an_address_of_another_host_is_refused_with_the_cure() {
     let address = SocketAddr::from(([192, 0, 2, 1], 7100));
     let refused = check_port(address).expect_err("a documentation address");
