@@ -72,6 +72,9 @@ pub enum Command {
         after_help = "Example:\n  interlink-edge config check --config edge.toml"
     )]
     Config(ConfigCommand),
+    /// Print the reference of all metrics.
+    #[command(after_help = "Example:\n  interlink-edge metrics > METRICS.md")]
+    Metrics,
     /// Look into journals on disk.
     #[command(
         subcommand,

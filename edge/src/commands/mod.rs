@@ -35,6 +35,10 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Some(Command::DemoUser(arguments)) => demo::run_user(&arguments),
         Some(Command::Conformance(arguments)) => conformance::run(&arguments),
         Some(Command::Config(command)) => config::run(&command),
+        Some(Command::Metrics) => {
+            print(&crate::telemetry::reference::reference());
+            Ok(())
+        }
         Some(Command::Journal(command)) => journal::run(&command),
     }
 }

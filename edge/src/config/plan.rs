@@ -10,6 +10,7 @@ use interlink_relay::limits::{CURSORS_MAX, CURSOR_BYTES};
 use super::sections::Tls;
 use super::setting::ByteSize;
 use super::Config;
+use crate::telemetry::latency::{Stage, SLOTS};
 use crate::tls::limits as tls_limits;
 
 /// Bytes of an idle plaintext session with three subscriptions: connection 64,
@@ -53,6 +54,9 @@ pub const HISTORY_BYTES: u64 = 256 * ((128 + 64) << 10);
 /// Bytes of journal blocks of a shard: for both kinds one open block, one being
 /// written and two to recycle, of 128 KiB each.
 pub const JOURNAL_BLOCK_BYTES: u64 = 2 * 4 * (128 << 10);
+
+/// Bytes of the histograms of a shard's latencies.
+pub const LATENCY_BYTES: u64 = (Stage::COUNT * SLOTS * 8) as u64;
 
 /// Program, thread stacks and the allocator's own state.
 pub const PROCESS_BYTES: u64 = 64 << 20;
@@ -116,6 +120,11 @@ impl MemoryPlan {
                 name: "send arena",
                 bytes: SEND_ARENA_BYTES,
                 reason: "32 sockets of a submit x 16 KiB".to_owned(),
+            },
+            PlanLine {
+                name: "latencies",
+                bytes: LATENCY_BYTES,
+                reason: "a histogram for each class and stage".to_owned(),
             },
             PlanLine {
                 name: "journal blocks",

@@ -4,7 +4,6 @@
 
 use std::future::IntoFuture;
 use std::net::TcpListener;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,14 +15,9 @@ use axum::routing::{get, post};
 use axum::Router;
 use tokio::sync::oneshot;
 
-use super::{signals, ControlState, Keepers};
-use crate::auth::KeeperCounts;
+use super::{expose, signals, ControlState, Keepers};
 use crate::server::{NodeEvent, Phase};
-use crate::telemetry::counters::Kind;
-use crate::telemetry::exposition::{Exposition, CONTENT_TYPE};
-use crate::telemetry::process::ProcessStatus;
-use crate::telemetry::{allocator, names};
-use crate::tls::TlsCounts;
+use crate::telemetry::exposition::CONTENT_TYPE;
 
 /// How often the shards are looked at, so that an answer needs no waiting.
 const OBSERVATION: Duration = Duration::from_millis(250);
@@ -63,96 +57,7 @@ async fn observe(state: &ControlState) {
 }
 
 async fn metrics(State(state): State<Arc<ControlState>>) -> impl IntoResponse {
-    let mut exposition = Exposition::default();
-    let version = env!("CARGO_PKG_VERSION");
-    exposition.fact(
-        names::BUILD_INFO,
-        "Version of the program.",
-        "version",
-        version,
-    );
-    let phase = state.node.phase().word();
-    exposition.fact(names::NODE_PHASE, "State of the node.", "phase", phase);
-    let plan = state.plan_bytes as f64;
-    exposition.number(
-        names::PLAN_BYTES,
-        "Most memory by the plan.",
-        Kind::Gauge,
-        plan,
-    );
-    expose_keys(&mut exposition, &state.keys);
-    if let Some(counts) = &state.tls {
-        expose_tls(&mut exposition, counts);
-    }
-    exposition.shards(&state.counters);
-    ProcessStatus::read().expose(&mut exposition);
-    allocator::expose(&mut exposition);
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], exposition.finish())
-}
-
-fn expose_keys(exposition: &mut Exposition, counts: &KeeperCounts) {
-    let numbers = [
-        (
-            names::KEYS,
-            "Keys that tokens are checked with.",
-            Kind::Gauge,
-            &counts.keys,
-        ),
-        (
-            names::REVOCATIONS,
-            "Entries of the revocation list.",
-            Kind::Gauge,
-            &counts.revocations,
-        ),
-        (
-            names::KEY_SET_AGE,
-            "Time since the oldest key set was fetched.",
-            Kind::Gauge,
-            &counts.key_set_age_s,
-        ),
-        (
-            names::KEY_RELOADS,
-            "Key and revocation files that were read again.",
-            Kind::Counter,
-            &counts.reloads,
-        ),
-        (
-            names::KEY_RELOAD_FAILURES,
-            "Key and revocation files that could not be read again.",
-            Kind::Counter,
-            &counts.reload_failures,
-        ),
-        (
-            names::KEY_SET_FETCHES,
-            "Key sets that were fetched.",
-            Kind::Counter,
-            &counts.fetches,
-        ),
-        (
-            names::KEY_SET_EARLY_FETCHES,
-            "Fetches because of a token with an unknown key.",
-            Kind::Counter,
-            &counts.early_fetches,
-        ),
-        (
-            names::KEY_SET_FAILURES,
-            "Fetches of key sets that failed.",
-            Kind::Counter,
-            &counts.fetch_failures,
-        ),
-    ];
-    for (name, text, kind, value) in numbers {
-        exposition.number(name, text, kind, value.load(Ordering::Relaxed) as f64);
-    }
-}
-
-fn expose_tls(exposition: &mut Exposition, counts: &TlsCounts) {
-    let reloads = counts.reloads.load(Ordering::Relaxed) as f64;
-    let text = "Times that certificates and ticket secrets were read again.";
-    exposition.number(names::TLS_RELOADS, text, Kind::Counter, reloads);
-    let failures = counts.reload_failures.load(Ordering::Relaxed) as f64;
-    let text = "Times that certificates and ticket secrets could not be read again.";
-    exposition.number(names::TLS_RELOAD_FAILURES, text, Kind::Counter, failures);
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], expose::all(&state))
 }
 
 async fn live(State(state): State<Arc<ControlState>>) -> (StatusCode, String) {

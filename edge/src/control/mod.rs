@@ -9,6 +9,7 @@
 //! Invariant: it listens on loopback addresses only, since it has no authentication.
 //! Runs on: one thread "control" with a current-thread tokio runtime.
 
+pub(crate) mod expose;
 mod http;
 mod pulse;
 mod signals;

@@ -94,6 +94,15 @@ impl<T> Receiver<T> {
         self.incoming.iter().all(|(_, rings)| empty(rings))
     }
 
+    /// Entries that wait, by priority.
+    #[must_use]
+    pub fn depths(&self) -> [usize; Priority::COUNT] {
+        Priority::ALL.map(|class| {
+            let waiting = self.incoming.iter().map(|(_, rings)| rings.len(class));
+            waiting.sum()
+        })
+    }
+
     /// The bell of this thread, for others that have something for it.
     #[must_use]
     pub fn bell(&self) -> Arc<Doorbell> {

@@ -58,6 +58,11 @@ impl<T> Rings<T> {
         self.by_priority[priority.index()].is_empty()
     }
 
+    /// How many entries wait.
+    pub(super) fn len(&self, priority: Priority) -> usize {
+        self.by_priority[priority.index()].len()
+    }
+
     /// How many replies may be outstanding at once.
     pub(super) fn reply_room(&self, priority: Priority) -> usize {
         self.for_replies[priority.index()]

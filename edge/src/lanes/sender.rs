@@ -22,6 +22,8 @@ pub struct SenderCounters {
     pub pushed: [u64; Priority::COUNT],
     /// Pushes refused because the ring was full, by priority.
     pub full: [u64; Priority::COUNT],
+    /// Bells rung: once for each other thread and turn with something for it.
+    pub rings: u64,
     /// Reservations refused because too many replies were outstanding, by priority.
     pub no_reply_room: [u64; Priority::COUNT],
 }
@@ -127,6 +129,7 @@ impl<T> Sender<T> {
         for peer in self.peers.iter_mut().flatten() {
             if std::mem::take(&mut peer.has_news) {
                 peer.bell.ring();
+                self.counters.rings += 1;
             }
         }
     }

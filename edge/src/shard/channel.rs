@@ -94,6 +94,34 @@ pub struct Visible {
     pub pass_next: u32,
     /// Visible end when that pass began.
     pub pass_end: u64,
+    /// Events that the next pass takes.
+    pub coming: Awaited,
+    /// Events of the pass that is under way.
+    pub passing: Awaited,
+}
+
+/// Events that wait for a pass.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Awaited {
+    /// When the oldest was published, in `Clock::now_us`.
+    pub since_us: u32,
+    /// How many there are.
+    pub events: u32,
+}
+
+impl Awaited {
+    /// Adds events that are not older than those before them.
+    pub fn add(&mut self, since_us: u32, events: u32) {
+        if self.events == 0 {
+            self.since_us = since_us;
+        }
+        self.events += events;
+    }
+
+    /// Takes the events out.
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
 }
 
 impl Channel {

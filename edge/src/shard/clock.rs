@@ -63,6 +63,19 @@ impl Clock {
         self.aligned_ns = self.now_ns;
     }
 
+    /// Monotonic microseconds in 32 bits, which wrap after 71 minutes: for times that pass
+    /// between two turns.
+    pub fn now_us(&self) -> u32 {
+        (self.now_ns / 1_000) as u32
+    }
+
+    /// When another shard's event was accepted, as [`Self::now_us`] of that time.
+    pub fn us_of_unix(&self, accepted_us: u64) -> u32 {
+        let ago_us = self.unix_us.saturating_sub(accepted_us);
+        self.now_us()
+            .wrapping_sub(ago_us.min(u64::from(u32::MAX / 2)) as u32)
+    }
+
     /// Seconds since the Unix epoch.
     pub fn unix_s(&self) -> u64 {
         self.unix_us / 1_000_000

@@ -19,6 +19,7 @@ use super::channel::DIRTY;
 use super::connection::{BLOCKED, IN_BATCH, LAGGING, NONE, READY};
 use super::turn::SENDS_PER_TURN;
 use super::Shard;
+use crate::telemetry::latency::Stage;
 
 /// Shares of the sends that P0 leaves over, for replies, P1, P2 and P3.
 const WEIGHTS: [usize; 4] = [4, 20, 6, 2];
@@ -176,6 +177,10 @@ impl Shard {
         let visible = self.logs.visible_mut(&self.channels[channel])?;
         if visible.pass_next == 0 {
             visible.pass_end = visible.end;
+            let coming = visible.coming.take();
+            if coming.events > 0 {
+                visible.passing.add(coming.since_us, coming.events);
+            }
         }
         Some(visible.pass_next)
     }
@@ -187,11 +192,18 @@ impl Shard {
     }
 
     fn end_pass(&mut self, channel: u32) {
-        self.channels[channel].flags &= !DIRTY;
+        let entry = &mut self.channels[channel];
+        entry.flags &= !DIRTY;
+        let class = entry.priority;
         let Some(visible) = self.logs.visible_mut(&self.channels[channel]) else {
             return;
         };
         visible.pass_next = 0;
+        let passed = visible.passing.take();
+        if passed.events > 0 {
+            self.samples
+                .note(Stage::Delivery(class), passed.since_us, passed.events);
+        }
         if visible.end > visible.pass_end {
             self.mark_dirty(channel);
         } else {

@@ -22,17 +22,27 @@ use interlink_uring::Kernel;
 use super::files::{FilesReply, FilesRequest};
 use super::mesh::{Foreign, Message};
 use super::Shard;
+use crate::telemetry::latency::Stage;
 
 /// Publishes of a shard that may wait for the disk, beside P0.
 pub const PENDING_MAX: usize = 256 * 1024;
 /// Further ones for P0.
 pub const PENDING_CRITICAL: usize = 16 * 1024;
 
+/// Operations of the journal that are timed.
+const WRITE: usize = 0;
+const SYNC: usize = 1;
+
 /// What happens once an entry has been written.
 #[derive(Debug)]
 enum Effect {
     /// Events of the channel up to this byte position may be sent.
-    Visible { channel: u32, end: u64 },
+    Visible {
+        channel: u32,
+        end: u64,
+        /// When the publish came.
+        since_us: u32,
+    },
     /// The owner shard may number the record.
     Forward {
         owner: u16,
@@ -50,6 +60,8 @@ pub struct PendingAck {
     pub attachment: u32,
     /// Its id.
     pub id: u64,
+    /// When the publish came, in `Clock::now_us`.
+    pub since_us: u32,
     /// Class of the channel.
     pub class: Priority,
     /// Level to report.
@@ -89,6 +101,8 @@ pub struct ShardJournal {
     waiting: [Waiting; 2],
     /// Publishers with acknowledgements to send at the end of this batch.
     pub(super) touched: Vec<u32>,
+    /// When the write and the sync of each log that are under way began, in `Clock::now_us`.
+    began_us: [[u32; 2]; 2],
 }
 
 impl ShardJournal {
@@ -99,6 +113,7 @@ impl ShardJournal {
             segments: HashMap::new(),
             waiting: Default::default(),
             touched: Vec::new(),
+            began_us: [[0; 2]; 2],
         }
     }
 
@@ -114,9 +129,19 @@ impl ShardJournal {
     }
 
     /// Notes that the channel's events up to `end` may be sent once `sequence` is written.
-    pub fn await_visible(&mut self, class: Priority, sequence: Sequence, channel: u32, end: u64) {
+    pub fn await_visible(
+        &mut self,
+        class: Priority,
+        sequence: Sequence,
+        channel: u32,
+        (end, since_us): (u64, u32),
+    ) {
         let waiting = &mut self.waiting[Kind::of(class).index()];
-        let effect = Effect::Visible { channel, end };
+        let effect = Effect::Visible {
+            channel,
+            end,
+            since_us,
+        };
         waiting.written.push_back((sequence, effect));
     }
 
@@ -140,9 +165,13 @@ impl ShardJournal {
     }
 
     /// Notes that an event of another shard's publisher may be sent once its mark is written.
-    pub fn await_placed(&mut self, sequence: Sequence, channel: u32, end: u64) {
+    pub fn await_placed(&mut self, sequence: Sequence, channel: u32, (end, since_us): (u64, u32)) {
         let waiting = &mut self.waiting[Kind::Urgent.index()];
-        let effect = Effect::Visible { channel, end };
+        let effect = Effect::Visible {
+            channel,
+            end,
+            since_us,
+        };
         waiting.written.push_back((sequence, effect));
     }
 
@@ -202,6 +231,7 @@ impl Shard {
         self.journal
             .journal
             .append(record, self.clock.unix_us)
+            .inspect(|_| self.counters.journal_records.add(record.class, 1))
             .map_err(|error| match error {
                 AppendError::Full { .. } | AppendError::NoSegment { .. } => {
                     ErrorCode::QuotaExceeded
@@ -229,6 +259,7 @@ impl Shard {
                 buffer,
                 token,
             } => {
+                self.journal.began_us[WRITE][segment.kind.index()] = self.clock.now_us();
                 match self.journal.segments.get(&segment) {
                     Some(file) => kernel.write(file.as_raw_fd(), offset, buffer, token),
                     None => self.journal.journal.on_written(token, -libc::EBADF, buffer),
@@ -236,6 +267,7 @@ impl Shard {
                 true
             }
             Action::Sync { segment, token } => {
+                self.journal.began_us[SYNC][segment.kind.index()] = self.clock.now_us();
                 match self.journal.segments.get(&segment) {
                     Some(file) => kernel.sync_data(file.as_raw_fd(), token),
                     None => self.journal.journal.on_synced(token, -libc::EBADF),
@@ -262,12 +294,25 @@ impl Shard {
 
     /// A block was written, or not.
     pub(super) fn on_written(&mut self, token: u64, result: i32, buffer: Vec<u8>) {
+        self.note_journal(Stage::JournalWrite, WRITE, token);
         self.journal.journal.on_written(token, result, buffer);
     }
 
     /// A sync ended.
     pub(super) fn on_synced(&mut self, token: u64, result: i32) {
+        self.note_journal(Stage::JournalSync, SYNC, token);
         self.journal.journal.on_synced(token, result);
+    }
+
+    /// The operation ended before this turn looked, so the turn itself is not in its time.
+    fn note_journal(&self, stage: Stage, operation: usize, token: u64) {
+        let kind = Journal::kind_of(token);
+        let began_us = self.journal.began_us[operation][kind.index()];
+        let taken_us = self.clock.now_us().wrapping_sub(began_us);
+        let latencies = self.shown.latencies();
+        latencies
+            .stage(stage.index())
+            .record(u64::from(taken_us), 1);
     }
 
     /// Takes answers of the journal-files thread.
@@ -295,7 +340,11 @@ impl Shard {
         for kind in Kind::ALL {
             while let Some(effect) = self.journal.next_written(kind) {
                 match effect {
-                    Effect::Visible { channel, end } => self.make_visible(channel, end),
+                    Effect::Visible {
+                        channel,
+                        end,
+                        since_us,
+                    } => self.make_visible(channel, end, since_us),
                     Effect::Forward {
                         owner,
                         class,

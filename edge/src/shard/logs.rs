@@ -165,6 +165,12 @@ impl Logs {
         channel.log = NONE;
     }
 
+    /// Frames between two byte positions of the channel's log within one block.
+    pub fn events_between(&self, channel: &Channel, from: u64, to: u64) -> u64 {
+        let entry = self.entries.get(channel.log);
+        entry.map_or(0, |entry| entry.log.count_between(&self.pool, from, to))
+    }
+
     /// Appends an encoded event, given with the position before it; it is not visible yet.
     /// Returns the log's new head.
     ///

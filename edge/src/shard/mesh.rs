@@ -34,7 +34,7 @@ use super::files::event_of;
 use super::journal::PendingMark;
 use super::publish::Checked;
 use super::Shard;
-use crate::lanes::{Port, Taken};
+use crate::lanes::{Port, SenderCounters, Taken};
 use interlink_wire as wire;
 
 /// Entries that one turn takes from the lanes.
@@ -55,6 +55,8 @@ pub struct Foreign {
     pub record: RecordId,
     /// Whether the channel is durable.
     pub durable: bool,
+    /// When the publish came, in `Clock::now_us` of its shard, which all shards share.
+    pub since_us: u32,
     /// The encoded event, without a position.
     pub frame: Vec<u8>,
 }
@@ -79,6 +81,15 @@ pub enum Message {
 }
 
 const _: () = assert!(std::mem::size_of::<Message>() <= 32);
+
+/// What a shard has sent to others so far.
+#[derive(Debug, Clone, Copy)]
+pub struct LaneStanding {
+    /// Pushes and doorbells.
+    pub counters: SenderCounters,
+    /// Messages that wait here until a lane has room.
+    pub kept: usize,
+}
 
 /// The shard's end of the lanes.
 pub struct Mesh {
@@ -118,6 +129,19 @@ impl Mesh {
     /// Whether messages wait, in either direction.
     pub fn has_work(&self) -> bool {
         !self.port.receiver.is_empty() || self.overflow.iter().any(|queue| !queue.is_empty())
+    }
+
+    /// What was sent, and what waits for room.
+    pub fn standing(&self) -> LaneStanding {
+        LaneStanding {
+            counters: *self.port.sender.counters(),
+            kept: self.overflow.iter().map(VecDeque::len).sum(),
+        }
+    }
+
+    /// Entries that wait for this shard, by priority.
+    pub fn depths(&self) -> [usize; Priority::COUNT] {
+        self.port.receiver.depths()
     }
 
     /// Sends in order; what finds the lane full follows as soon as there is room.
@@ -198,6 +222,7 @@ impl Shard {
                 sequence,
                 record: checked.record,
                 durable: true,
+                since_us: self.clock.now_us(),
                 frame: frame.to_vec(),
             };
             self.journal
@@ -225,6 +250,7 @@ impl Shard {
             sequence: Sequence::NONE,
             record: checked.record,
             durable: false,
+            since_us: self.clock.now_us(),
             frame,
         };
         let message = Message::Place(Box::new(foreign));
@@ -273,12 +299,13 @@ impl Shard {
                 kind: foreign.kind,
                 sequence: foreign.sequence,
             };
-            self.journal.await_placed(sequence, channel, end);
+            self.journal
+                .await_placed(sequence, channel, (end, foreign.since_us));
             self.journal.await_mark(sequence, pending);
         } else {
             self.channels[channel].sequencer.commit(&placement);
             let end = self.keep_event(channel, &placement, &foreign.frame);
-            self.make_visible(channel, end);
+            self.make_visible(channel, end, foreign.since_us);
         }
     }
 
@@ -465,6 +492,7 @@ impl Shard {
         };
         self.channels[channel].sequencer = Sequencer::resume(position);
         let end = self.keep_event(channel, &placement, frame);
-        self.make_visible(channel, end);
+        let since_us = self.clock.us_of_unix(event.server_time_us);
+        self.make_visible(channel, end, since_us);
     }
 }

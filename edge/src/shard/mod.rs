@@ -9,7 +9,7 @@
 //! in; `receive` finds frames; `publish`, `journal`, `settle` take events; `subscribe`,
 //! `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
 //! send; `heartbeat`, `close`, `drain` and `tokens` end; `mesh`, `files` reach other threads;
-//! `tables`, `logs` hold.
+//! `tables`, `logs` hold, `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -30,8 +30,10 @@ mod handshake;
 mod handshake_expiry;
 mod heartbeat;
 mod journal;
+mod latencies;
 mod limits;
 mod logs;
+mod measure;
 mod mesh;
 mod partials;
 mod publish;
@@ -62,11 +64,11 @@ use interlink_protocol::ids::{InstanceId, Position, SessionKey};
 use interlink_protocol::namespace::{NamespaceId, NamespacePolicy, Namespaces};
 use interlink_protocol::registry::Registry;
 use interlink_relay::dedupe::PublisherWindow;
-use interlink_uring::{Event, Kernel, SendOutcome, SocketId};
+use interlink_uring::{Event, SendOutcome, SocketId};
 
 use crate::auth::{Published, Revocations, Verifier};
 use crate::memory::Slab;
-use crate::telemetry::{Counters, ShardCounters};
+use crate::telemetry::Counters;
 use crate::tls::Serving;
 use crate::wheel::Wheel;
 use behind::Behind;
@@ -119,7 +121,8 @@ pub struct Shard {
     clock: Clock,
     random: random::Random,
     counters: Counters,
-    published_counters: Arc<ShardCounters>,
+    samples: latencies::Samples,
+    shown: measure::Shown,
 
     // Coming in.
     ahead: Vec<Event>,
@@ -202,25 +205,5 @@ impl Shard {
             || !self.unplaced.is_empty()
             || self.mesh.has_work()
             || self.tokens.have_work()
-    }
-
-    /// Copies the counters to where the scraper reads them.
-    fn publish_counters<K: Kernel>(&mut self, kernel: &K) {
-        self.counters.turns += 1;
-        self.counters.connections_open = u64::from(self.open_connections);
-        self.counters.handshakes_open = self.handshakes.unfinished() as u64;
-        self.counters.sessions_open = self.sessions.len() as u64;
-        self.counters.subscriptions = self.subscriptions.len() as u64;
-        self.counters.channels_active = self.channels.len() as u64;
-        self.counters.cursors = self.cursors.len() as u64;
-        self.counters.log_bytes = self.logs.held_bytes() as u64;
-        self.counters.partial_bytes = self.partials.bytes() as u64;
-        let journal = self.journal.journal.counters();
-        self.counters.journal_bytes = journal.written_bytes;
-        self.counters.journal_blocks = journal.blocks;
-        self.counters.journal_syncs = journal.syncs;
-        self.counters.journal_failures = journal.write_failures + journal.sync_failures;
-        self.counters.take_ring(kernel.counters());
-        self.published_counters.publish(&self.counters);
     }
 }

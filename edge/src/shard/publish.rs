@@ -10,6 +10,7 @@
 //!
 //! Thread: the home shard of the publisher. Channels of other owners: `mesh`.
 
+use interlink_protocol::channel::ChannelName;
 use interlink_protocol::frame::{EventFields, TraceFields};
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
@@ -23,6 +24,7 @@ use super::connection::NONE;
 use super::journal::PendingAck;
 use super::Shard;
 use crate::memory::{AppendError, EventMeta};
+use crate::telemetry::latency::Stage;
 
 /// Logs that one event frees while memory is scarce.
 const LOGS_RECLAIMED: usize = 4;
@@ -57,6 +59,7 @@ impl Shard {
                 if !refusal.code.is_temporary() {
                     self.forget_refused(session, id);
                 }
+                self.count_refused(frame.channel());
                 return self.refuse(connection, id, refusal);
             }
         };
@@ -93,6 +96,7 @@ impl Shard {
         class: Priority,
         (id, code): (u64, ErrorCode),
     ) {
+        self.counters.publishes_refused.add(class, 1);
         let barrier = &mut self.publishers[publisher].barrier[class.index()];
         if !code.is_temporary() {
             barrier.passed(id);
@@ -100,6 +104,16 @@ impl Shard {
             return self.close_with(connection, CloseCode::Overloaded);
         }
         self.refuse(connection, id, Refusal::of(code));
+    }
+
+    /// Counts a publish that was refused before its class was known to be right; names that no
+    /// namespace has are of no class.
+    fn count_refused(&mut self, channel: &str) {
+        let name = ChannelName::parse(channel).ok();
+        let policy = name.and_then(|name| self.shared.namespaces.lookup(&name));
+        if let Some(policy) = policy {
+            self.counters.publishes_refused.add(policy.priority, 1);
+        }
     }
 
     /// An id that was refused for now came again and was refused for good: nothing waits for it.
@@ -180,7 +194,9 @@ impl Shard {
             self.channels[channel].sequencer.commit(&next);
             let end = self.keep_event(channel, &next, frame);
             let class = checked.class();
-            self.journal.await_visible(class, sequence, channel, end);
+            let since_us = self.clock.now_us();
+            self.journal
+                .await_visible(class, sequence, channel, (end, since_us));
             self.await_ack(checked, sequence, true);
         });
         self.encoder = Some(encoder);
@@ -199,10 +215,12 @@ impl Shard {
             self.channels[channel].sequencer.commit(&next);
             let end = self.keep_event(channel, &next, frame);
             self.encoder = Some(encoder);
-            self.make_visible(channel, end);
+            self.make_visible(channel, end, self.clock.now_us());
         }
         let id = checked.frame.client_message_id();
         self.publishers[checked.publisher].settle_now(checked.class(), id);
+        self.samples
+            .note(Stage::Ack(checked.class()), self.clock.now_us(), 1);
         self.acknowledge(
             checked.publisher,
             checked.class(),
@@ -234,6 +252,7 @@ impl Shard {
                 publisher,
                 attachment,
                 id,
+                since_us: self.clock.now_us(),
                 class,
                 level: level.0,
                 acked,
@@ -243,6 +262,7 @@ impl Shard {
         self.publishers[publisher].in_flight[class.index()] += 1;
         if acked {
             self.sessions[checked.session].credit.give_back(class);
+            self.samples.note(Stage::Ack(class), self.clock.now_us(), 1);
             self.acknowledge(publisher, class, id, level.0);
         }
     }
@@ -355,14 +375,23 @@ impl Shard {
         self.logs.trim(&self.channels[channel]);
     }
 
-    /// Lets the channel's events up to byte position `end` be sent.
-    pub(super) fn make_visible(&mut self, channel: u32, end: u64) {
+    /// Lets the channel's events up to byte position `end` be sent; the last was published at
+    /// `since_us`.
+    pub(super) fn make_visible(&mut self, channel: u32, end: u64, since_us: u32) {
+        let (class, members) = {
+            let entry = &self.channels[channel];
+            (entry.priority, entry.member_count)
+        };
         let Some(visible) = self.logs.visible_mut(&self.channels[channel]) else {
             return;
         };
         let from = visible.end;
         visible.end = from.max(end);
         if end > from {
+            if members > 0 {
+                visible.coming.add(since_us, 1);
+            }
+            self.samples.note(Stage::Visible(class), since_us, 1);
             self.mark_dirty(channel);
             self.spread(channel, from);
             if self.channels[channel].flags & super::channel::DIRTY == 0 {

@@ -57,7 +57,10 @@ impl Shard {
             .queues
             .push(&mut entry.queue, &[&header[..len], payload])
         {
-            Ok(()) => self.mark_ready(connection),
+            Ok(()) => {
+                self.counters.frames_out += 1;
+                self.mark_ready(connection);
+            }
             Err(_) => {
                 self.counters.closes.add(CloseCode::SlowClient);
                 self.close_lost(connection);

@@ -63,7 +63,7 @@ impl Shard {
             end = self.keep_event(channel, &event.placement, &event.frame);
         }
         if !recovered.events.is_empty() {
-            self.make_visible(channel, end);
+            self.make_visible(channel, end, self.clock.now_us());
         }
     }
 
@@ -113,7 +113,7 @@ impl Shard {
         self.channels[channel].sequencer.commit(&next);
         let end = self.keep_event(channel, &next, &frame);
         self.journal
-            .await_visible(record.class, sequence, channel, end);
+            .await_visible(record.class, sequence, channel, (end, self.clock.now_us()));
         true
     }
 }

@@ -16,6 +16,7 @@ use super::connection::NONE;
 use super::journal::PendingAck;
 use super::session::{AckRun, Publisher};
 use super::Shard;
+use crate::telemetry::latency::Stage;
 
 /// Publisher instances of one user that are remembered at one time. Every client object is one
 /// and keeps it across reconnects; a client that makes a new one for each publish must not use
@@ -96,6 +97,8 @@ impl Shard {
             if pending.acked {
                 self.touch(pending.publisher);
             } else {
+                self.samples
+                    .note(Stage::Ack(pending.class), pending.since_us, 1);
                 self.acknowledge(pending.publisher, pending.class, pending.id, pending.level);
             }
         }

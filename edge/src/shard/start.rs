@@ -26,6 +26,7 @@ use super::files::FilesLink;
 use super::journal::ShardJournal;
 use super::limits::ShardLimits;
 use super::logs::Logs;
+use super::measure::Shown;
 use super::mesh::{Mesh, Message};
 use super::partials::Partials;
 use super::secure::SecureTable;
@@ -92,7 +93,8 @@ impl Shard {
             clock: Clock::new(now_ns),
             random: super::random::Random::from_system(),
             counters: Counters::default(),
-            published_counters: parts.counters,
+            samples: Default::default(),
+            shown: Shown::new(parts.counters),
             listening: parts.listening,
             accept_rests_until_ms: 0,
             handshakes: Default::default(),

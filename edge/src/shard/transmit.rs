@@ -341,7 +341,10 @@ impl Shard {
         }
         let taken = match outcome {
             SendOutcome::Sent => planned.len,
-            SendOutcome::Short(taken) => taken,
+            SendOutcome::Short(taken) => {
+                self.counters.sends_short += 1;
+                taken
+            }
             SendOutcome::Blocked | SendOutcome::Failed(_) => 0,
         };
         self.counters.bytes_out += u64::from(taken);
@@ -369,13 +372,26 @@ impl Shard {
                 }
                 Origin::Sealed => self.advance_sealed(planned.connection, sent as usize),
                 Origin::Subscription(subscription) => {
+                    let before = self.subscriptions[subscription].cursor;
                     self.subscriptions[subscription].cursor += u64::from(sent);
                     if 0 < sent && sent < part.len {
                         self.end_begun_frame(planned.connection, subscription);
                     }
+                    self.count_delivered(subscription, before);
                     self.note_progress(subscription);
                 }
             }
+        }
+    }
+
+    /// Counts the events between the subscription's former cursor and its present one.
+    fn count_delivered(&mut self, subscription: u32, before: u64) {
+        let sub = &self.subscriptions[subscription];
+        if sub.cursor > before {
+            let channel = &self.channels[sub.channel];
+            let events = self.logs.events_between(channel, before, sub.cursor);
+            self.counters.events_out.add(sub.priority, events);
+            self.counters.frames_out += events;
         }
     }
 

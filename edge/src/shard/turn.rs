@@ -33,7 +33,7 @@ const SLEEP_MAX_NS: u64 = 500_000_000;
 
 impl Turn for Shard {
     fn turn(&mut self, kernel: &mut impl Kernel, now_ns: u64) -> Next {
-        self.clock.advance(now_ns);
+        self.begin_measured_turn(now_ns);
         self.mesh.unpark();
         self.take_key_changes();
         let mut busy = self.take_events(kernel);
@@ -48,8 +48,13 @@ impl Turn for Shard {
         self.close_some(kernel);
         self.keep_accepting(kernel);
         self.ring_doorbells();
-        self.publish_counters(kernel);
-        self.next_step(busy)
+        let next = self.next_step(busy);
+        self.publish_counters(kernel, next != Next::Again);
+        next
+    }
+
+    fn rests(&mut self, now_ns: u64) {
+        self.end_measured_turn(now_ns);
     }
 }
 
@@ -131,7 +136,6 @@ impl Shard {
         if !self.mesh.park() || self.course_has_changed() {
             return Next::Again;
         }
-        self.counters.sleeps += 1;
         let limit = self.clock.now_ns + SLEEP_MAX_NS;
         Next::SleepUntil(Some(
             self.next_deadline_ns().map_or(limit, |at| at.min(limit)),

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use interlink_uring::RingCounters;
 
-use super::fields::{ByClass, ByCloseCode, ByErrorCode, Field, Label, Latency};
+use super::fields::{ByClass, ByCloseCode, ByErrorCode, Field, Label};
+use super::latency::ShardLatencies;
+use super::metric::Metric;
 use super::names;
 
 /// How a number behaves, in the words of the exposition format.
@@ -22,23 +24,21 @@ pub enum Kind {
     Histogram,
 }
 
-/// What the exposition says about one counter.
+/// One counter of a shard.
 #[derive(Clone, Copy, Debug)]
 pub struct Descriptor {
-    /// Name of the metric.
-    pub name: &'static str,
-    /// What it counts.
-    pub text: &'static str,
-    /// How it behaves.
-    pub kind: Kind,
+    /// Name, text, kind and labels.
+    pub metric: Metric,
     /// How many numbers it has.
     pub slots: usize,
-    /// Label of each number.
+    /// Label of each number beside the shard's.
     pub label: fn(usize) -> Label,
 }
 
 macro_rules! counters {
-    ($( $kind:ident $field:ident: $type:ty = $name:ident, $text:literal; )+) => {
+    ($(
+        $kind:ident $field:ident: $type:ty = $name:ident, $text:literal $(, $worry:literal)?;
+    )+) => {
         /// The numbers of one shard, owned by it.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Counters {
@@ -52,9 +52,13 @@ macro_rules! counters {
             /// All counters in the order in which their numbers are copied.
             pub const DESCRIPTORS: &'static [Descriptor] = &[$(
                 Descriptor {
-                    name: names::$name,
-                    text: $text,
-                    kind: Kind::$kind,
+                    metric: Metric {
+                        name: names::$name,
+                        text: $text,
+                        kind: Kind::$kind,
+                        labels: <$type as Field>::LABELS,
+                        worry: concat!($($worry)?),
+                    },
                     slots: <$type as Field>::SLOTS,
                     label: <$type as Field>::label,
                 },
@@ -71,7 +75,8 @@ macro_rules! counters {
 
 counters! {
     Gauge connections_open: u64 = CONNECTIONS_OPEN,
-        "Connections that are open now.";
+        "Connections that are open now.",
+        "near limits.max_sessions";
     Counter connections_accepted: u64 = CONNECTIONS_ACCEPTED,
         "Connections that the kernel handed over.";
     Counter connections_closed: u64 = CONNECTIONS_CLOSED,
@@ -79,27 +84,34 @@ counters! {
     Counter closed_by_server: u64 = CLOSED_BY_SERVER,
         "Connections that this node ended.";
     Counter closes: ByCloseCode = CLOSES,
-        "Close frames sent, by close code.";
+        "Close frames sent, by close code.",
+        "slow_client or overloaded grow";
     Counter reconnects_sent: u64 = RECONNECTS_SENT,
         "Clients that a drain has sent away.";
     Counter accept_failures: u64 = ACCEPT_FAILURES,
-        "Accepts that the kernel refused.";
+        "Accepts that the kernel refused.",
+        "it grows: descriptors or memory of the host are used up";
     Gauge handshakes_open: u64 = HANDSHAKES_OPEN,
-        "Connections that have not finished `Hello`.";
+        "Connections that have not finished `Hello`.",
+        "near limits.unfinished_handshakes: a flood, or clients that hang";
     Counter handshakes_done: u64 = HANDSHAKES_DONE,
         "Handshakes that ended with `Welcome`.";
     Counter handshakes_refused: u64 = HANDSHAKES_REFUSED,
-        "Upgrade requests answered with an HTTP error.";
+        "Upgrade requests answered with an HTTP error.",
+        "a rate far above the usual: a scan, or a broken client";
     Counter handshakes_evicted: u64 = HANDSHAKES_EVICTED,
-        "Unfinished handshakes that were ended for room or time.";
+        "Unfinished handshakes that were ended for room or time.",
+        "it grows while clients are slow to connect: a flood";
     Counter tls_full: u64 = TLS_FULL,
         "Full TLS handshakes.";
     Counter tls_resumed: u64 = TLS_RESUMED,
         "TLS handshakes that continued an earlier session.";
     Counter tls_failures: u64 = TLS_FAILURES,
-        "TLS handshakes and sessions that ended by an error.";
+        "TLS handshakes and sessions that ended by an error.",
+        "a rate far above the usual";
     Counter tokens_refused: u64 = TOKENS_REFUSED,
-        "User tokens that were refused.";
+        "User tokens that were refused.",
+        "bursts: guessed tokens, or a key that was rotated away";
     Counter tokens_refreshed: u64 = TOKENS_REFRESHED,
         "Tokens of open connections that were replaced.";
     Counter grants_ended: u64 = GRANTS_ENDED,
@@ -107,7 +119,8 @@ counters! {
     Counter connections_handed_over: u64 = CONNECTIONS_HANDED_OVER,
         "Connections moved to the shard of their user.";
     Gauge sessions_open: u64 = SESSIONS_OPEN,
-        "Sessions, with or without a connection.";
+        "Sessions, with or without a connection.",
+        "near limits.max_sessions";
     Counter sessions_created: u64 = SESSIONS_CREATED,
         "Sessions begun.";
     Counter sessions_resumed: u64 = SESSIONS_RESUMED,
@@ -123,7 +136,8 @@ counters! {
     Counter channels_recovered: u64 = CHANNELS_RECOVERED,
         "Subscriptions continued without a gap.";
     Counter channels_not_recovered: u64 = CHANNELS_NOT_RECOVERED,
-        "Subscriptions that could not be continued.";
+        "Subscriptions that could not be continued.",
+        "it grows after reconnects: history is too short for absences";
     Gauge cursors: u64 = CURSORS,
         "Places that devices have acknowledged.";
     Counter cursors_moved: u64 = CURSORS_MOVED,
@@ -133,11 +147,12 @@ counters! {
     Counter heartbeats_sent: u64 = HEARTBEATS_SENT,
         "Heartbeats sent.";
     Counter heartbeats_missed: u64 = HEARTBEATS_MISSED,
-        "Heartbeats that were not answered in time.";
+        "Heartbeats that were not answered in time.",
+        "more than usual: networks of clients fail, or shards are late";
     Counter frames_in: u64 = FRAMES_IN,
         "Messages received from clients.";
     Counter frames_out: u64 = FRAMES_OUT,
-        "Messages sent to clients.";
+        "Replies and events handed to connections, each a message.";
     Counter bytes_in: u64 = BYTES_IN,
         "Bytes received from clients.";
     Counter bytes_out: u64 = BYTES_OUT,
@@ -146,34 +161,32 @@ counters! {
         "Receive completions with bytes.";
     Counter sends: u64 = SENDS,
         "Send operations.";
-    Counter fan_out_sends: u64 = FAN_OUT_SENDS,
-        "Send operations that carried events.";
     Counter sends_short: u64 = SENDS_SHORT,
-        "Sends of which only a part fitted.";
+        "Sends of which the socket took a part.";
     Counter sends_blocked: u64 = SENDS_BLOCKED,
-        "Sends that found the socket full.";
+        "Sends that found the socket full.",
+        "a share of sends far above the usual: clients read slowly";
     Counter reads_paused: u64 = READS_PAUSED,
         "Connections that were not read for a while because of their rate.";
     Counter publishes: ByClass = PUBLISHES,
         "Publishes received, by class.";
     Counter publishes_acked: ByClass = PUBLISHES_ACKED,
-        "Publishes acknowledged, by class.";
+        "Publishes acknowledged, by class; its rate is the node's throughput.";
     Counter publishes_repeated: ByClass = PUBLISHES_REPEATED,
         "Publishes that had been accepted before, by class.";
     Counter publishes_refused: ByClass = PUBLISHES_REFUSED,
-        "Publishes refused, by class.";
+        "Publishes refused, by class.",
+        "above 0.1 % of publishes for 15 min; above 1 % for 5 min at once; ever for p0";
     Counter refusals: ByErrorCode = REFUSALS,
-        "Requests and publishes refused, by error code.";
+        "Requests and publishes refused, by error code.",
+        "overloaded or quota_exceeded grow";
     Counter events_out: ByClass = EVENTS_OUT,
-        "Events delivered to connections, by class.";
+        "Events handed to sockets, by class; one for each subscriber.";
     Counter events_skipped: ByClass = EVENTS_SKIPPED,
-        "Events that a slow client did not get and was told of, by class.";
-    Histogram ack_latency: Latency = ACK_LATENCY,
-        "Time from a publish to its acknowledgement.";
-    Histogram delivery_latency: Latency = DELIVERY_LATENCY,
-        "Time from a publish to its first send.";
+        "Events that a slow client did not get and was told of, by class.",
+        "it grows: slow clients lose events of p2 and p3";
     Counter journal_records: ByClass = JOURNAL_RECORDS,
-        "Records appended, by class.";
+        "Records appended, by class, without marks.";
     Counter journal_bytes: u64 = JOURNAL_BYTES,
         "Bytes written.";
     Counter journal_blocks: u64 = JOURNAL_BLOCKS,
@@ -181,31 +194,47 @@ counters! {
     Counter journal_syncs: u64 = JOURNAL_SYNCS,
         "Data syncs that ended.";
     Counter journal_failures: u64 = JOURNAL_FAILURES,
-        "Writes and syncs that failed.";
+        "Writes and syncs that failed.",
+        "ever: the disk fails";
     Counter journal_refusals: ByClass = JOURNAL_REFUSALS,
-        "Records refused by the quota, by class.";
+        "Records refused by the quota, by class.",
+        "ever: the quota is used up, or the disk is full or too slow";
+    Gauge journal_used_bytes: u64 = JOURNAL_USED_BYTES,
+        "Bytes of the quota that are used.",
+        "above 70 % of the quota, where p3 is refused";
+    Gauge journal_quota_bytes: u64 = JOURNAL_QUOTA_BYTES,
+        "The shard's share of journal.quota.";
     Gauge journal_waiting_bytes: u64 = JOURNAL_WAITING_BYTES,
-        "Bytes appended and not yet synced.";
-    Histogram sync_latency: Latency = SYNC_LATENCY,
-        "Time of a data sync.";
+        "Bytes appended and not yet synced.",
+        "it grows steadily: the disk is slower than the load";
     Counter lane_entries: ByClass = LANE_ENTRIES,
         "Entries pushed to other shards, by class.";
     Counter lane_full: ByClass = LANE_FULL,
-        "Entries that found their lane full, by class.";
+        "Entries that found their lane full, by class.",
+        "it grows: the other shard is saturated";
     Gauge lane_depth: ByClass = LANE_DEPTH,
-        "Entries that wait for this shard, by class.";
+        "Entries that wait for this shard, by class, when its counters were copied.",
+        "above 5,000, and above 10,000 at once";
+    Gauge lane_kept: u64 = LANE_KEPT,
+        "Entries that this shard keeps until the lanes of others have room.",
+        "above 0 for seconds: another shard is saturated";
     Counter doorbells: u64 = DOORBELLS,
-        "Wake-ups of other shards.";
+        "Times that something was sent to another shard, which woke it if it slept.";
     Gauge log_bytes: u64 = LOG_BYTES,
-        "Bytes of channel logs in use.";
+        "Bytes of channel logs in use.",
+        "near limits.channel_log_bytes_per_shard";
     Gauge partial_bytes: u64 = PARTIAL_BYTES,
-        "Bytes of incomplete messages in use.";
+        "Bytes of incomplete messages in use.",
+        "near limits.partial_bytes_per_shard: clients send in pieces";
     Counter pool_empty: u64 = POOL_EMPTY,
-        "Times that a pool had no free block.";
+        "Times that a pool had no free block.",
+        "it grows: channel logs need more memory";
     Counter turns: u64 = TURNS,
-        "Turns of the shard; one that stands still is stuck.";
+        "Turns of the shard; one that stands still is stuck.",
+        "it stands still for 2 s: the shard is stuck";
     Counter turns_over_budget: u64 = TURNS_OVER_BUDGET,
-        "Turns that took longer than 250 microseconds.";
+        "Turns that took longer than 250 microseconds.",
+        "more than 1 % of turns";
     Counter sleeps: u64 = SLEEPS,
         "Times that the shard slept.";
     Gauge rings_open: u64 = RINGS_OPEN,
@@ -217,11 +246,14 @@ counters! {
     Counter ring_completions: u64 = RING_COMPLETIONS,
         "Completions read.";
     Counter ring_starved: u64 = RING_STARVED,
-        "Receives that ended because no buffer was free.";
+        "Receives that ended because no buffer was free.",
+        "it grows: raise rings.buffers";
     Counter ring_overflows: u64 = RING_OVERFLOWS,
-        "Times that the completion queue was full.";
+        "Times that the completion queue was full.",
+        "it grows: completions come faster than turns take them";
     Counter ring_open_failures: u64 = RING_OPEN_FAILURES,
-        "Rings that could not be opened.";
+        "Rings that could not be opened.",
+        "ever: the kernel refuses rings, see the limits of memory";
 }
 
 impl Counters {
@@ -248,19 +280,21 @@ impl Counters {
 #[repr(align(128))]
 pub struct ShardCounters {
     slots: [AtomicU64; Counters::SLOTS],
+    latencies: ShardLatencies,
 }
 
 impl Default for ShardCounters {
     fn default() -> Self {
         Self {
             slots: [const { AtomicU64::new(0) }; Counters::SLOTS],
+            latencies: ShardLatencies::default(),
         }
     }
 }
 
 impl ShardCounters {
-    /// Publishes the numbers of the shard. To be called by its thread alone, once a turn;
-    /// each is a plain store.
+    /// Publishes the numbers of the shard. To be called by its thread alone; each is a
+    /// plain store.
     #[inline]
     pub fn publish(&self, counters: &Counters) {
         let mut slots = self.slots.iter();
@@ -276,6 +310,11 @@ impl ShardCounters {
         self.slots[slot].load(Ordering::Relaxed)
     }
 
+    /// The latencies, which the shard counts where they are read.
+    pub fn latencies(&self) -> &ShardLatencies {
+        &self.latencies
+    }
+
     /// Turns of the shard: its sign of life.
     pub fn turns(&self) -> u64 {
         self.value(names::TURNS)
@@ -285,7 +324,7 @@ impl ShardCounters {
     pub fn value(&self, name: &str) -> u64 {
         let mut first = 0;
         for descriptor in Counters::DESCRIPTORS {
-            if descriptor.name == name {
+            if descriptor.metric.name == name {
                 return (first..first + descriptor.slots)
                     .map(|slot| self.read(slot))
                     .sum();

@@ -19,10 +19,13 @@ pub trait Field {
     fn copy(&self, sink: &mut impl FnMut(u64));
     /// The label of a slot.
     fn label(slot: usize) -> Label;
+    /// Names of the labels of all samples, the shard's first.
+    const LABELS: &'static [&'static str];
 }
 
 impl Field for u64 {
     const SLOTS: usize = 1;
+    const LABELS: &'static [&'static str] = &["shard"];
 
     #[inline]
     fn copy(&self, sink: &mut impl FnMut(u64)) {
@@ -59,6 +62,7 @@ impl ByClass {
 
 impl Field for ByClass {
     const SLOTS: usize = Priority::COUNT;
+    const LABELS: &'static [&'static str] = &["shard", "class"];
 
     #[inline]
     fn copy(&self, sink: &mut impl FnMut(u64)) {
@@ -100,6 +104,7 @@ macro_rules! by_code {
 
         impl Field for $name {
             const SLOTS: usize = $code::ALL.len();
+            const LABELS: &'static [&'static str] = &["shard", "code"];
 
             #[inline]
             fn copy(&self, sink: &mut impl FnMut(u64)) {
@@ -123,65 +128,3 @@ by_code!(
     ByCloseCode,
     CloseCode
 );
-
-/// Upper bounds of the latency buckets in microseconds. They hold the goals of the
-/// classes (100 ms, 200 ms, 500 ms, 2 s, 5 min) and of a node alone (0.5, 2, 5, 20 ms).
-pub const LATENCY_BUCKETS_US: [u64; 14] = [
-    100,
-    250,
-    500,
-    1_000,
-    2_000,
-    5_000,
-    10_000,
-    20_000,
-    50_000,
-    100_000,
-    200_000,
-    500_000,
-    2_000_000,
-    300_000_000,
-];
-
-/// The same bounds in seconds, as Prometheus writes them.
-const LATENCY_LABELS: [&str; LATENCY_BUCKETS_US.len() + 1] = [
-    "0.0001", "0.00025", "0.0005", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1", "0.2",
-    "0.5", "2", "300", "+Inf",
-];
-
-/// A histogram of latencies with fixed buckets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Latency {
-    /// Samples of each bucket alone; the last one is beyond all bounds.
-    buckets: [u64; LATENCY_BUCKETS_US.len() + 1],
-    /// Sum of all samples in microseconds.
-    sum_us: u64,
-}
-
-impl Latency {
-    /// Adds `count` samples of one latency.
-    #[inline]
-    pub fn record(&mut self, micros: u64, count: u64) {
-        let bucket = LATENCY_BUCKETS_US.partition_point(|bound| *bound < micros);
-        self.buckets[bucket] += count;
-        self.sum_us += micros * count;
-    }
-}
-
-impl Field for Latency {
-    const SLOTS: usize = LATENCY_BUCKETS_US.len() + 2;
-
-    #[inline]
-    fn copy(&self, sink: &mut impl FnMut(u64)) {
-        let mut through = 0;
-        for count in self.buckets {
-            through += count;
-            sink(through);
-        }
-        sink(self.sum_us);
-    }
-
-    fn label(slot: usize) -> Label {
-        LATENCY_LABELS.get(slot).map(|bound| ("le", *bound))
-    }
-}

@@ -88,8 +88,6 @@ pub const BYTES_OUT: &str = "interlink_edge_sent_bytes_total";
 pub const RECEIVES: &str = "interlink_edge_receives_total";
 /// Send operations.
 pub const SENDS: &str = "interlink_edge_sends_total";
-/// Send operations that carried events.
-pub const FAN_OUT_SENDS: &str = "interlink_edge_fan_out_sends_total";
 /// Sends of which only a part fitted.
 pub const SENDS_SHORT: &str = "interlink_edge_sends_short_total";
 /// Sends that found the socket full.
@@ -113,7 +111,9 @@ pub const EVENTS_OUT: &str = "interlink_edge_delivered_events_total";
 pub const EVENTS_SKIPPED: &str = "interlink_edge_skipped_events_total";
 /// Time from a publish to its acknowledgement.
 pub const ACK_LATENCY: &str = "interlink_edge_ack_latency_seconds";
-/// Time from a publish to its first send.
+/// Time from a publish to the moment from which it may be sent.
+pub const VISIBLE_LATENCY: &str = "interlink_edge_visible_latency_seconds";
+/// Time from a publish to the end of the pass over its subscribers.
 pub const DELIVERY_LATENCY: &str = "interlink_edge_delivery_latency_seconds";
 
 /// Records appended, by class.
@@ -130,8 +130,14 @@ pub const JOURNAL_FAILURES: &str = "interlink_edge_journal_failures_total";
 pub const JOURNAL_REFUSALS: &str = "interlink_edge_journal_refusals_total";
 /// Bytes appended and not yet synced.
 pub const JOURNAL_WAITING_BYTES: &str = "interlink_edge_journal_waiting_bytes";
+/// Bytes of the quota that are used.
+pub const JOURNAL_USED_BYTES: &str = "interlink_edge_journal_used_bytes";
+/// The shard's share of the quota.
+pub const JOURNAL_QUOTA_BYTES: &str = "interlink_edge_journal_quota_bytes";
+/// Time of a write.
+pub const JOURNAL_WRITE_LATENCY: &str = "interlink_edge_journal_write_latency_seconds";
 /// Time of a data sync.
-pub const SYNC_LATENCY: &str = "interlink_edge_sync_latency_seconds";
+pub const SYNC_LATENCY: &str = "interlink_edge_journal_sync_latency_seconds";
 
 /// Entries pushed to other shards, by class.
 pub const LANE_ENTRIES: &str = "interlink_edge_lane_entries_total";
@@ -139,6 +145,8 @@ pub const LANE_ENTRIES: &str = "interlink_edge_lane_entries_total";
 pub const LANE_FULL: &str = "interlink_edge_lane_full_total";
 /// Entries that wait for this shard, by class.
 pub const LANE_DEPTH: &str = "interlink_edge_lane_depth";
+/// Entries kept until the lanes of others have room.
+pub const LANE_KEPT: &str = "interlink_edge_lane_kept_entries";
 /// Wake-ups of other shards.
 pub const DOORBELLS: &str = "interlink_edge_doorbells_total";
 
@@ -151,6 +159,8 @@ pub const POOL_EMPTY: &str = "interlink_edge_pool_empty_total";
 
 /// Turns of the shard; one that stands still is stuck.
 pub const TURNS: &str = "interlink_edge_turns_total";
+/// Time of a turn.
+pub const TURN_LATENCY: &str = "interlink_edge_turn_seconds";
 /// Turns that took longer than 250 microseconds.
 pub const TURNS_OVER_BUDGET: &str = "interlink_edge_turns_over_budget_total";
 /// Times that the shard slept.

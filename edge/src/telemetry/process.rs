@@ -2,13 +2,78 @@
 //!
 //! Runs on: the control thread.
 
-use super::counters::Kind;
+use super::counters::Kind::{Counter, Gauge};
 use super::exposition::Exposition;
+use super::metric::Metric;
 use super::names;
 
 /// Ticks of the times in `/proc/self/stat` a second; Linux shows 100 on every platform
 /// that this program runs on (time(7), USER_HZ).
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The metrics of the process, in the order of their values.
+pub const METRICS: [Metric; 10] = [
+    Metric::number(
+        names::PROCESS_CPU_SECONDS,
+        "Time of the process on processors.",
+        Counter,
+        "its rate near the number of cores",
+    ),
+    Metric::number(
+        names::PROCESS_CPU_USER_SECONDS,
+        "The part of it in the program.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::PROCESS_CPU_SYSTEM_SECONDS,
+        "The part of it in the kernel.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::PROCESS_RESIDENT_BYTES,
+        "Memory of the process that is in use.",
+        Gauge,
+        "above the memory plan",
+    ),
+    Metric::number(
+        names::PROCESS_ANONYMOUS_BYTES,
+        "The part of it that belongs to no file.",
+        Gauge,
+        "above the memory plan",
+    ),
+    Metric::number(
+        names::PROCESS_VIRTUAL_BYTES,
+        "Address space of the process; tables are reserved at the start.",
+        Gauge,
+        "",
+    ),
+    Metric::number(
+        names::PROCESS_THREADS,
+        "Threads of the process.",
+        Gauge,
+        "it grows",
+    ),
+    Metric::number(
+        names::PROCESS_OPEN_FDS,
+        "Open descriptors of the process; sockets of sessions have none.",
+        Gauge,
+        "near the maximum",
+    ),
+    Metric::number(
+        names::PROCESS_MAX_FDS,
+        "Most open descriptors of the process.",
+        Gauge,
+        "",
+    ),
+    Metric::number(
+        names::PROCESS_START_SECONDS,
+        "When the process was started, in seconds since 1970.",
+        Gauge,
+        "it changes unplanned",
+    ),
+];
 
 /// What the kernel says about the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -88,68 +153,20 @@ impl ProcessStatus {
 
     /// Adds the values to an exposition.
     pub fn expose(&self, exposition: &mut Exposition) {
-        use names::*;
-        use Kind::{Counter, Gauge};
-        let cpu = self.user_s + self.system_s;
-        let numbers = [
-            (
-                PROCESS_CPU_SECONDS,
-                "Time of the process on processors.",
-                Counter,
-                cpu,
-            ),
-            (
-                PROCESS_CPU_USER_SECONDS,
-                "Time in the program.",
-                Counter,
-                self.user_s,
-            ),
-            (
-                PROCESS_CPU_SYSTEM_SECONDS,
-                "Time in the kernel.",
-                Counter,
-                self.system_s,
-            ),
-            (
-                PROCESS_RESIDENT_BYTES,
-                "Memory in use.",
-                Gauge,
-                self.resident as f64,
-            ),
-            (
-                PROCESS_ANONYMOUS_BYTES,
-                "Memory of no file.",
-                Gauge,
-                self.anonymous as f64,
-            ),
-            (
-                PROCESS_VIRTUAL_BYTES,
-                "Address space.",
-                Gauge,
-                self.virtual_size as f64,
-            ),
-            (PROCESS_THREADS, "Threads.", Gauge, self.threads as f64),
-            (
-                PROCESS_OPEN_FDS,
-                "Open descriptors.",
-                Gauge,
-                self.open_fds as f64,
-            ),
-            (
-                PROCESS_MAX_FDS,
-                "Most open descriptors.",
-                Gauge,
-                self.max_fds as f64,
-            ),
-            (
-                PROCESS_START_SECONDS,
-                "Start, in seconds since 1970.",
-                Gauge,
-                self.start_s,
-            ),
+        let values = [
+            self.user_s + self.system_s,
+            self.user_s,
+            self.system_s,
+            self.resident as f64,
+            self.anonymous as f64,
+            self.virtual_size as f64,
+            self.threads as f64,
+            self.open_fds as f64,
+            self.max_fds as f64,
+            self.start_s,
         ];
-        for (name, text, kind, value) in numbers {
-            exposition.number(name, text, kind, value);
+        for (metric, value) in METRICS.iter().zip(values) {
+            exposition.number(metric, value);
         }
     }
 }

@@ -8,9 +8,9 @@ use interlink_protocol::{CloseCode, ErrorCode};
 
 use super::counters::{Counters, Kind, ShardCounters};
 use super::exposition::Exposition;
-use super::fields::{Latency, LATENCY_BUCKETS_US};
-use super::names;
+use super::latency::Stage;
 use super::process::ProcessStatus;
+use super::{names, reference};
 
 fn exposed(counters: &[Counters]) -> String {
     let shards: Vec<Arc<ShardCounters>> = counters
@@ -52,64 +52,68 @@ fn every_number_appears_under_its_own_name_and_label() {
 }
 
 #[test]
-fn a_histogram_is_cumulative_and_in_seconds() {
-    let mut counters = Counters::default();
-    counters.ack_latency.record(100, 1);
-    counters.ack_latency.record(101, 2);
-    counters.ack_latency.record(u64::from(u32::MAX), 1);
-    let text = exposed(&[counters]);
-    let name = names::ACK_LATENCY;
+fn latencies_of_all_shards_are_one_histogram_in_seconds() {
+    let shards: Vec<Arc<ShardCounters>> = (0..2).map(|_| Arc::default()).collect();
+    let stage = |shard: usize, stage: Stage| shards[shard].latencies().stage(stage.index());
+    stage(0, Stage::Ack(Priority::P1)).record(90, 1);
+    stage(1, Stage::Ack(Priority::P1)).record(110, 2);
+    stage(1, Stage::Ack(Priority::P1)).record(400_000_000, 1);
+    stage(1, Stage::Turn).record(200, 3);
+    let mut exposition = Exposition::default();
+    exposition.shards(&shards);
+    let text = exposition.finish();
+    let (ack, turn) = (names::ACK_LATENCY, names::TURN_LATENCY);
     for line in [
-        format!("{name}_bucket{{shard=\"0\",le=\"0.0001\"}} 1"),
-        format!("{name}_bucket{{shard=\"0\",le=\"0.00025\"}} 3"),
-        format!("{name}_bucket{{shard=\"0\",le=\"300\"}} 3"),
-        format!("{name}_bucket{{shard=\"0\",le=\"+Inf\"}} 4"),
-        format!("{name}_count{{shard=\"0\"}} 4"),
-        format!("{name}_sum{{shard=\"0\"}} 4294.967597"),
+        format!("{ack}_bucket{{class=\"p1\",le=\"0.0001\"}} 1"),
+        format!("{ack}_bucket{{class=\"p1\",le=\"0.00025\"}} 3"),
+        format!("{ack}_bucket{{class=\"p1\",le=\"300\"}} 3"),
+        format!("{ack}_bucket{{class=\"p1\",le=\"+Inf\"}} 4"),
+        format!("{ack}_count{{class=\"p1\"}} 4"),
+        format!("{ack}_sum{{class=\"p1\"}} 400.00031"),
+        format!("{ack}_count{{class=\"p0\"}} 0"),
+        format!("{turn}_count{{shard=\"0\"}} 0"),
+        format!("{turn}_sum{{shard=\"1\"}} 0.0006"),
+        format!("{}_count 0", names::SYNC_LATENCY),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is missing");
     }
 }
 
 #[test]
-fn bucket_labels_say_the_bounds() {
-    use super::fields::Field;
-    for (slot, bound) in LATENCY_BUCKETS_US.iter().enumerate() {
-        let (_, label) = Latency::label(slot).expect("bucket");
-        let seconds: f64 = label.parse().expect("number");
-        assert_eq!((seconds * 1e6).round() as u64, *bound);
-    }
+fn the_committed_reference_is_the_generated_one() {
+    let committed = include_str!("../../METRICS.md");
+    assert!(
+        committed == reference::reference(),
+        "edge/METRICS.md differs from the declarations: \
+         run `cargo run -p interlink-edge -- metrics > edge/METRICS.md`"
+    );
 }
 
 #[test]
 fn names_follow_the_grammar_and_are_used_once() {
     let mut seen = BTreeMap::new();
-    for descriptor in Counters::DESCRIPTORS {
-        let name = descriptor.name;
-        assert!(name.starts_with("interlink_edge_"), "{name}");
+    for metric in reference::all() {
+        let name = metric.name;
+        assert!(
+            name.starts_with("interlink_edge_") || name.starts_with("process_"),
+            "{name}"
+        );
         assert!(
             name.bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
             "{name}"
         );
-        assert_eq!(
-            name.ends_with("_total"),
-            descriptor.kind == Kind::Counter,
-            "{name}"
-        );
-        assert_eq!(
-            name.ends_with("_seconds"),
-            descriptor.kind == Kind::Histogram,
-            "{name}"
-        );
-        assert!(descriptor.text.ends_with('.'), "{name}");
+        let is_counter = metric.kind == Kind::Counter;
+        assert_eq!(name.ends_with("_total"), is_counter, "{name}");
+        if metric.kind == Kind::Histogram {
+            assert!(name.ends_with("_seconds"), "{name}");
+        }
+        assert!(metric.text.ends_with('.'), "{name}");
+        assert!(!metric.text.contains(['\n', '|', '\\']), "{name}");
         assert_eq!(seen.insert(name, ()), None, "{name} is used twice");
     }
-    let slots: usize = Counters::DESCRIPTORS
-        .iter()
-        .map(|descriptor| descriptor.slots)
-        .sum();
-    assert_eq!(slots, Counters::SLOTS);
+    let slots = Counters::DESCRIPTORS.iter().map(|entry| entry.slots);
+    assert_eq!(slots.sum::<usize>(), Counters::SLOTS);
 }
 
 #[test]

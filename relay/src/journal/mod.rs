@@ -254,6 +254,26 @@ impl Journal {
             .min()
     }
 
+    /// The log that an operation's token belongs to.
+    pub fn kind_of(token: u64) -> Kind {
+        Kind::ALL[(token & 1) as usize]
+    }
+
+    /// Bytes appended and not yet synced.
+    pub fn pending_bytes(&self) -> usize {
+        self.streams.iter().map(Stream::pending_bytes).sum()
+    }
+
+    /// Bytes of the quota that are used.
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes + (self.counters.written_bytes - self.used_reported_at)
+    }
+
+    /// The quota.
+    pub fn quota_bytes(&self) -> u64 {
+        self.quota_bytes
+    }
+
     /// Whether both logs have a segment to write to.
     pub fn is_ready(&self) -> bool {
         self.streams.iter().all(|stream| stream.room(0) > 0)
@@ -286,8 +306,7 @@ impl Journal {
         }
         let class = record.class;
         let percent = QUOTA_PERCENT[class as usize];
-        let written = self.counters.written_bytes - self.used_reported_at;
-        let used = self.used_bytes + written;
+        let used = self.used_bytes();
         if class != Priority::P0 && used >= self.quota_bytes / 100 * percent {
             return Err(AppendError::Full { class, percent });
         }

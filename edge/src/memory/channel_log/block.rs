@@ -134,6 +134,20 @@ impl<'a> Block<'a> {
         low
     }
 
+    /// How many frames lie between two of the block's frame boundaries. Most often it is the
+    /// newest frame alone, which one look tells.
+    pub(super) fn count_between(self, from: u64, to: u64) -> u64 {
+        let last = self.count() - 1;
+        if to == self.end() && from == self.frame_start(last) {
+            return 1;
+        }
+        let before = |byte: u64| {
+            let inside = byte - self.start();
+            self.partition(|entry| entry.end() <= inside)
+        };
+        (before(to) - before(from)) as u64
+    }
+
     /// Whether a frame of `bytes` and its entry fit.
     pub(super) fn has_room(self, bytes: usize) -> bool {
         let frames = HEADER_BYTES + u32_at(self.0, USED) as usize;

@@ -276,6 +276,13 @@ impl ChannelLog {
         self.before(pool, block, index)
     }
 
+    /// How many frames lie between two frame boundaries of one block, as one send takes them.
+    #[must_use]
+    pub fn count_between(&self, pool: &BlockPool, from: u64, to: u64) -> u64 {
+        self.block_at(pool, from)
+            .map_or(0, |block| block.count_between(from, to))
+    }
+
     /// The retained frames from a byte position on, which is a frame boundary.
     #[must_use]
     pub fn frames<'p>(&self, pool: &'p BlockPool, from: u64) -> Frames<'p> {
