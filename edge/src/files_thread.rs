@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use interlink_protocol::ids::{placement_hash, Position};
 use interlink_relay::cursors::{CursorLog, CursorUpdate};
+use interlink_relay::dedupe::RecoveredKey;
 use interlink_relay::files::{FilesConfig, FilesError, Gap, JournalFiles};
 use interlink_relay::journal::{Journal, JournalConfig};
 use interlink_relay::recovery::{
@@ -39,6 +40,8 @@ pub struct Recovered {
     pub channels: Vec<RecoveredChannel>,
     /// Accepted ids of its publishers.
     pub publishers: Vec<RecoveredPublisher>,
+    /// Idempotency keys of services that were accepted.
+    pub keys: Vec<RecoveredKey>,
     /// Records of its channels that nobody has numbered, in journal order.
     pub unmarked: Vec<UnmarkedRecord>,
     /// Cursors of the devices of its users.
@@ -281,7 +284,7 @@ impl FilesThread {
 }
 
 /// Deals out what was recovered: channels and records to their owners, windows of ids to the
-/// shards on which their users may live, cursors to the home shards of their users.
+/// shards on which their users may live, keys of services to all, cursors to the home shards of their users.
 fn deal(node: RecoveredNode, cursors: &CursorLog, shards: u16) -> RecoveredShards {
     let mut dealt: Vec<Recovered> = (0..shards).map(|_| Recovered::default()).collect();
     let owner = |name: &str| (placement_hash(name.as_bytes()) % u64::from(shards)) as usize;
@@ -293,6 +296,10 @@ fn deal(node: RecoveredNode, cursors: &CursorLog, shards: u16) -> RecoveredShard
     }
     for update in cursors.deliveries().iter() {
         dealt[owner(&update.user)].cursors.push(update);
+    }
+    // The home of a key's user or channel is not known from its hash.
+    for shard in &mut dealt {
+        shard.keys.extend_from_slice(&node.keys);
     }
     for publisher in node.publishers {
         for shard in dealt.iter_mut().take(usize::from(shards) - 1) {

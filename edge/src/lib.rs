@@ -13,6 +13,7 @@ pub mod control;
 pub mod data_dir;
 pub mod exit;
 pub mod files_thread;
+pub mod gateway;
 pub mod lanes;
 pub mod memory;
 pub mod server;

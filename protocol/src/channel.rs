@@ -84,6 +84,15 @@ impl<'a> ChannelName<'a> {
         whole.then_some((first, second))
     }
 
+    /// What orders the publishes of services on this channel: the user whom a personal channel
+    /// is for, so that everything for one user passes through one shard, else the channel.
+    pub fn service_key(&self) -> &'a str {
+        match self.namespace() {
+            "user" | "alert" | "activity" => self.id(),
+            _ => self.text,
+        }
+    }
+
     /// The hash that places the channel on a shard and a partition.
     pub fn placement_hash(&self) -> u64 {
         crate::ids::placement_hash(self.text.as_bytes())
@@ -119,6 +128,18 @@ mod tests {
         let name = ChannelName::parse("dept.north.maths").unwrap();
         assert_eq!((name.namespace(), name.id()), ("dept", "north.maths"));
         assert_eq!(ChannelName::parse("collab-awareness.d").unwrap().id(), "d");
+    }
+
+    #[test]
+    fn what_services_publish_is_ordered_by_user_where_a_channel_has_one() {
+        for (name, key) in [
+            ("user.ada", "ada"),
+            ("alert.ada", "ada"),
+            ("class.algebra", "class.algebra"),
+            ("chat.ada~bob", "chat.ada~bob"),
+        ] {
+            assert_eq!(ChannelName::parse(name).unwrap().service_key(), key);
+        }
     }
 
     #[test]

@@ -163,6 +163,24 @@ impl fmt::Debug for RecordIdPrefix {
     }
 }
 
+/// Separates the hashes of idempotency keys from every other use of the same hash.
+const KEY_DOMAIN: &[u8] = b"interlink idempotency key 1";
+
+/// The instance that stands for an idempotency key of a service: the first 128 bits of a
+/// SHA-256 of caller, channel and key, so that a key counts for one caller and channel.
+pub fn key_instance(institution: &str, user: &str, channel: &str, key: &str) -> InstanceId {
+    let mut hash = Sha256::new();
+    hash.update(KEY_DOMAIN);
+    for part in [institution, user, channel, key] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    InstanceId(u128::from_be_bytes(bytes))
+}
+
 /// The identity of a publish: a UUID of version 8 (RFC 9562 section 5.8) from the SHA-256 of
 /// its publisher and client message id.
 pub fn record_id(
@@ -211,6 +229,23 @@ mod tests {
     const FIXED_RECORD: &str = "5d4294488fae81928e03db76a56f30eb";
     const FIXED_CHAIN: u64 = 0x1551_107d_55ea_95a6;
     const FIXED_PLACEMENT: u64 = 0x1104_6d9e_8b2c_2564;
+
+    #[test]
+    fn an_idempotency_key_counts_for_one_caller_and_channel() {
+        let one = key_instance("north", "grades", "user.ada", "1");
+        // Journals hold it: it must never change.
+        assert_eq!(one.to_string(), "e00ee4e03fd22b5b7de16113e16e640b");
+        assert_eq!(one, key_instance("north", "grades", "user.ada", "1"));
+        for other in [
+            key_instance("south", "grades", "user.ada", "1"),
+            key_instance("north", "mail", "user.ada", "1"),
+            key_instance("north", "grades", "user.bob", "1"),
+            key_instance("north", "grades", "user.ada", "2"),
+            key_instance("north", "grades", "user.ad", "a1"),
+        ] {
+            assert_ne!(one, other);
+        }
+    }
 
     #[test]
     fn a_record_id_is_a_uuid_of_version_8() {

@@ -5,7 +5,7 @@
 //!
 //! Runs on: the main thread; values are read only afterwards.
 
-use interlink_relay::limits::{CURSORS_MAX, CURSOR_BYTES};
+use interlink_relay::limits::{CURSORS_MAX, CURSOR_BYTES, KEYS_BYTES, KEYS_PER_SET};
 
 use super::sections::Tls;
 use super::setting::ByteSize;
@@ -116,6 +116,11 @@ impl MemoryPlan {
             lane_line(shards),
             ring_line(config, sessions),
             cursor_line(shards),
+            PlanLine {
+                name: "idempotency keys",
+                bytes: KEYS_BYTES as u64,
+                reason: format!("2 sets x {KEYS_PER_SET}, taken when a service first publishes"),
+            },
             PlanLine {
                 name: "send arena",
                 bytes: SEND_ARENA_BYTES,

@@ -4,7 +4,8 @@
 //! turned within the last two seconds; `/readyz` whether the node serves clients;
 //! `POST /v1/drain` empties the node and ends it in order.
 //! Signals are received here too and passed to the main thread; SIGHUP reads keys and
-//! revocations again, which are kept up to date here.
+//! revocations again, which are kept up to date here. The thread's lanes to the shards are
+//! served here as well (`gateway`).
 //!
 //! Invariant: it listens on loopback addresses only, since it has no authentication.
 //! Runs on: one thread "control" with a current-thread tokio runtime.
@@ -25,6 +26,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 
 use crate::auth::{Keeper, KeeperCounts};
+use crate::gateway::{Gateway, GatewayTask};
 use crate::server::{NodeEvent, NodeState};
 use crate::telemetry::ShardCounters;
 use crate::tls::{TlsCounts, TlsKeeper};
@@ -64,6 +66,8 @@ pub struct ControlState {
     keys: Arc<KeeperCounts>,
     tls: Option<Arc<TlsCounts>>,
     events: Option<Sender<NodeEvent>>,
+    /// The way into the shards, once the thread runs.
+    gateway: Option<Gateway>,
     /// Only the control thread locks it.
     pulse: Mutex<Pulse>,
 }
@@ -79,8 +83,14 @@ impl ControlState {
             keys: Arc::default(),
             tls: None,
             events: None,
+            gateway: None,
             pulse,
         }
+    }
+
+    /// The way into the shards; none before the thread starts.
+    pub fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.as_ref()
     }
 
     /// Looks at the shards and returns those that stand still.
@@ -135,6 +145,7 @@ impl Control {
         address: SocketAddr,
         mut state: ControlState,
         keepers: Keepers,
+        (gateway, task): (Gateway, GatewayTask),
         events: Sender<NodeEvent>,
     ) -> Result<Self, ControlError> {
         if !address.ip().is_loopback() {
@@ -151,12 +162,17 @@ impl Control {
         state.keys = keepers.keys.counts();
         state.events = Some(events.clone());
         state.tls = keepers.tls.as_ref().map(TlsKeeper::counts);
+        state.gateway = Some(gateway);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                let served =
-                    runtime.block_on(http::serve(listener, state, keepers, &events, stopped));
+                let served = runtime.block_on(async {
+                    tokio::select! {
+                        result = http::serve(listener, state, keepers, &events, stopped) => result,
+                        result = task.run() => result,
+                    }
+                });
                 if let Err(error) = served {
                     // The main thread may have ended already.
                     let _ = events.send(NodeEvent::ControlEnded(error.to_string()));

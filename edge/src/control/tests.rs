@@ -27,6 +27,13 @@ fn keepers() -> Keepers {
     Keepers { keys, tls: None }
 }
 
+/// A gateway to one shard that nobody runs.
+fn gateway(node: &Arc<NodeState>) -> (Gateway, GatewayTask) {
+    let port = crate::lanes::mesh(2).expect("lanes").pop().expect("a port");
+    let namespaces = Arc::new(interlink_protocol::namespace::Namespaces::defaults());
+    GatewayTask::open(port, namespaces, Arc::clone(node)).expect("opened")
+}
+
 struct Running {
     control: Option<Control>,
     node: Arc<NodeState>,
@@ -39,7 +46,8 @@ fn start() -> Running {
     let state = ControlState::new(vec![Arc::clone(&counters)], Arc::clone(&node), 4_096);
     let (events, _) = mpsc::channel();
     let address = "127.0.0.1:0".parse().expect("address");
-    let control = Control::start(address, state, keepers(), events).expect("started");
+    let gateway = gateway(&node);
+    let control = Control::start(address, state, keepers(), gateway, events).expect("started");
     Running {
         control: Some(control),
         node,
@@ -133,7 +141,7 @@ fn addresses_beyond_loopback_are_refused_with_a_cure() {
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
     let address = "0.0.0.0:0".parse().expect("address");
-    let error = Control::start(address, state, keepers(), events)
+    let error = Control::start(address, state, keepers(), gateway(&Arc::default()), events)
         .expect_err("refused")
         .to_string();
     assert!(error.contains("127.0.0.1"), "{error}");
@@ -145,7 +153,7 @@ fn an_address_in_use_names_the_argument() {
     let address = running.control.as_ref().expect("running").address();
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
-    let error = Control::start(address, state, keepers(), events)
+    let error = Control::start(address, state, keepers(), gateway(&Arc::default()), events)
         .expect_err("in use")
         .to_string();
     assert!(error.contains("--control"), "{error}");

@@ -29,6 +29,12 @@ pub struct Port<T> {
     pub receiver: Receiver<T>,
 }
 
+impl<T> std::fmt::Debug for Port<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Port({})", self.sender.own())
+    }
+}
+
 /// Connects `threads` threads, each with each other; port `i` belongs to thread `i`. Entries
 /// have at most 32 bytes, which the compiler checks.
 ///

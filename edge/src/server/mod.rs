@@ -26,6 +26,9 @@ use crate::config::{Config, MemoryPlan};
 use crate::control::{Control, ControlState, Keepers};
 use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
+use crate::gateway::{Gateway, GatewayTask};
+use crate::lanes::{self, Port};
+use crate::shard::Message;
 use crate::telemetry::ShardCounters;
 use crate::tls::TlsKeeper;
 use conduct::Conduct;
@@ -59,6 +62,9 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let counters: Vec<Arc<ShardCounters>> =
         (0..config.shard_count()).map(|_| Arc::default()).collect();
     let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes());
+    let mut ports = lanes::mesh::<Message>(config.shard_count() + 1)
+        .map_err(|error| CommandError::new(Exit::Config, error))?;
+    let gateway = open_gateway(&config, ports.pop(), &node)?;
     let first_start = keys
         .created
         .map(|key| ready::first_token(&config, &key))
@@ -71,7 +77,7 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         keys: keys.keeper,
         tls,
     };
-    let control = Control::start(address, state, keepers, events.clone())
+    let control = Control::start(address, state, keepers, gateway, events.clone())
         .map_err(|error| CommandError::new(Exit::Address, error))?;
 
     let shards = launch(ShardPlan {
@@ -79,6 +85,7 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         verifier,
         revocations,
         tls: serving,
+        ports,
         counters: counters.clone(),
         node: Arc::clone(&node),
         data: Arc::clone(&data),
@@ -104,6 +111,20 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     node.advance(Phase::Stopped);
     drop(data);
     outcome
+}
+
+/// The control thread's way into the shards, over the last port of the mesh.
+fn open_gateway(
+    config: &Config,
+    port: Option<Port<Message>>,
+    node: &Arc<NodeState>,
+) -> Result<(Gateway, GatewayTask), CommandError> {
+    let port = port.ok_or_else(|| CommandError::new(Exit::Config, "a node needs a shard"))?;
+    let namespaces = config
+        .namespace_policies()
+        .map_err(|error| CommandError::new(Exit::Config, error))?;
+    GatewayTask::open(port, Arc::new(namespaces), Arc::clone(node))
+        .map_err(|error| CommandError::new(Exit::Host, error))
 }
 
 /// The address with a real port: port 0 is replaced by one that is free now.

@@ -14,7 +14,9 @@ use super::{NodeEvent, NodeState};
 use crate::auth::{Published, Revocations, Verifier};
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
+use crate::lanes::Port;
 use crate::shard::drain::Course;
+use crate::shard::Message;
 use crate::telemetry::ShardCounters;
 use crate::tls::Serving;
 
@@ -29,6 +31,8 @@ pub struct ShardPlan {
     pub revocations: Arc<Published<Revocations>>,
     /// What TLS connections are served with, if the node serves TLS.
     pub tls: Option<Arc<Serving>>,
+    /// The shards' ends of the lanes, one for each.
+    pub ports: Vec<Port<Message>>,
     /// Shared counters, one for each shard; their number is the number of shards.
     pub counters: Vec<Arc<ShardCounters>>,
     /// State of the node; the journal's recovery moves it to `Recovering`.

@@ -62,7 +62,7 @@ impl Shard {
 
     /// Whether clients can be served: everything older has its number, and the journal has
     /// segments to write to.
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.has_taken_over() && (self.listening.is_none() || self.journal.journal.is_ready())
     }
 

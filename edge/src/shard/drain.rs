@@ -196,6 +196,7 @@ impl Shard {
         self.journal.is_idle()
             && self.has_taken_over()
             && self.unplaced.is_empty()
+            && !self.service.has_work()
             && !self.mesh.has_work()
             && self.cursors.are_kept()
     }

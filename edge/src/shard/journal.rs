@@ -54,7 +54,8 @@ enum Effect {
 /// A publish that waits for the disk.
 #[derive(Debug, Clone, Copy)]
 pub struct PendingAck {
-    /// Publisher to be told.
+    /// Publisher to be told, or [`NONE`](super::connection::NONE) when the publish came from no
+    /// session; then `id` is the ticket of `service`.
     pub publisher: u32,
     /// Attachment of its session when the publish came, which holds the credit.
     pub attachment: u32,

@@ -72,6 +72,7 @@ impl Shard {
         self.counters.cursors = self.cursors.len() as u64;
         self.counters.log_bytes = self.logs.held_bytes() as u64;
         self.counters.partial_bytes = self.partials.bytes() as u64;
+        self.counters.keys_forgotten_early = self.service.keys_forgotten_early();
         self.gather_journal();
         self.gather_lanes(sleeps);
         self.counters.take_ring(kernel.counters());

@@ -33,6 +33,7 @@ use super::connection::NONE;
 use super::files::event_of;
 use super::journal::PendingMark;
 use super::publish::Checked;
+use super::service::{Outcomes, Submission};
 use super::Shard;
 use crate::lanes::{Port, SenderCounters, Taken};
 use interlink_wire as wire;
@@ -61,7 +62,7 @@ pub struct Foreign {
     pub frame: Vec<u8>,
 }
 
-/// What one shard tells another; 16 bytes.
+/// What one thread tells another; at most 32 bytes.
 #[derive(Debug)]
 pub enum Message {
     /// A verified connection for its home shard.
@@ -78,6 +79,10 @@ pub enum Message {
     NoInterest(u16, Box<str>),
     /// A numbered event for the members of a shard.
     Event(Arc<[u8]>),
+    /// Publishes that come from no session, for the home shard of their key.
+    Submit(Box<Submission>),
+    /// What became of them, for the thread that asked.
+    Outcomes(Box<Outcomes>),
 }
 
 const _: () = assert!(std::mem::size_of::<Message>() <= 32);
@@ -99,12 +104,13 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// The mesh of one shard among `shards`.
-    pub fn new(port: Port<Message>, shards: u16) -> Self {
+    /// The mesh of one shard.
+    pub fn new(port: Port<Message>) -> Self {
+        let threads = port.sender.threads();
         Self {
             port,
             taken: Vec::with_capacity(TAKE),
-            overflow: (0..shards).map(|_| VecDeque::new()).collect(),
+            overflow: (0..threads).map(|_| VecDeque::new()).collect(),
         }
     }
 
@@ -169,11 +175,8 @@ impl Mesh {
 }
 
 impl Shard {
-    /// Takes what other shards sent; returns whether there was anything.
+    /// Takes what other threads sent; returns whether there was anything.
     pub(super) fn take_lane_entries(&mut self) -> bool {
-        if self.shards == 1 {
-            return false;
-        }
         let mut taken = std::mem::take(&mut self.mesh.taken);
         let count = self.mesh.port.receiver.take(TAKE, &mut taken);
         for entry in taken.drain(..) {
@@ -184,12 +187,10 @@ impl Shard {
         count > 0
     }
 
-    /// Wakes shards that sleep and have something to take.
+    /// Wakes threads that sleep and have something to take.
     pub(super) fn ring_doorbells(&mut self) {
-        if self.shards > 1 {
-            self.mesh.flush_overflow();
-            self.mesh.port.sender.flush();
-        }
+        self.mesh.flush_overflow();
+        self.mesh.port.sender.flush();
     }
 
     fn on_message_of(&mut self, message: Message) {
@@ -201,6 +202,8 @@ impl Shard {
             Message::Granted(grant) => self.on_granted(&grant.0, grant.1),
             Message::NoInterest(shard, name) => self.on_no_interest(shard, &name),
             Message::Event(frame) => self.on_event_of(&frame),
+            Message::Submit(submission) => self.on_submission(*submission),
+            Message::Outcomes(outcomes) => self.on_outcomes(&outcomes),
         }
     }
 
@@ -216,17 +219,7 @@ impl Shard {
         let appended = self.journal_append(&record);
         let result = appended.map(|sequence| {
             let class = checked.decision.priority;
-            let foreign = Foreign {
-                home: self.id,
-                kind: Kind::of(class),
-                sequence,
-                record: checked.record,
-                durable: true,
-                since_us: self.clock.now_us(),
-                frame: frame.to_vec(),
-            };
-            self.journal
-                .await_forward(class, sequence, owner, Box::new(foreign));
+            self.forward_record(class, sequence, checked.record, (owner, frame));
             self.await_ack(checked, sequence, false);
         });
         self.encoder = Some(encoder);
@@ -240,21 +233,10 @@ impl Shard {
         owner: u16,
     ) -> Result<(), ErrorCode> {
         let mut encoder = self.take_encoder();
-        let frame = encoder
-            .event(&self.event_fields(checked, &Placement::default()))
-            .to_vec();
+        let frame = encoder.event(&self.event_fields(checked, &Placement::default()));
+        let class = checked.decision.priority;
+        self.send_ephemeral(class, checked.record, (owner, frame));
         self.encoder = Some(encoder);
-        let foreign = Foreign {
-            home: self.id,
-            kind: Kind::of(checked.decision.priority),
-            sequence: Sequence::NONE,
-            record: checked.record,
-            durable: false,
-            since_us: self.clock.now_us(),
-            frame,
-        };
-        let message = Message::Place(Box::new(foreign));
-        self.mesh.send(owner, checked.decision.priority, message);
         Ok(())
     }
 

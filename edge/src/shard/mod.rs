@@ -6,10 +6,11 @@
 //! test runs the same turns over a scripted kernel.
 //!
 //! Map: `turn` is the loop's body; `accept`, `handshake`, `arrival` bring clients
-//! in; `receive` finds frames; `publish`, `journal`, `settle` take events; `subscribe`,
+//! in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events; `subscribe`,
 //! `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
 //! send; `heartbeat`, `close`, `drain` and `tokens` end; `mesh`, `files` reach other threads;
-//! `tables`, `logs` hold, `measure` and `latencies` tell.
+//! `service` takes publishes that come from no session; `tables`, `logs` hold, `measure` and
+//! `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -26,6 +27,7 @@ pub mod drain;
 pub mod driver;
 mod fanout;
 pub mod files;
+mod foreign;
 mod handshake;
 mod handshake_expiry;
 mod heartbeat;
@@ -45,6 +47,7 @@ mod replies;
 mod restore;
 mod secure;
 mod secure_handshake;
+pub mod service;
 mod session;
 mod settle;
 pub(crate) mod start;
@@ -159,6 +162,7 @@ pub struct Shard {
     files: files::FilesLink,
     mesh: mesh::Mesh,
     unplaced: VecDeque<mesh::Foreign>,
+    service: service::Service,
     take_over: restore::TakeOver,
     recovered_windows: HashMap<InstanceId, PublisherWindow>,
     logs: logs::Logs,
@@ -203,6 +207,7 @@ impl Shard {
             || !self.closing.is_empty()
             || self.arrivals.are_waiting()
             || !self.unplaced.is_empty()
+            || self.service.has_work()
             || self.mesh.has_work()
             || self.tokens.have_work()
     }

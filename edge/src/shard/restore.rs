@@ -42,6 +42,7 @@ impl Shard {
             // owner too, so that an instance has a window from each of the two shards.
             merge(known.or_default(), &publisher.window, now_s);
         }
+        self.service.restore(&recovered.keys, now_s);
         for cursor in &recovered.cursors {
             self.cursors.restore(cursor);
         }

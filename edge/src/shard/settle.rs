@@ -82,6 +82,9 @@ impl Shard {
 
     /// A publish is on the disk and numbered.
     pub(super) fn on_durable(&mut self, pending: &PendingAck) {
+        if pending.publisher == NONE {
+            return self.on_service_durable(pending);
+        }
         let entry = &mut self.publishers[pending.publisher];
         entry.settle_durable(pending.class, pending.id);
         let session = entry.session;

@@ -35,7 +35,7 @@ use super::{driver, Shard, Shared};
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
-use crate::lanes::{self, Doorbell, Port};
+use crate::lanes::{Doorbell, Port};
 use crate::memory::{MemoryError, Slab};
 use crate::server::{Levers, NodeEvent, Phase, ShardPlan, ShardSet};
 use crate::telemetry::{Counters, ShardCounters};
@@ -121,8 +121,9 @@ impl Shard {
             sweep: Default::default(),
             journal: ShardJournal::new(parts.journal),
             files: parts.files,
-            mesh: Mesh::new(parts.port, parts.shards),
+            mesh: Mesh::new(parts.port),
             unplaced: VecDeque::new(),
+            service: Default::default(),
             take_over: Default::default(),
             recovered_windows: HashMap::new(),
             logs,
@@ -170,7 +171,7 @@ fn logs(config: &Config) -> Result<Logs, MemoryError> {
 ///
 /// # Errors
 /// When the address is taken, the kernel lacks a feature, or a thread does not start.
-pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
+pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let shards = plan.counters.len() as u16;
     listener::check_port(plan.client_address)
         .map_err(|error| CommandError::new(Exit::Address, error))?;
@@ -186,8 +187,7 @@ pub fn launch(plan: ShardPlan) -> Result<ShardSet, CommandError> {
         unfinished_handshakes: AtomicUsize::new(0),
         direction: Direction::default(),
     });
-    let ports = lanes::mesh::<Message>(usize::from(shards))
-        .map_err(|error| CommandError::new(Exit::Config, error))?;
+    let ports = std::mem::take(&mut plan.ports);
     let processors = driver::allowed_processors();
     let (listening, ready) = mpsc::channel();
     let mut joins: Vec<Box<dyn FnOnce()>> = Vec::new();

@@ -38,6 +38,7 @@ impl Turn for Shard {
         self.take_key_changes();
         let mut busy = self.take_events(kernel);
         busy |= self.take_lane_entries();
+        busy |= self.take_submissions();
         self.take_file_replies();
         self.take_over_unmarked();
         self.take_due();

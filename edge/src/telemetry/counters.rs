@@ -177,6 +177,9 @@ counters! {
     Counter publishes_refused: ByClass = PUBLISHES_REFUSED,
         "Publishes refused, by class.",
         "above 0.1 % of publishes for 15 min; above 1 % for 5 min at once; ever for p0";
+    Counter keys_forgotten_early: u64 = KEYS_FORGOTTEN_EARLY,
+        "Idempotency keys of services that were forgotten before they were five minutes old.",
+        "it grows: repeats of older requests may be published twice";
     Counter refusals: ByErrorCode = REFUSALS,
         "Requests and publishes refused, by error code.",
         "overloaded or quota_exceeded grow";

@@ -103,6 +103,8 @@ pub const PUBLISHES_ACKED: &str = "interlink_edge_publishes_acked_total";
 pub const PUBLISHES_REPEATED: &str = "interlink_edge_publishes_repeated_total";
 /// Publishes refused, by class.
 pub const PUBLISHES_REFUSED: &str = "interlink_edge_publishes_refused_total";
+/// Idempotency keys of services that were forgotten before they were five minutes old.
+pub const KEYS_FORGOTTEN_EARLY: &str = "interlink_edge_keys_forgotten_early_total";
 /// Requests and publishes refused, by error code.
 pub const REFUSALS: &str = "interlink_edge_refusals_total";
 /// Events delivered to connections, by class.

@@ -100,6 +100,22 @@ impl<'a> PublishFields<'a> {
             trace: None,
         }
     }
+
+    /// The values of a frame.
+    pub fn of(frame: &wire::Publish<'a>) -> Self {
+        Self {
+            client_message_id: frame.client_message_id(),
+            channel: frame.channel(),
+            event_type: frame.event_type(),
+            schema_version: frame.schema_version(),
+            payload: frame.payload().bytes(),
+            age_ms: frame.age_ms(),
+            time_to_live_ms: frame.time_to_live_ms(),
+            conflation_key: frame.conflation_key(),
+            ack_level: frame.ack_level(),
+            trace: TraceFields::of(frame.trace()),
+        }
+    }
 }
 
 /// One channel of a `Subscribe`.

@@ -12,11 +12,14 @@
 //!   payload's hash. Another payload under a known id is taken for the same with a
 //!   probability of 2^-32, which only deceives the publisher that sent it.
 //!
+//! Services have keys of their own choice instead of counters; [`KeyMemory`] remembers these.
+//!
 //! Limits: [`DEDUPE_WINDOW_IDS`], [`DEDUPE_ENTRIES_MAX`], [`DEDUPE_PUBLISHERS_MAX`]. When a
 //! table is full, the publisher that was quiet longest among the next few goes, and the
 //! counters tell how many went before five minutes were over.
 //! Runs on: the shard's thread.
 
+mod keys;
 mod publisher;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,7 @@ use crate::limits::{
     DEDUPE_ENTRIES_MAX, DEDUPE_EVICTION_CANDIDATES, DEDUPE_KEEP_PROMISED_S, DEDUPE_KEEP_S,
     DEDUPE_PUBLISHERS_MAX, DEDUPE_WINDOW_IDS,
 };
+pub use keys::{KeyId, KeyMemory, KeyVerdict, RecoveredKey, KEY_MESSAGE_ID};
 pub use publisher::PublisherWindow;
 pub(crate) use window::fingerprint;
 pub use window::ClassWindow;

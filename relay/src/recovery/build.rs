@@ -6,7 +6,7 @@ use std::io;
 use interlink_protocol::ids::{placement_hash, Position, RecordId};
 
 use crate::backplane::next_epoch;
-use crate::dedupe::{DedupeLimits, PublisherWindows, Verdict};
+use crate::dedupe::{DedupeLimits, PublisherWindows, RecoveredKey, Verdict, KEY_MESSAGE_ID};
 use crate::files::catalog::{read_segment, SegmentFile};
 use crate::files::layout::{sidecar_path, write_whole, SegmentKey};
 use crate::files::{Boot, FilesError};
@@ -29,6 +29,7 @@ pub(crate) struct Build<'a> {
     mark_tops: HashMap<u64, (Position, u32)>,
     names: HashMap<u64, BTreeSet<Box<str>>>,
     windows: HashMap<u16, PublisherWindows>,
+    keys: Vec<RecoveredKey>,
     unplaced: HashMap<RecordId, (SegmentKey, Unplaced)>,
     marked: HashSet<RecordId>,
     recent: RecentEvents,
@@ -48,6 +49,7 @@ impl<'a> Build<'a> {
             mark_tops: HashMap::new(),
             names: HashMap::new(),
             windows: HashMap::new(),
+            keys: Vec::new(),
             unplaced: HashMap::new(),
             marked: HashSet::new(),
             recent: RecentEvents::default(),
@@ -159,6 +161,17 @@ impl<'a> Build<'a> {
     }
 
     fn add_accepted(&mut self, shard: u16, accepted: &AcceptedId) {
+        if accepted.id == KEY_MESSAGE_ID {
+            let recent = accepted.second.saturating_add(DEDUPE_KEEP_S);
+            if u64::from(recent) >= self.now_us / 1_000_000 {
+                self.keys.push(RecoveredKey {
+                    id: accepted.instance,
+                    fingerprint: accepted.fingerprint,
+                    second: accepted.second,
+                });
+            }
+            return;
+        }
         let windows = self
             .windows
             .entry(shard)
@@ -335,6 +348,7 @@ impl<'a> Build<'a> {
             resolved_us: self.floor_us,
             channels,
             publishers,
+            keys: std::mem::take(&mut self.keys),
             unmarked,
             damage: scan
                 .damage

@@ -4,7 +4,7 @@ use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use crate::backplane::Sequencer;
-use crate::dedupe::PublisherWindow;
+use crate::dedupe::{PublisherWindow, RecoveredKey};
 use crate::record::{Placement, RecordRef};
 use crate::recovery::{Damage, TornTail};
 
@@ -24,6 +24,8 @@ pub struct RecoveredNode {
     pub channels: Vec<RecoveredChannel>,
     /// Accepted ids of the last minutes.
     pub publishers: Vec<RecoveredPublisher>,
+    /// Idempotency keys of services that were accepted lately, in no order.
+    pub keys: Vec<RecoveredKey>,
     /// Accepted records without a position, in journal order. Their channels' owners place
     /// them and append them, placed, to their own journals; then
     /// [`crate::files::JournalFiles::release_recovered`] is called.

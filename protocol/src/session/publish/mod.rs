@@ -2,13 +2,15 @@
 //!
 //! [`check_publish`] looks at the frame alone: form, namespace, permission, type and age. It
 //! takes no credit and changes nothing, so that a refused publish costs nothing. [`Credit`]
-//! bounds what a connection has in flight.
+//! bounds what a connection has in flight. [`check_service`] is the same for what comes from no
+//! session.
 //! Runs on: the home thread of the user; no allocation.
 
 use interlink_wire::{self as wire, AckLevel};
 
 use crate::channel::ChannelName;
 use crate::claims::ClaimsView;
+use crate::frame::PublishFields;
 use crate::limits;
 use crate::namespace::{permit_publish, NamespaceId, NamespacePolicy, Namespaces};
 use crate::priority::Priority;
@@ -84,48 +86,76 @@ pub fn check_publish(
     if publish.client_message_id() == 0 {
         return Err(ErrorCode::MessageIdInvalid.into());
     }
-    let channel = ChannelName::parse(publish.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
-    let namespace = namespaces
-        .find(&channel)
-        .ok_or(ErrorCode::NamespaceUnknown)?;
+    let fields = PublishFields::of(publish);
+    let (channel, namespace) = find_namespace(&fields, namespaces)?;
     let policy = namespaces.get(namespace);
     if let Err(refusal) = permit_publish(policy, &channel, claims, false) {
         if !(policy.publish.token && granted()) {
             return Err(refusal.into());
         }
     }
-    let payload = publish.payload().bytes();
-    registry.check(
-        publish.event_type(),
-        publish.schema_version(),
-        payload,
-        policy,
-    )?;
-    check_extras(publish, policy)?;
-    let wanted = publish.ack_level();
-    if wanted.0 > AckLevel::ENUM_MAX {
+    decide(&fields, namespace, policy, registry)
+}
+
+/// Decides a publish of a service, or of the system itself, which has no claims and may publish
+/// everywhere. Its identity is its idempotency key, and the client message id is not looked at.
+pub fn check_service(
+    fields: &PublishFields<'_>,
+    namespaces: &Namespaces,
+    registry: &Registry,
+    claims: Option<&dyn ClaimsView>,
+) -> Result<PublishDecision, Refusal> {
+    let (channel, namespace) = find_namespace(fields, namespaces)?;
+    let policy = namespaces.get(namespace);
+    if let Some(claims) = claims {
+        permit_publish(policy, &channel, claims, false)?;
+    }
+    decide(fields, namespace, policy, registry)
+}
+
+fn find_namespace<'a>(
+    fields: &PublishFields<'a>,
+    namespaces: &Namespaces,
+) -> Result<(ChannelName<'a>, NamespaceId), ErrorCode> {
+    let channel = ChannelName::parse(fields.channel).map_err(|_| ErrorCode::ChannelInvalid)?;
+    let namespace = namespaces
+        .find(&channel)
+        .ok_or(ErrorCode::NamespaceUnknown)?;
+    Ok((channel, namespace))
+}
+
+/// Decides a permitted publish.
+fn decide(
+    fields: &PublishFields<'_>,
+    namespace: NamespaceId,
+    policy: &NamespacePolicy,
+    registry: &Registry,
+) -> Result<PublishDecision, Refusal> {
+    let (number, version) = (fields.event_type, fields.schema_version);
+    registry.check(number, version, fields.payload, policy)?;
+    check_extras(fields, policy)?;
+    if fields.ack_level.0 > AckLevel::ENUM_MAX {
         return Err(ErrorCode::InvalidRequest.into());
     }
     Ok(PublishDecision {
         namespace,
         priority: policy.priority,
         durable: policy.durable,
-        level: policy.resolve_level(wanted),
-        attempt: check_age(publish, policy)?,
+        level: policy.resolve_level(fields.ack_level),
+        attempt: check_age(fields, policy)?,
     })
 }
 
 /// Checks conflation key and trace context.
-fn check_extras(publish: &wire::Publish<'_>, policy: &NamespacePolicy) -> Result<(), ErrorCode> {
-    if let Some(key) = publish.conflation_key() {
+fn check_extras(fields: &PublishFields<'_>, policy: &NamespacePolicy) -> Result<(), ErrorCode> {
+    if let Some(key) = fields.conflation_key {
         if !policy.conflated || key.len() > limits::CONFLATION_KEY_BYTES {
             return Err(ErrorCode::ConflationKeyInvalid);
         }
     }
-    if let Some(trace) = publish.trace() {
-        let parent = trace.traceparent().map_or(0, str::len);
-        let state = trace.tracestate().map_or(0, str::len);
-        if parent > limits::TRACEPARENT_BYTES || state > limits::TRACESTATE_BYTES {
+    if let Some(trace) = fields.trace {
+        let state = trace.tracestate.map_or(0, str::len);
+        if trace.traceparent.len() > limits::TRACEPARENT_BYTES || state > limits::TRACESTATE_BYTES {
             return Err(ErrorCode::InvalidRequest);
         }
     }
@@ -133,10 +163,9 @@ fn check_extras(publish: &wire::Publish<'_>, policy: &NamespacePolicy) -> Result
 }
 
 /// Decides what the age of a publish means.
-fn check_age(publish: &wire::Publish<'_>, policy: &NamespacePolicy) -> Result<Attempt, ErrorCode> {
-    let age_ms = publish.age_ms();
-    let time_to_live_ms = publish.time_to_live_ms();
-    if time_to_live_ms != 0 && age_ms > time_to_live_ms {
+fn check_age(fields: &PublishFields<'_>, policy: &NamespacePolicy) -> Result<Attempt, ErrorCode> {
+    let age_ms = fields.age_ms;
+    if fields.time_to_live_ms != 0 && age_ms > fields.time_to_live_ms {
         return Err(ErrorCode::PublishExpired);
     }
     if age_ms <= limits::ATTEMPT_LOOK_UP_AGE_MS {
