@@ -284,7 +284,8 @@ impl FilesThread {
 }
 
 /// Deals out what was recovered: channels and records to their owners, windows of ids to the
-/// shards on which their users may live, keys of services to all, cursors to the home shards of their users.
+/// shards on which their users may live, keys of services to all, cursors to the home shards of
+/// their users.
 fn deal(node: RecoveredNode, cursors: &CursorLog, shards: u16) -> RecoveredShards {
     let mut dealt: Vec<Recovered> = (0..shards).map(|_| Recovered::default()).collect();
     let owner = |name: &str| (placement_hash(name.as_bytes()) % u64::from(shards)) as usize;
