@@ -16,6 +16,8 @@ pub mod files_thread;
 pub mod gateway;
 pub mod lanes;
 pub mod memory;
+pub mod network;
+pub mod rates;
 pub mod server;
 pub mod shard;
 pub mod telemetry;

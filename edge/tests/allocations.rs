@@ -168,6 +168,9 @@ fn on_a_node(shards: u32, test: impl FnOnce(SocketAddr, &dyn Fn(&str) -> String)
     let mut config = Config::default();
     config.node.data_directory = data.path().to_path_buf();
     config.node.shards = shards;
+    // Bounds that are checked for each message and not met.
+    config.limits.connection_rate = 1_000_000;
+    config.limits.user_rate = 1_000_000;
     let address = own_address();
     config.listen.client_address = SocketAddr::new(address, 7720);
     config.listen.control_address = SocketAddr::new(address, 7721);

@@ -7,6 +7,7 @@
 //! - [`frame`]: bytes into verified frames, and frames into bytes;
 //! - [`session`]: the decisions of a connection, one file for each mechanism;
 //! - [`websocket`]: the RFC 6455 codec below the frames;
+//! - [`proxy`]: whom a proxy in front speaks for;
 //! - [`channel`], [`namespace`], [`claims`], [`registry`]: what may be published where, and by
 //!   whom;
 //! - [`ids`], [`priority`], [`limits`]: the values that all of it shares.
@@ -28,6 +29,7 @@ pub mod ids;
 pub mod limits;
 pub mod namespace;
 pub mod priority;
+pub mod proxy;
 pub mod registry;
 pub mod session;
 pub mod websocket;

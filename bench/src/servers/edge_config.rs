@@ -50,6 +50,10 @@ impl EdgeConfig {
         line(format!("control_address = \"{}\"", self.control));
         line("[limits]".to_owned());
         line(format!("address_burst = {ADDRESS_BURST}"));
+        for name in ["connection_rate", "user_rate", "institution_rate"] {
+            // Few connections play the whole load of a scenario.
+            line(format!("{name} = 0"));
+        }
         if self.sessions + SPARE_SESSIONS > SESSIONS_DEFAULT {
             line(format!("max_sessions = {}", self.sessions + SPARE_SESSIONS));
         }

@@ -8,11 +8,12 @@ use super::setting::{duration_text, ByteSize};
 use super::{limits, Config};
 use crate::auth::limits::ISSUERS_MAX;
 use crate::auth::KeySource;
+use crate::network::Network;
 use crate::tls::limits::CERTIFICATES_MAX;
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 14] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 15] = [
         names_are_present,
         plaintext_stays_on_loopback,
         certificates_fit_tls,
@@ -20,6 +21,7 @@ pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
         addresses_differ,
         path_is_absolute,
         origins_are_origins,
+        proxies_are_networks,
         key_sets_can_be_fetched,
         rings_fit,
         sessions_fit,
@@ -156,6 +158,29 @@ fn origins_are_origins(config: &Config) -> Option<ConfigError> {
         "listen.allowed_origins",
         format!("\"{wrong}\" is not an origin"),
         "write scheme and host without a path, such as \"https://school.example\", or \"*\"",
+    )
+}
+
+fn proxies_are_networks(config: &Config) -> Option<ConfigError> {
+    let networks = &config.listen.proxy_from;
+    if networks.len() > limits::PROXIES_MAX {
+        return conflict(
+            "listen.proxy_from",
+            format!(
+                "{} networks are more than {}",
+                networks.len(),
+                limits::PROXIES_MAX
+            ),
+            "name the network that they share",
+        );
+    }
+    let (text, problem) = networks
+        .iter()
+        .find_map(|text| Some((text, Network::parse(text).err()?)))?;
+    conflict(
+        "listen.proxy_from",
+        format!("\"{text}\" is no network: {problem}"),
+        "write an address such as \"192.0.2.7\" or a network such as \"10.0.0.0/8\"",
     )
 }
 

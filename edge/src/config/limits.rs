@@ -55,6 +55,13 @@ pub const SEGMENTS_PER_SHARD_MIN: u64 = 8;
 /// Most clients that a node sends away in a second: what the largest host takes in.
 pub const RECONNECTS_MAX: u32 = 1_000_000;
 
+/// Most networks of proxies: each accepted connection is compared with all of them.
+pub const PROXIES_MAX: usize = 64;
+
+/// Smallest burst: a `Subscribe` of as many channels as one may list counts as so many messages,
+/// and has to be possible.
+pub const BURST_MIN: u32 = protocol::ITEMS_PER_FRAME as u32;
+
 /// Most history entries of a channel.
 pub const HISTORY_EVENTS_MAX: u32 = 100_000;
 

@@ -37,6 +37,8 @@ pub use sections::{
 pub use setting::{duration_from_text, ByteSize, Raw, Setting};
 pub use source::{Argument, Sources};
 
+use crate::network::Network;
+
 /// Where a value came from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
@@ -127,6 +129,12 @@ impl Config {
     /// Remembers where the value at a path came from.
     fn set_origin(&mut self, path: String, origin: Origin) {
         self.origins.insert(path, origin);
+    }
+
+    /// The networks of `listen.proxy_from`; what is none was refused when they were loaded.
+    pub fn proxies(&self) -> Vec<Network> {
+        let texts = self.listen.proxy_from.iter();
+        texts.filter_map(|text| Network::parse(text).ok()).collect()
     }
 
     /// Number of shards: the configured one, or one for each usable core.

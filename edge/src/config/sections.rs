@@ -111,6 +111,12 @@ section! {
         allowed_origins: Vec<String> = vec!["*".to_owned()],
         unit "", example "[\"https://school.example\"]";
 
+        /// Addresses and networks of proxies that name their clients by a header of the PROXY
+        /// protocol, version 2, before anything else. From these the header is required, from all
+        /// others it is refused. The named address then counts in the place of the proxy's.
+        proxy_from: Vec<String> = Vec::new(),
+        unit "", example "[\"10.0.0.0/8\", \"192.0.2.7\"]";
+
         /// Connections that the kernel holds until a shard accepts them.
         backlog: u32 = 4_096,
         unit "connections", bounds 1..=65_535, example "4096";
@@ -192,9 +198,42 @@ section! {
         unit "connections", bounds limits::UNFINISHED_HANDSHAKES_MIN..=65_536, example "4096";
 
         /// Connections that one address may open in a burst before it is authenticated. A
-        /// whole school can sit behind one address.
+        /// whole school can sit behind one address. What comes beyond is closed at once.
         address_burst: u32 = 5_000,
         unit "connections", bounds 1..=1_000_000, example "5000";
+
+        /// Connections a second that one address may open after its burst; those that are
+        /// authenticated do not count. IPv6 addresses count by their first 64 bits. 0 is no
+        /// limit.
+        address_rate: u32 = 500,
+        unit "connections/s", bounds 0..=1_000_000, example "500";
+
+        /// Messages a second that one connection may send. What comes beyond is answered
+        /// `rate_limited`, and a client that goes on is not read for up to a second. Back ends
+        /// (role `service`) are free of it. 0 is no limit.
+        connection_rate: u32 = 1_000,
+        unit "messages/s", bounds 0..=1_000_000, example "200";
+
+        /// Messages that one connection may send in a burst.
+        connection_burst: u32 = 4_000,
+        unit "messages", bounds limits::BURST_MIN..=1_000_000, example "1000";
+
+        /// Messages a second of all connections of one user. Back ends (role `service`) are free
+        /// of it. 0 is no limit.
+        user_rate: u32 = 4_000,
+        unit "messages/s", bounds 0..=1_000_000, example "500";
+
+        /// Messages of all connections of one user in a burst.
+        user_burst: u32 = 16_000,
+        unit "messages", bounds limits::BURST_MIN..=1_000_000, example "2000";
+
+        /// Messages a second of all users of one institution on this node. 0 is no limit.
+        institution_rate: u32 = 200_000,
+        unit "messages/s", bounds 0..=10_000_000, example "50000";
+
+        /// Messages of all users of one institution in a burst.
+        institution_burst: u32 = 400_000,
+        unit "messages", bounds limits::BURST_MIN..=10_000_000, example "100000";
 
         /// A client that takes no byte for this long is closed and may resume.
         write_timeout: Duration = 30 * SECOND,

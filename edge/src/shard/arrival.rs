@@ -266,16 +266,12 @@ impl Shard {
     fn user_entry(&mut self, claims: &Claims) -> Option<u32> {
         let packed = PackedClaims::pack(claims).ok()?;
         if let Some(user) = self.find_user(&claims.user) {
-            self.users[user].claims = packed;
+            self.users[user].take_claims(packed, &self.shared.rates);
             return Some(user);
         }
         let name: Box<str> = claims.user.as_str().into();
-        let user = self.users.insert(User {
-            name,
-            claims: packed,
-            sessions: NONE,
-            publishers: 0,
-        })?;
+        let user = User::new(name, packed, &self.shared.rates);
+        let user = self.users.insert(user)?;
         self.index_user(user);
         Some(user)
     }

@@ -1,7 +1,7 @@
 //! One socket of a shard, and the table of them.
 //!
 //! Purpose: what a shard knows of a socket between two of its completions. A
-//! connection is 48 bytes and holds no buffer: bytes that wait in either
+//! connection is 56 bytes and holds no buffer: bytes that wait in either
 //! direction live in pools and are named by index.
 //!
 //! Invariants: the index of a connection follows from its socket slot, so no map
@@ -10,6 +10,7 @@
 //!
 //! Thread: the shard.
 
+use interlink_protocol::session::rate::Arrival;
 use interlink_protocol::websocket::Reader;
 use interlink_uring::SocketId;
 
@@ -42,6 +43,10 @@ pub const FETCHING: u16 = 1 << 10;
 pub const SEALED: u16 = 1 << 11;
 /// The connection has a TLS session.
 pub const SECURE: u16 = 1 << 12;
+/// The last request was refused because of its rate.
+pub const WARNED: u16 = 1 << 13;
+/// The connection is not read for a while.
+pub const PAUSED: u16 = 1 << 14;
 
 /// Control frames that a connection may send in a second. Clients ping every few seconds, if at
 /// all; each ping costs an answer and carries nothing.
@@ -52,6 +57,8 @@ pub const CONTROL_FRAMES_PER_SECOND: u8 = 100;
 pub struct Connection {
     /// The kernel's name of the socket; [`SocketId::NONE`] when the entry is free.
     pub socket: SocketId,
+    /// Place in the rate of a connection.
+    pub arrival: Arrival,
     /// Index of the session, or [`NONE`].
     pub session: u32,
     /// Index of the queue of replies, or [`NONE`].
@@ -74,13 +81,14 @@ pub struct Connection {
     pub histories: u8,
 }
 
-const _: () = assert!(std::mem::size_of::<Connection>() <= 48);
+const _: () = assert!(std::mem::size_of::<Connection>() <= 56);
 
 impl Connection {
     /// A connection that was just installed.
     pub fn new(socket: SocketId, reader: Reader) -> Self {
         Self {
             socket,
+            arrival: Arrival::default(),
             session: NONE,
             queue: NONE,
             partial: NONE,

@@ -38,6 +38,8 @@ const GENERATION_MASK: u32 = (1 << 24) - 1;
 /// What the handshake waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
+    /// The header of a proxy, before anything of its client.
+    Proxy,
     Request(HeadScan),
     Hello,
     /// Refused: what still comes is thrown away, so that the answer is not lost to a reset.
@@ -54,7 +56,7 @@ impl Stage {
     /// The queue of the stage; what is over waits for nothing but its receive.
     fn queue(self) -> Option<usize> {
         match self {
-            Stage::Request(_) => Some(0),
+            Stage::Proxy | Stage::Request(_) => Some(0),
             Stage::Hello => Some(1),
             Stage::Discard => Some(2),
             Stage::Over => None,
@@ -65,13 +67,14 @@ impl Stage {
 #[derive(Debug)]
 pub(super) struct Handshake {
     pub(super) descriptor: OwnedFd,
-    peer: SocketAddr,
+    /// The client, as far as it is known.
+    pub(super) peer: SocketAddr,
     /// TLS, if the node serves it.
     pub(super) secure: Option<Secured>,
     pub(super) stage: Stage,
     stage_since_ms: u32,
     /// Bytes that did not end the stage yet, or answers on their way out.
-    kept: Vec<u8>,
+    pub(super) kept: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +92,8 @@ pub(super) enum Next {
     Receive(u32),
     /// Send the bytes and close.
     AnswerAndDrop(u32, Vec<u8>),
+    /// Close.
+    Drop(u32),
     /// The connection goes to its home shard.
     Arrived(Box<Arrival>),
 }
@@ -174,6 +179,9 @@ impl Shard {
         peer: SocketAddr,
     ) {
         self.counters.connections_accepted += 1;
+        let Some(stage) = self.first_stage(peer) else {
+            return;
+        };
         let Ok(secure) = self.new_secured() else {
             self.counters.tls_failures += 1;
             return;
@@ -186,7 +194,7 @@ impl Shard {
             descriptor,
             peer,
             secure,
-            stage: Stage::Request(HeadScan::new()),
+            stage,
             stage_since_ms: self.clock.now_ms,
             kept: Vec::new(),
         });
@@ -205,11 +213,19 @@ impl Shard {
             // The bytes won the race against the cancel; nothing is in flight any more.
             return self.drop_slot(id.slot);
         }
-        let next = match handshake.secure.take() {
-            Some(secured) => self.on_secure_handshake(id.slot, secured, bytes),
-            None => self.step_handshake(id.slot, bytes),
+        let next = match handshake.stage {
+            Stage::Proxy => self.on_proxy_bytes(id.slot, bytes),
+            _ => self.on_client_bytes(id.slot, bytes),
         };
         self.handshakes.next.push(next);
+    }
+
+    /// Takes what the client itself has sent.
+    pub(super) fn on_client_bytes(&mut self, slot: u32, bytes: &mut [u8]) -> Next {
+        match self.handshake_mut(slot).secure.take() {
+            Some(secured) => self.on_secure_handshake(slot, secured, bytes),
+            None => self.step_handshake(slot, bytes),
+        }
     }
 
     /// Takes plaintext of a handshake.
@@ -222,7 +238,7 @@ impl Shard {
                 next
             }
             Stage::Hello => self.on_hello_bytes(slot, bytes),
-            Stage::Discard | Stage::Over => Next::Receive(slot),
+            Stage::Proxy | Stage::Discard | Stage::Over => Next::Receive(slot),
         }
     }
 
@@ -331,6 +347,7 @@ impl Shard {
                     .unfinished_handshakes
                     .fetch_sub(1, Ordering::Relaxed);
                 self.counters.handshakes_done += 1;
+                self.shared.rates.authenticated(handshake.peer.ip());
                 Next::Arrived(Box::new(Arrival {
                     descriptor: handshake.descriptor,
                     peer: handshake.peer,
@@ -348,7 +365,7 @@ impl Shard {
         self.counters.tokens_refused += 1;
         let mut answer = Vec::with_capacity(256);
         let mut encoder = self.take_encoder();
-        let frame = encoder.error(&super::replies::error_fields(code, 0));
+        let frame = encoder.error(&super::replies::error_fields(code.into(), 0));
         append_server_frame(Opcode::Data(DataKind::Binary), true, frame, &mut answer);
         self.encoder = Some(encoder);
         let close = super::replies::close_for(code);
@@ -381,6 +398,7 @@ impl Shard {
                     self.answer(kernel, slot, &answer, true);
                     self.discard_rest(kernel, slot);
                 }
+                Next::Drop(slot) => self.drop_slot(slot),
                 Next::Arrived(arrival) => self.send_home(arrival),
             }
         }

@@ -76,6 +76,8 @@ impl Shard {
                 self.counters.closes.add(code);
                 close::append_server_close(Some(code.number()), code.meaning(), &mut answer);
             }
+            // A proxy reads no answer.
+            Stage::Proxy => self.counters.handshakes_evicted += 1,
             Stage::Discard | Stage::Over => {}
         }
         // Within TLS nothing can be said before its own handshake is over.

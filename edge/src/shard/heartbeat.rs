@@ -11,7 +11,7 @@ use interlink_protocol::CloseCode;
 use interlink_uring::{Kernel, SocketId};
 use interlink_wire as wire;
 
-use super::connection::{AWAITING_PONG, BLOCKED, CLOSE_WHEN_SENT, CLOSING, NONE};
+use super::connection::{AWAITING_PONG, BLOCKED, CLOSE_WHEN_SENT, CLOSING, NONE, PAUSED};
 use super::Shard;
 
 /// Wheel entries that one turn handles.
@@ -88,6 +88,10 @@ impl Shard {
             _ => {}
         }
         let entry = &self.connections[connection];
+        if entry.is(AWAITING_PONG | PAUSED) {
+            // Its answer may lie unread in the socket.
+            return self.allow_pong_again(connection);
+        }
         if entry.is(AWAITING_PONG) {
             self.counters.heartbeats_missed += 1;
             return self.close_with(connection, CloseCode::HeartbeatTimeout);
@@ -95,6 +99,11 @@ impl Shard {
         self.schedule(connection, self.limits.heartbeat_timeout_ms);
         self.connections[connection].set(AWAITING_PONG);
         self.send_heartbeat(connection);
+    }
+
+    /// The node did not read a client that owes an answer: its time begins anew.
+    pub(super) fn allow_pong_again(&mut self, connection: u32) {
+        self.schedule(connection, self.limits.heartbeat_timeout_ms);
     }
 
     fn send_heartbeat(&mut self, connection: u32) {
@@ -190,6 +199,7 @@ impl Shard {
             self.lingering.front().map(|entry| entry.1),
             self.retries.front().map(|entry| entry.1),
             self.next_handshake_deadline_ms(),
+            self.pauses.next_end_ms(),
             self.cursors.next_batch_at(),
         ];
         let grants = self.tokens.grants.next_end_s();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use interlink_protocol::websocket::{handshake::HandshakeLimits, Limits};
 
 use crate::config::Config;
+use crate::network::Network;
 
 /// Bounds and times of a shard, in the units of its clock.
 #[derive(Debug, Clone)]
@@ -19,6 +20,8 @@ pub struct ShardLimits {
     pub path: String,
     /// Origins that may connect; "*" is every one.
     pub allowed_origins: Vec<String>,
+    /// Networks of proxies that name their clients.
+    pub proxies: Vec<Network>,
     /// Most connections of this shard.
     pub max_sessions: usize,
     /// Most unfinished handshakes of the process.
@@ -61,6 +64,7 @@ impl ShardLimits {
             region: config.node.region.clone(),
             path: config.listen.path.clone(),
             allowed_origins: config.listen.allowed_origins.clone(),
+            proxies: config.proxies(),
             // A shard may get more than its share of users, so each takes the whole number;
             // tables are touched only as far as they are used.
             max_sessions: config.limits.max_sessions as usize,

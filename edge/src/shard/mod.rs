@@ -5,12 +5,12 @@
 //! through lanes. The logic holds no runtime: [`driver`] runs turns under glommio, a
 //! test runs the same turns over a scripted kernel.
 //!
-//! Map: `turn` is the loop's body; `accept`, `handshake`, `arrival` bring clients
-//! in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events; `subscribe`,
-//! `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
-//! send; `heartbeat`, `close`, `drain` and `tokens` end; `mesh`, `files` reach other threads;
-//! `service` takes publishes that come from no session; `tables`, `logs` hold, `measure` and
-//! `latencies` tell.
+//! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
+//! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
+//! `subscribe`, `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
+//! send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow; `mesh`, `files`
+//! reach other threads; `service` takes publishes that come from no session; `tables`, `logs` hold,
+//! `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -38,9 +38,12 @@ mod logs;
 mod measure;
 mod mesh;
 mod partials;
+mod pause;
+mod proxy;
 mod publish;
 mod queues;
 mod random;
+mod rates;
 mod receive;
 mod recover;
 mod replies;
@@ -71,6 +74,7 @@ use interlink_uring::{Event, SendOutcome, SocketId};
 
 use crate::auth::{Published, Revocations, Verifier};
 use crate::memory::Slab;
+use crate::rates::{Batches, Rates};
 use crate::telemetry::Counters;
 use crate::tls::Serving;
 use crate::wheel::Wheel;
@@ -100,6 +104,8 @@ pub struct Shared {
     pub namespaces: Namespaces,
     /// Event types.
     pub registry: Registry,
+    /// How often clients may ask.
+    pub rates: Rates,
     /// Epoch of channels that are new in this boot.
     pub epoch: u64,
     /// Connections of the process between accept and `Hello`.
@@ -155,6 +161,7 @@ pub struct Shard {
     cursors: ack::Cursors,
     look_ups: recover::LookUps,
     tokens: tokens::Tokens,
+    batches: Batches,
     sweep: Sweep,
 
     // Events.
@@ -185,6 +192,7 @@ pub struct Shard {
     unfinished_messages: VecDeque<(SocketId, u32)>,
     blocked: VecDeque<(SocketId, u32)>,
     retries: VecDeque<(SocketId, u32)>,
+    pauses: pause::Pauses,
 
     drain: drain::Drain,
 }

@@ -143,6 +143,15 @@ impl Partials {
         (index != NONE).then(|| self.slots[index as usize].since_ms)
     }
 
+    /// Lets the time of an unfinished message begin anew; whether there is one.
+    pub fn restart(&mut self, index: u32, now_ms: u32) -> bool {
+        let begun = index != NONE && self.slots[index as usize].since_ms != 0;
+        if begun {
+            self.slots[index as usize].since_ms = now_ms;
+        }
+        begun
+    }
+
     /// Bytes of memory held now.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -46,8 +46,13 @@ impl Checked<'_> {
 }
 
 impl Shard {
-    /// A client publishes.
-    pub(super) fn on_publish(&mut self, connection: u32, frame: &wire::Publish<'_>) {
+    /// A client publishes; `excess` is the answer if it does so too fast and this is new.
+    pub(super) fn on_publish(
+        &mut self,
+        connection: u32,
+        frame: &wire::Publish<'_>,
+        excess: Option<Refusal>,
+    ) {
         let session = self.connections[connection].session;
         if session == NONE {
             return;
@@ -65,15 +70,16 @@ impl Shard {
         };
         let (publisher, class) = (checked.publisher, checked.class());
         let entry = &mut self.publishers[publisher];
-        let code = match entry.window.look_up(class, id, checked.payload_hash) {
+        let refusal = match entry.window.look_up(class, id, checked.payload_hash) {
+            Verdict::New if excess.is_some() => excess,
             Verdict::New if entry.barrier[class.index()].admits(id) => None,
-            Verdict::New => Some(ErrorCode::Overloaded),
+            Verdict::New => Some(ErrorCode::Overloaded.into()),
             Verdict::Repeat => return self.answer_repeat(connection, publisher, class, id),
-            Verdict::Conflict => Some(ErrorCode::IdempotencyConflict),
-            Verdict::TooOld => Some(ErrorCode::OutcomeUnknown),
+            Verdict::Conflict => Some(ErrorCode::IdempotencyConflict.into()),
+            Verdict::TooOld => Some(ErrorCode::OutcomeUnknown.into()),
         };
-        if let Some(code) = code {
-            return self.refuse_of(connection, publisher, class, (id, code));
+        if let Some(refusal) = refusal {
+            return self.refuse_of(connection, publisher, class, (id, refusal));
         }
         match self.accept(&checked) {
             Ok(()) => {
@@ -84,7 +90,7 @@ impl Shard {
                 entry.accepted(class, id, now_ms);
                 self.counters.publishes.add(class, 1);
             }
-            Err(code) => self.refuse_of(connection, publisher, class, (id, code)),
+            Err(code) => self.refuse_of(connection, publisher, class, (id, code.into())),
         }
     }
 
@@ -94,16 +100,16 @@ impl Shard {
         connection: u32,
         publisher: u32,
         class: Priority,
-        (id, code): (u64, ErrorCode),
+        (id, refusal): (u64, Refusal),
     ) {
         self.counters.publishes_refused.add(class, 1);
         let barrier = &mut self.publishers[publisher].barrier[class.index()];
-        if !code.is_temporary() {
+        if !refusal.code.is_temporary() {
             barrier.passed(id);
         } else if barrier.refused(id).is_err() {
             return self.close_with(connection, CloseCode::Overloaded);
         }
-        self.refuse(connection, id, Refusal::of(code));
+        self.refuse(connection, id, refusal);
     }
 
     /// Counts a publish that was refused before its class was known to be right; names that no

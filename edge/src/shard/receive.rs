@@ -183,8 +183,12 @@ impl Shard {
                 return;
             }
         };
+        let excess = self.charge(connection, &frame);
+        if excess.is_some() && self.refuse_excess(connection, &frame, excess) {
+            return;
+        }
         match frame {
-            ClientFrame::Publish(frame) => self.on_publish(connection, &frame),
+            ClientFrame::Publish(frame) => self.on_publish(connection, &frame, excess),
             ClientFrame::Pong(frame) => self.on_pong(connection, &frame),
             ClientFrame::Ack(frame) => self.on_ack(connection, frame.positions()),
             ClientFrame::Subscribe(frame) => {

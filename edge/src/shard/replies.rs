@@ -10,12 +10,12 @@ use interlink_protocol::{CloseCode, ErrorCode};
 use super::connection::{CLOSE_WHEN_SENT, CLOSING};
 use super::Shard;
 
-/// The `Error` frame for `code`.
-pub fn error_fields(code: ErrorCode, request_id: u32) -> ErrorFields<'static> {
+/// The `Error` frame for a refusal.
+pub fn error_fields(refusal: Refusal, request_id: u32) -> ErrorFields<'static> {
     ErrorFields {
-        code,
+        code: refusal.code,
         message: "",
-        retry_after_ms: Refusal::of(code).retry_after_ms,
+        retry_after_ms: refusal.retry_after_ms,
         request_id,
     }
 }
@@ -70,9 +70,14 @@ impl Shard {
 
     /// Queues an `Error` frame.
     pub(super) fn reply_error(&mut self, connection: u32, code: ErrorCode, request_id: u32) {
-        self.counters.refusals.add(code);
+        self.reply_refusal(connection, code.into(), request_id);
+    }
+
+    /// Queues an `Error` frame with a time to wait of its own.
+    pub(super) fn reply_refusal(&mut self, connection: u32, refusal: Refusal, request_id: u32) {
+        self.counters.refusals.add(refusal.code);
         let mut encoder = self.take_encoder();
-        let frame = encoder.error(&error_fields(code, request_id));
+        let frame = encoder.error(&error_fields(refusal, request_id));
         self.queue_frame(connection, frame);
         self.encoder = Some(encoder);
     }

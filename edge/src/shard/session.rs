@@ -5,18 +5,19 @@
 //! on this shard share; a publisher holds what only sessions that publish need,
 //! so that an idle session does not pay for it.
 //!
-//! Limits: a session is 80 bytes, a user 48 bytes beside its name and claims.
+//! Limits: a session is 80 bytes, a user 72 bytes beside its name and claims.
 //!
 //! Thread: the shard that is home of the user.
 
-use interlink_protocol::claims::PackedClaims;
+use interlink_protocol::claims::{ClaimsView, PackedClaims, ROLE_SERVICE};
 use interlink_protocol::ids::{InstanceId, RecordIdPrefix, SessionKey};
 use interlink_protocol::priority::Priority;
-use interlink_protocol::session::{barrier::Barrier, publish::Credit};
+use interlink_protocol::session::{barrier::Barrier, publish::Credit, rate::Arrival};
 use interlink_relay::dedupe::PublisherWindow;
 
 use super::connection::NONE;
 use crate::auth::{TokenMark, UserToken};
+use crate::rates::{RateKey, Rates};
 
 /// An authenticated client.
 #[derive(Debug)]
@@ -65,9 +66,39 @@ pub struct User {
     pub sessions: u32,
     /// Publisher states of the user.
     pub publishers: u32,
+    /// Place in the rate of a user.
+    pub arrival: Arrival,
+    /// By whose rate its requests are bounded.
+    pub bounds: Bounds,
 }
 
-const _: () = assert!(std::mem::size_of::<User>() <= 48);
+const _: () = assert!(std::mem::size_of::<User>() <= 72);
+
+/// What bounds the rate of a user's requests beside the rate of its connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bounds {
+    /// Its own rate and that of its institution.
+    Own(RateKey),
+    /// Its own rate; it belongs to no institution.
+    Alone,
+    /// The rate of its institution: a back end.
+    Service(RateKey),
+    /// Nothing: a back end of no institution.
+    Free,
+}
+
+impl Bounds {
+    /// What follows from claims.
+    pub fn of(claims: &impl ClaimsView, rates: &Rates) -> Self {
+        let institution = rates.institution_key(claims.institution());
+        match (claims.has_role(ROLE_SERVICE), institution) {
+            (false, Some(institution)) => Self::Own(institution),
+            (false, None) => Self::Alone,
+            (true, Some(institution)) => Self::Service(institution),
+            (true, None) => Self::Free,
+        }
+    }
+}
 
 /// A run of consecutive publishes that will be answered by one frame.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +142,26 @@ pub struct Publisher {
     pub last_used_ms: u32,
     /// Whether the publisher is listed for the end of the batch.
     pub touched: bool,
+}
+
+impl User {
+    /// A user without a session.
+    pub fn new(name: Box<str>, claims: PackedClaims, rates: &Rates) -> Self {
+        Self {
+            name,
+            bounds: Bounds::of(&claims, rates),
+            claims,
+            sessions: NONE,
+            publishers: 0,
+            arrival: Arrival::default(),
+        }
+    }
+
+    /// Replaces the claims by those of a newer token.
+    pub fn take_claims(&mut self, claims: PackedClaims, rates: &Rates) {
+        self.bounds = Bounds::of(&claims, rates);
+        self.claims = claims;
+    }
 }
 
 impl Session {

@@ -37,6 +37,7 @@ use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
 use crate::lanes::{Doorbell, Port};
 use crate::memory::{MemoryError, Slab};
+use crate::rates::Rates;
 use crate::server::{Levers, NodeEvent, Phase, ShardPlan, ShardSet};
 use crate::telemetry::{Counters, ShardCounters};
 use crate::wheel::Wheel;
@@ -83,7 +84,6 @@ impl Shard {
         let sessions = limits.max_sessions;
         let connections = Connections::new(&parts.config.rings)?;
         let wheel = Wheel::new(connections.capacity(), 1)?;
-        let logs = logs(&parts.config)?;
         let mut shard = Self {
             id: parts.id,
             shards: parts.shards,
@@ -118,6 +118,7 @@ impl Shard {
             interest: HashMap::new(),
             cursors: Cursors::new(parts.shards),
             look_ups: Default::default(),
+            batches: Default::default(),
             sweep: Default::default(),
             journal: ShardJournal::new(parts.journal),
             files: parts.files,
@@ -126,7 +127,7 @@ impl Shard {
             service: Default::default(),
             take_over: Default::default(),
             recovered_windows: HashMap::new(),
-            logs,
+            logs: logs(&parts.config)?,
             dirty: Default::default(),
             behind: HashMap::new(),
             lagging: HashMap::new(),
@@ -142,6 +143,7 @@ impl Shard {
             unfinished_messages: VecDeque::new(),
             blocked: VecDeque::new(),
             retries: VecDeque::new(),
+            pauses: Default::default(),
             drain: Drain::new(limits.reconnects_per_second, parts.shards),
             limits,
         };
@@ -183,6 +185,10 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
         revocations: Arc::clone(&plan.revocations),
         namespaces: namespaces(&plan.config)?,
         registry: Registry::core(),
+        rates: Rates::new(
+            &plan.config,
+            super::random::Random::from_system().next_u128() as u64,
+        ),
         epoch: recovered.epoch,
         unfinished_handshakes: AtomicUsize::new(0),
         direction: Direction::default(),

@@ -299,7 +299,9 @@ impl Shard {
             };
             self.sweep.user = user + 1;
             let entry = &self.users[user];
-            if entry.sessions == NONE && entry.publishers == 0 {
+            // Who comes back as the same user has not got rid of the user's rate.
+            let at_rest = entry.arrival.0 <= self.clock.now_ns;
+            if entry.sessions == NONE && entry.publishers == 0 && at_rest {
                 let hash = placement_hash(entry.name.as_bytes());
                 if let Ok(entry) = self.tables.users.find_entry(hash, |&at| at == user) {
                     entry.remove();

@@ -173,7 +173,7 @@ impl Shard {
         let now_s = self.clock.unix_s();
         check_refresh(&self.users[user].claims, &fresh.claims, now_s)?;
         let packed = PackedClaims::pack(&fresh.claims).map_err(|_| ErrorCode::TokenInvalid)?;
-        self.users[user].claims = packed;
+        self.users[user].take_claims(packed, &self.shared.rates);
         self.sessions[session].take_token(&fresh);
         self.schedule_after_refresh(connection);
         Ok(self.end_unpermitted(session))

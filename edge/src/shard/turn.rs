@@ -46,6 +46,7 @@ impl Turn for Shard {
         busy |= self.install_arrivals(kernel);
         busy |= self.run_journal(kernel);
         busy |= self.send_some(kernel);
+        self.keep_pauses(kernel);
         self.close_some(kernel);
         self.keep_accepting(kernel);
         self.ring_doorbells();

@@ -79,6 +79,10 @@ counters! {
         "near limits.max_sessions";
     Counter connections_accepted: u64 = CONNECTIONS_ACCEPTED,
         "Connections that the kernel handed over.";
+    Counter connections_over_rate: u64 = CONNECTIONS_OVER_RATE,
+        "Connections dropped at their accept, since their address opens too many.";
+    Counter proxy_headers_refused: u64 = PROXY_HEADERS_REFUSED,
+        "Connections of proxies dropped for their header.";
     Counter connections_closed: u64 = CONNECTIONS_CLOSED,
         "Connections that have ended.";
     Counter closed_by_server: u64 = CLOSED_BY_SERVER,

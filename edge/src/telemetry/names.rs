@@ -9,6 +9,10 @@
 pub const CONNECTIONS_OPEN: &str = "interlink_edge_connections_open";
 /// Connections that the kernel handed over.
 pub const CONNECTIONS_ACCEPTED: &str = "interlink_edge_connections_accepted_total";
+/// Connections dropped at their accept, since their address opens too many.
+pub const CONNECTIONS_OVER_RATE: &str = "interlink_edge_connections_over_rate_total";
+/// Connections of proxies dropped for their header.
+pub const PROXY_HEADERS_REFUSED: &str = "interlink_edge_proxy_headers_refused_total";
 /// Connections that have ended.
 pub const CONNECTIONS_CLOSED: &str = "interlink_edge_connections_closed_total";
 /// Connections that this node ended.

@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use interlink_protocol::frame::{FrameEncoder, ServerFrame, SubscribeFields};
+use interlink_protocol::frame::{FrameEncoder, PublishFields, ServerFrame, SubscribeFields};
 use interlink_protocol::limits::{ITEMS_PER_FRAME, SUBSCRIPTIONS_PER_SESSION};
 use interlink_protocol::websocket::{ControlKind, Opcode};
 use interlink_protocol::{CloseCode, ErrorCode};
 
 use super::siege::Siege;
-use super::support::raw::{binary, data_frame, decode, Raw};
+use super::support::raw::{binary, data_frame, decode, Incoming, Raw};
 use super::{pour, welcomed};
 
 #[test]
@@ -21,6 +21,44 @@ fn floods_of_pings_are_closed_with_rate_exceeded() {
         pour(&mut raw, &flood);
         assert_eq!(raw.close_code(), CloseCode::RateExceeded.number());
     });
+    siege.lift();
+}
+
+/// Publishes as fast as the socket takes them, without a look at the answers that tell to wait.
+#[test]
+fn floods_of_publishes_are_refused_and_slowed() {
+    let mut siege = Siege::lay("publish flood", "connection_burst = 1000");
+    let mut encoder = FrameEncoder::new();
+    let mut next = 0;
+    siege.attack(|node| {
+        let mut raw = welcomed(node, "mallory");
+        let ids = next + 1..=next + 20_000;
+        next += 20_000;
+        let flood = ids.map(|id| {
+            let fields = PublishFields::new(id, "activity.mallory", 0, b"x");
+            binary(encoder.publish(&fields))
+        });
+        let flood: Vec<u8> = flood.flatten().collect();
+        pour(&mut raw, &flood);
+        let mut refused = 0;
+        while refused < 10 {
+            match raw.next() {
+                Incoming::Frame(frame) => {
+                    if let ServerFrame::PublishAck(ack) = decode(&frame) {
+                        refused += u32::from(ack.code() == ErrorCode::RateLimited.number());
+                    }
+                }
+                // More was refused than a client may have unsettled.
+                Incoming::Close(code) => {
+                    assert_eq!(code, CloseCode::Overloaded.number());
+                    return;
+                }
+                other => panic!("no answer: {other:?}"),
+            }
+        }
+    });
+    let paused = siege.node.metric("interlink_edge_reads_paused_total");
+    assert!(paused > Some(0.0), "{paused:?}");
     siege.lift();
 }
 
@@ -52,7 +90,7 @@ fn subscribe(raw: &mut Raw, request_id: u32, names: &[String]) -> Vec<u16> {
 
 #[test]
 fn subscriptions_beyond_the_bound_are_refused() {
-    let mut siege = Siege::lay("subscription flood", "");
+    let mut siege = Siege::lay("subscription flood", super::UNHURRIED);
     let names = channels(10 * ITEMS_PER_FRAME);
     siege.attack(|node| {
         let mut raw = welcomed(node, "mallory");

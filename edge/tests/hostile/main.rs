@@ -21,6 +21,8 @@ use interlink_protocol::frame::ServerFrame;
 use support::raw::{decode, Raw};
 use support::Node;
 
+/// Limits for attacks that have to get past the rates to reach the bound that they are about.
+const UNHURRIED: &str = "connection_rate = 0\nuser_rate = 0";
 /// Bytes of one write of a flood.
 const WRITE_BYTES: usize = 4 * 1024;
 

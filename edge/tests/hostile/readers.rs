@@ -102,7 +102,7 @@ fn stalled_readers_are_closed_and_lose_nothing() {
 #[test]
 fn clients_that_read_no_replies_are_cut_off() {
     const ATTACKERS: usize = 20;
-    let mut siege = Siege::lay("unread replies", "");
+    let mut siege = Siege::lay("unread replies", super::UNHURRIED);
     let mut encoder = FrameEncoder::new();
     let names: Vec<String> = (0..32).map(|number| format!("chat.x~{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

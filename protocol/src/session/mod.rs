@@ -14,6 +14,7 @@
 //! | [`resume`] | whether a stream continues from a position |
 //! | [`ack`] | how far a device has processed a channel |
 //! | [`heartbeat`] | whether the client is still there |
+//! | [`rate`] | whether a request comes too early |
 //! | [`outbox`] | what happens when a client is too slow |
 //!
 //! Invariants: an illegal event is a value and changes nothing; what is kept for each connection
@@ -26,6 +27,7 @@ pub mod heartbeat;
 pub mod machine;
 pub mod outbox;
 pub mod publish;
+pub mod rate;
 pub mod resume;
 pub mod state;
 pub mod subscribe;
