@@ -218,8 +218,8 @@ impl FilesThread {
                 let first = page.events.first().map(|event| event.placement.position);
                 let subscribed = matches!(wish.purpose, HistoryFor::Subscription { .. });
                 // A subscriber from the beginning is not sent what begins later.
-                let late =
-                    subscribed && first.is_some_and(|first| first.offset != after.offset + 1);
+                let late = subscribed
+                    && first.is_some_and(|first| first.offset != after.offset.saturating_add(1));
                 let (events, last) = match late {
                     true => (Vec::new(), after),
                     false => (page.events, page.last),
@@ -257,7 +257,8 @@ impl FilesThread {
         let (channel, after, floor) = (&wish.channel, wish.after, wish.floor);
         let page = self.files.history_above(channel, after, 1, floor)?;
         let first = page.events.first().map(|event| event.placement);
-        let late = first.is_some_and(|first| first.position.offset != after.offset + 1);
+        let late =
+            first.is_some_and(|first| first.position.offset != after.offset.saturating_add(1));
         let gap = match page.gap {
             Some(gap) => gap,
             None if late => Gap::Retention,

@@ -17,7 +17,7 @@ pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
         names_are_present,
         plaintext_stays_on_loopback,
         certificates_fit_tls,
-        control_stays_on_loopback,
+        control_is_guarded_off_loopback,
         addresses_differ,
         path_is_absolute,
         origins_are_origins,
@@ -96,9 +96,9 @@ fn certificates_fit_tls(config: &Config) -> Option<ConfigError> {
     }
 }
 
-fn control_stays_on_loopback(config: &Config) -> Option<ConfigError> {
+fn control_is_guarded_off_loopback(config: &Config) -> Option<ConfigError> {
     let address = config.listen.control_address;
-    if address.ip().is_loopback() {
+    if address.ip().is_loopback() || config.listen.control_token_file.is_some() {
         return None;
     }
     conflict(
@@ -106,7 +106,8 @@ fn control_stays_on_loopback(config: &Config) -> Option<ConfigError> {
         format!(
             "{address} is not a loopback address and the control endpoint has no authentication"
         ),
-        "use 127.0.0.1 and let an agent on this host, or a proxy that authenticates, reach it",
+        "name a file with a token in listen.control_token_file, or use 127.0.0.1 and let an agent \
+         on this host reach it",
     )
 }
 

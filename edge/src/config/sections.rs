@@ -91,10 +91,16 @@ section! {
         client_address: SocketAddr = loopback(8080),
         unit "", example "\"0.0.0.0:8080\"";
 
-        /// Address for /metrics, /livez and /readyz. It has no authentication, so only a
-        /// loopback address is accepted. Port 0 takes a free port.
+        /// Address for /metrics, /livez and /readyz. Without listen.control_token_file it has no
+        /// authentication, so only a loopback address is accepted. Port 0 takes a free port.
         control_address: SocketAddr = loopback(8081),
         unit "", example "\"127.0.0.1:9081\"";
+
+        /// File with the token that every request of the control address has to name, as
+        /// "Authorization: Bearer TOKEN": 32 characters or more. It is read again when it changes.
+        /// The token is sent in clear, so the address belongs into a network that is trusted.
+        control_token_file: Option<PathBuf> = None,
+        unit "", example "\"/etc/interlink/control.token\"";
 
         /// Who encrypts the traffic of clients. With "off" the client address has to be a
         /// loopback address; with "on" the node does it with tls.certificate and tls.key; with

@@ -203,6 +203,21 @@ fn plaintext_on_another_address_needs_a_proxy() {
     assert!(load_text(text).is_ok());
     let error = first_error("[listen]\ncontrol_address = \"0.0.0.0:8081\"\n");
     assert!(error.contains("no authentication"), "{error}");
+    assert!(error.contains("control_token_file"), "{error}");
+    let guarded = "[listen]\ncontrol_address = \"0.0.0.0:8081\"\ncontrol_token_file = \"token\"\n";
+    assert!(load_text(guarded).is_ok());
+}
+
+#[test]
+fn proxies_are_named_by_networks() {
+    for text in ["10.0.0.1/8", "proxy.example", "10.0.0.0/33", ""] {
+        let error = first_error(&format!("[listen]\nproxy_from = [\"{text}\"]\n"));
+        assert!(error.contains("10.0.0.0/8"), "{error}");
+    }
+    let many = vec!["\"192.0.2.7\""; 65].join(", ");
+    let error = first_error(&format!("[listen]\nproxy_from = [{many}]\n"));
+    assert!(error.contains("65 networks"), "{error}");
+    assert!(load_text("[listen]\nproxy_from = [\"10.0.0.0/8\", \"::1\"]\n").is_ok());
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
+use super::guard::Guard;
 use super::ControlState;
 use crate::auth::KeeperCounts;
 use crate::telemetry::counters::Kind::{Counter, Gauge};
@@ -92,6 +93,14 @@ pub(crate) const KEYS: [Metric; 8] = [
     ),
 ];
 
+/// Requests without the token of the endpoint.
+pub(crate) const REFUSED: Metric = Metric::number(
+    names::CONTROL_REFUSED,
+    "Requests of the control endpoint without its token.",
+    Counter,
+    "it grows: an agent has a wrong token, or somebody guesses",
+);
+
 /// Certificates, if the node serves TLS, in the order of their values.
 pub(crate) const TLS: [Metric; 2] = [
     Metric::number(
@@ -115,6 +124,8 @@ pub(super) fn all(state: &ControlState) -> String {
     exposition.fact(&PHASE, state.node.phase().word());
     exposition.number(&PLAN, state.plan_bytes as f64);
     keys(&mut exposition, &state.keys);
+    let refused = state.guard.as_ref().map_or(0, Guard::refused);
+    exposition.number(&REFUSED, refused as f64);
     if let Some(counts) = &state.tls {
         tls(&mut exposition, counts);
     }

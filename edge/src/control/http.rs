@@ -8,9 +8,10 @@ use std::sync::mpsc::Sender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{header, HeaderMap, StatusCode};
-use axum::response::IntoResponse;
+use axum::middleware::{from_fn_with_state, Next};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
 use tokio::sync::oneshot;
@@ -37,6 +38,7 @@ pub(super) async fn serve(
         .route("/livez", get(live))
         .route("/readyz", get(ready))
         .route("/v1/drain", post(drain))
+        .route_layer(from_fn_with_state(Arc::clone(&state), guard))
         .with_state(Arc::clone(&state));
     tokio::select! {
         result = axum::serve(listener, router).into_future() => result,
@@ -45,6 +47,20 @@ pub(super) async fn serve(
         result = keepers.run() => result,
         _ = stopped => Ok(()),
     }
+}
+
+/// Serves a request of who may ask.
+async fn guard(State(state): State<Arc<ControlState>>, request: Request, next: Next) -> Response {
+    let admitted = state.guard.as_ref();
+    if admitted.is_none_or(|guard| guard.admits(request.headers())) {
+        return next.run(request).await;
+    }
+    let challenge = [(
+        header::WWW_AUTHENTICATE,
+        "Bearer realm=\"interlink control\"",
+    )];
+    let text = "name the token of listen.control_token_file: Authorization: Bearer TOKEN\n";
+    (StatusCode::UNAUTHORIZED, challenge, text).into_response()
 }
 
 /// Looks at the shards for ever.

@@ -7,10 +7,11 @@
 //! revocations again, which are kept up to date here. The thread's lanes to the shards are
 //! served here as well (`gateway`).
 //!
-//! Invariant: it listens on loopback addresses only, since it has no authentication.
+//! Invariant: without a token ([`guard`]) it listens on loopback addresses only.
 //! Runs on: one thread "control" with a current-thread tokio runtime.
 
 pub(crate) mod expose;
+pub mod guard;
 mod http;
 mod pulse;
 mod signals;
@@ -30,6 +31,7 @@ use crate::gateway::{Gateway, GatewayTask};
 use crate::server::{NodeEvent, NodeState};
 use crate::telemetry::ShardCounters;
 use crate::tls::{TlsCounts, TlsKeeper};
+use guard::Guard;
 use pulse::Pulse;
 
 /// Why the control endpoint cannot start.
@@ -38,7 +40,8 @@ pub enum ControlError {
     /// The address is reachable from elsewhere.
     #[error(
         "control address {0} is not a loopback address and the control endpoint has no \
-         authentication; use 127.0.0.1 and let an agent on this host reach it"
+         authentication; name a file with a token in listen.control_token_file, or use 127.0.0.1 \
+         and let an agent on this host reach it"
     )]
     NotLoopback(SocketAddr),
     /// The address cannot be bound.
@@ -68,6 +71,7 @@ pub struct ControlState {
     events: Option<Sender<NodeEvent>>,
     /// The way into the shards, once the thread runs.
     gateway: Option<Gateway>,
+    guard: Option<Guard>,
     /// Only the control thread locks it.
     pulse: Mutex<Pulse>,
 }
@@ -84,6 +88,7 @@ impl ControlState {
             tls: None,
             events: None,
             gateway: None,
+            guard: None,
             pulse,
         }
     }
@@ -91,6 +96,12 @@ impl ControlState {
     /// The way into the shards; none before the thread starts.
     pub fn gateway(&self) -> Option<&Gateway> {
         self.gateway.as_ref()
+    }
+
+    /// Serves only who names the token, if there is one.
+    pub fn guarded(mut self, guard: Option<Guard>) -> Self {
+        self.guard = guard;
+        self
     }
 
     /// Looks at the shards and returns those that stand still.
@@ -148,7 +159,7 @@ impl Control {
         (gateway, task): (Gateway, GatewayTask),
         events: Sender<NodeEvent>,
     ) -> Result<Self, ControlError> {
-        if !address.ip().is_loopback() {
+        if !address.ip().is_loopback() && state.guard.is_none() {
             return Err(ControlError::NotLoopback(address));
         }
         let bind = |source| ControlError::Bind { address, source };

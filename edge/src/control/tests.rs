@@ -41,11 +41,16 @@ struct Running {
 }
 
 fn start() -> Running {
+    start_at("127.0.0.1:0", None)
+}
+
+fn start_at(address: &str, guard: Option<guard::Guard>) -> Running {
     let node = Arc::new(NodeState::default());
     let counters = Arc::new(ShardCounters::default());
     let state = ControlState::new(vec![Arc::clone(&counters)], Arc::clone(&node), 4_096);
+    let state = state.guarded(guard);
     let (events, _) = mpsc::channel();
-    let address = "127.0.0.1:0".parse().expect("address");
+    let address = address.parse().expect("address");
     let gateway = gateway(&node);
     let control = Control::start(address, state, keepers(), gateway, events).expect("started");
     Running {
@@ -57,9 +62,14 @@ fn start() -> Running {
 
 impl Running {
     fn get(&self, path: &str) -> String {
-        let address = self.control.as_ref().expect("running").address();
+        self.ask(path, "")
+    }
+
+    fn ask(&self, path: &str, lines: &str) -> String {
+        let mut address = self.control.as_ref().expect("running").address();
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         let mut stream = TcpStream::connect(address).expect("connected");
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{lines}Connection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("answered");
@@ -157,4 +167,27 @@ fn an_address_in_use_names_the_argument() {
         .expect_err("in use")
         .to_string();
     assert!(error.contains("--control"), "{error}");
+}
+
+#[test]
+fn a_guarded_endpoint_answers_only_who_names_the_token() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let directory = tempfile::tempdir().expect("a directory can be made");
+    let path = directory.path().join("token");
+    std::fs::write(&path, TOKEN).expect("a file can be written");
+    let guard = guard::Guard::open(&path).expect("a token");
+    let running = start_at("0.0.0.0:0", Some(guard));
+    for path in ["/metrics", "/livez", "/readyz"] {
+        let answer = running.get(path);
+        assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+        assert!(answer.contains("www-authenticate: Bearer"), "{answer}");
+    }
+    let wrong = running.ask("/metrics", "Authorization: Bearer guessed\r\n");
+    assert!(wrong.starts_with("HTTP/1.1 401"), "{wrong}");
+    let right = running.ask("/metrics", &format!("Authorization: Bearer {TOKEN}\r\n"));
+    assert!(right.starts_with("HTTP/1.1 200"), "{right}");
+    assert!(
+        right.contains("interlink_edge_control_refused_total 4"),
+        "{right}"
+    );
 }

@@ -8,6 +8,7 @@ use tracing::warn;
 
 use crate::auth::{Keeper, KeeperPlan, Key, KeyError, KeySource, SourceTimes};
 use crate::config::{Auth, Config, Tls};
+use crate::control::guard::Guard;
 use crate::data_dir::development_key_of;
 use crate::exit::{CommandError, Exit};
 use crate::tls::{TlsKeeper, TlsPlan};
@@ -57,6 +58,17 @@ pub fn load_tls(config: &Config) -> Result<Option<TlsKeeper>, CommandError> {
     };
     let keeper = TlsKeeper::open(plan).map_err(|error| CommandError::new(Exit::Config, error))?;
     Ok(Some(keeper))
+}
+
+/// Reads the token of the control endpoint, if it has one.
+///
+/// # Errors
+/// [`Exit::Config`] when the file cannot be used.
+pub fn load_guard(config: &Config) -> Result<Option<Guard>, CommandError> {
+    let path = config.listen.control_token_file.as_deref();
+    path.map(Guard::open)
+        .transpose()
+        .map_err(|error| CommandError::new(Exit::Config, error))
 }
 
 fn keeper_plan(auth: &Auth) -> Result<KeeperPlan, CommandError> {

@@ -33,7 +33,7 @@ use crate::telemetry::ShardCounters;
 use crate::tls::TlsKeeper;
 use conduct::Conduct;
 
-pub use identity::{load_keys, load_tls, Keys};
+pub use identity::{load_guard, load_keys, load_tls, Keys};
 pub use node::{NodeEvent, NodeState, Phase};
 pub use ready::unix_seconds;
 pub use shards::{Levers, ShardPlan, ShardSet};
@@ -61,7 +61,8 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let node = Arc::new(NodeState::default());
     let counters: Vec<Arc<ShardCounters>> =
         (0..config.shard_count()).map(|_| Arc::default()).collect();
-    let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes());
+    let guard = load_guard(&config)?;
+    let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes()).guarded(guard);
     let mut ports = lanes::mesh::<Message>(config.shard_count() + 1)
         .map_err(|error| CommandError::new(Exit::Config, error))?;
     let gateway = open_gateway(&config, ports.pop(), &node)?;

@@ -279,7 +279,9 @@ impl Shard {
             }
             Some(Finding::Whole) => (0, NextEvent::PreviousChain(chain)),
             Some(Finding::Broken(Gap::Unknown, _)) => (0, NextEvent::PreviousChain(!chain)),
-            Some(Finding::Broken(Gap::Retention, _)) => (offset + 2, NextEvent::NotYet),
+            Some(Finding::Broken(Gap::Retention, _)) => {
+                (offset.saturating_add(2), NextEvent::NotYet)
+            }
             Some(Finding::Unreadable) => (0, NextEvent::NotYet),
         };
         let history = History {

@@ -30,6 +30,14 @@ impl Shard {
         if entry.publisher != NONE {
             return Some(entry.publisher);
         }
+        // Another connection may have published for this instance meanwhile; two memories of
+        // its ids would accept one publish twice.
+        if let Some(known) = self.find_publisher(entry.user, entry.instance) {
+            self.flush_run(known);
+            self.bind_publisher(session);
+            return Some(known);
+        }
+        let entry = &self.sessions[session];
         let user = &self.users[entry.user];
         if user.publishers >= PUBLISHERS_PER_USER {
             return None;

@@ -227,6 +227,8 @@ pub const NODE_PHASE: &str = "interlink_edge_phase";
 /// Memory that the plan allows.
 pub const PLAN_BYTES: &str = "interlink_edge_memory_plan_bytes";
 
+/// Requests of the control endpoint without its token.
+pub const CONTROL_REFUSED: &str = "interlink_edge_control_refused_total";
 /// Keys that tokens are checked with.
 pub const KEYS: &str = "interlink_edge_keys";
 /// Entries of the revocation list.

@@ -49,7 +49,10 @@ const COLUMNS: &str = "\
 /// Every metric of a node, in the order in which they are exposed.
 pub fn all() -> impl Iterator<Item = Metric> {
     let node = [expose::BUILD, expose::PHASE, expose::PLAN];
-    let keys = expose::KEYS.into_iter().chain(expose::TLS);
+    let keys = expose::KEYS
+        .into_iter()
+        .chain([expose::REFUSED])
+        .chain(expose::TLS);
     let counters = Counters::DESCRIPTORS.iter().map(|entry| entry.metric);
     let latencies = latency::METRICS.iter().map(|entry| entry.0);
     let process = process::METRICS.into_iter().chain(allocator::METRICS);

@@ -193,3 +193,57 @@ fn abandoned_sessions_make_room_for_new_ones() {
     assert!(open.is_some_and(|open| open <= 2_000.0), "{open:?}");
     siege.lift();
 }
+
+/// Pongs that nobody asked for cost no answer, and are too many all the same.
+#[test]
+fn floods_of_pongs_are_closed_with_rate_exceeded() {
+    let mut siege = Siege::lay("pong flood", "");
+    let pong = data_frame(Opcode::Control(ControlKind::Pong), true, &[7; 100]);
+    let flood = pong.repeat(2_000);
+    siege.attack(|node| {
+        let mut raw = welcomed(node, "mallory");
+        pour(&mut raw, &flood);
+        assert_eq!(raw.close_code(), CloseCode::RateExceeded.number());
+    });
+    siege.lift();
+}
+
+#[test]
+fn floods_of_closes_are_answered_once() {
+    let mut siege = Siege::lay("close flood", "");
+    let close = data_frame(Opcode::Control(ControlKind::Close), true, &[3, 232]);
+    let flood = close.repeat(2_000);
+    siege.attack(|node| {
+        let mut raw = welcomed(node, "mallory");
+        pour(&mut raw, &flood);
+        assert_eq!(raw.close_code(), CloseCode::Normal.number());
+        assert_eq!(raw.next(), Incoming::Ended);
+    });
+    siege.lift();
+}
+
+/// Empty messages are cheaper to send than to look at.
+#[test]
+fn empty_messages_are_closed_with_malformed_frame() {
+    let mut siege = Siege::lay("empty messages", "");
+    let flood = binary(b"").repeat(10_000);
+    siege.attack(|node| {
+        let mut raw = welcomed(node, "mallory");
+        pour(&mut raw, &flood);
+        assert_eq!(raw.close_code(), CloseCode::MalformedFrame.number());
+    });
+    siege.lift();
+}
+
+#[test]
+fn connections_that_come_and_go_start_no_threads() {
+    let mut siege = Siege::lay("connection churn", "");
+    let before = siege.node.metric("process_threads");
+    siege.attack(|node| {
+        let held: Vec<Raw> = (0..20).map(|_| welcomed(node, "mallory")).collect();
+        let strangers: Vec<Raw> = (0..20).map(|_| Raw::connect(node.clients())).collect();
+        assert_eq!(node.metric("process_threads"), before);
+        drop((held, strangers));
+    });
+    siege.lift();
+}

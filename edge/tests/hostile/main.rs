@@ -7,13 +7,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod authority;
 mod canary;
 mod floods;
 mod frames;
 mod handshakes;
+mod index;
 mod mutants;
 mod mutation;
 mod readers;
+mod requests;
 mod siege;
 
 use interlink_protocol::frame::ServerFrame;

@@ -46,10 +46,15 @@ impl Siege {
     /// A node of one shard with `limits` in its `[limits]`, and what its canary is like when
     /// nobody disturbs it.
     pub fn lay(name: &'static str, limits: &str) -> Self {
+        Self::lay_with(name, limits, "")
+    }
+
+    /// As [`Self::lay`], with further sections of the configuration.
+    pub fn lay_with(name: &'static str, limits: &str, sections: &str) -> Self {
         // A test that failed has said why; the others go on.
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let node = Setup::shards(1)
-            .config(&format!("{LIMITS}{limits}"))
+            .config(&format!("{LIMITS}{limits}\n{sections}"))
             .start();
         let canary = Canary::start(&node);
         canary.wait_for_rounds(QUIET_ROUNDS);

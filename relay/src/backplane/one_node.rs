@@ -137,7 +137,9 @@ impl OneNodeBackplane {
         let first = later.next();
         if after != Position::ZERO && !holds(after, top, first.map(|event| &event.placement)) {
             let known = after.offset < top.offset
-                && first.is_none_or(|first| first.placement.position.offset > after.offset + 1);
+                && first.is_none_or(|first| {
+                    first.placement.position.offset > after.offset.saturating_add(1)
+                });
             page.gap = Some(if known { Gap::Retention } else { Gap::Unknown });
             return page;
         }

@@ -81,7 +81,7 @@ impl JournalFiles {
         let oldest = self.first_above(channel, hash, floor)?;
         // The event at the position itself is looked at too: it shows that it was issued.
         let mut from = after.offset.saturating_sub(1);
-        if oldest > after.offset + 1 {
+        if oldest > after.offset.saturating_add(1) {
             from = oldest - 1;
         }
         let candidates = self.candidates(hash, from, limit + 2)?;
@@ -115,7 +115,7 @@ impl JournalFiles {
             }
             let joins = match page.events.last() {
                 Some(last) => *offset == last.placement.position.offset + 1,
-                None => after.offset == 0 || *offset == after.offset + 1,
+                None => after.offset == 0 || *offset == after.offset.saturating_add(1),
             };
             if !joins || page.events.len() == limit || bytes >= HISTORY_BYTES_MAX {
                 page.more = true;
@@ -127,7 +127,7 @@ impl JournalFiles {
             page.events.push(event);
         }
         if page.events.is_empty() && !(confirmed && first.is_none()) {
-            let next = after.offset + 1;
+            let next = after.offset.saturating_add(1);
             let later = oldest > next || first.is_some_and(|first| first > next);
             page.gap = Some(if later { Gap::Retention } else { Gap::Unknown });
             page.more = false;

@@ -1,5 +1,6 @@
 //! Sessions against rustls' own client, tickets, certificates by name, and the keeper.
 
+mod attacks;
 mod keeping;
 mod sessions;
 mod tickets;
