@@ -4,6 +4,7 @@
 //! thread reads the configuration, starts the others and waits for signals; each shard
 //! has a thread of its own; control (metrics and health) has one.
 
+pub mod anomaly;
 pub mod auth;
 pub mod cli;
 pub mod commands;

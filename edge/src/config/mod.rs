@@ -31,8 +31,8 @@ pub use namespaces::{AckLevel, NamespaceSettings};
 pub use plan::{MemoryPlan, HISTORY_BYTES, REPLY_BYTES};
 pub use property::{Property, Section, SetError};
 pub use sections::{
-    Auth, Drain, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel, Node, Rings, Tls,
-    TlsFiles,
+    AnomalySettings, Auth, Drain, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel,
+    Node, Rings, Tls, TlsFiles,
 };
 pub use setting::{duration_from_text, ByteSize, Raw, Setting};
 pub use source::{Argument, Sources};
@@ -75,6 +75,8 @@ pub struct Config {
     pub journal: Journal,
     /// Keys and names for tokens.
     pub auth: Auth,
+    /// What is noticed as an anomaly.
+    pub anomalies: AnomalySettings,
     /// Heartbeats.
     pub heartbeat: Heartbeat,
     /// How the node empties itself.
@@ -89,7 +91,7 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 10] {
+    pub fn sections(&self) -> [&dyn Section; 11] {
         [
             &self.node,
             &self.listen,
@@ -98,6 +100,7 @@ impl Config {
             &self.rings,
             &self.journal,
             &self.auth,
+            &self.anomalies,
             &self.heartbeat,
             &self.drain,
             &self.log,
@@ -106,7 +109,7 @@ impl Config {
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 10] = [
+        let sections: [&mut dyn Section; 11] = [
             &mut self.node,
             &mut self.listen,
             &mut self.tls,
@@ -114,6 +117,7 @@ impl Config {
             &mut self.rings,
             &mut self.journal,
             &mut self.auth,
+            &mut self.anomalies,
             &mut self.heartbeat,
             &mut self.drain,
             &mut self.log,

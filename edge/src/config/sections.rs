@@ -370,6 +370,29 @@ section! {
 }
 
 section! {
+    /// What is noticed as an anomaly. Findings are counted, and told as events on `sys.security`.
+    pub struct AnomalySettings = "anomalies" {
+        /// Refused tokens of one address, or of one institution, that a minute may have. Expired
+        /// tokens do not count. 0 finds none.
+        failed_authentications: u32 = 50,
+        unit "tokens", bounds 0..=1_000_000, example "20";
+
+        /// Channels that may be refused to one user in a minute. 0 finds none.
+        refused_channels: u32 = 60,
+        unit "channels", bounds 0..=1_000_000, example "30";
+
+        /// A client that publishes so many times its usual number in ten seconds has a spike.
+        /// Back ends (role `service`) have none. 0 finds none.
+        spike_factor: u32 = 10,
+        unit "times", bounds 0..=1_000, example "5";
+
+        /// Publishes in ten seconds that are never a spike.
+        spike_publishes: u32 = 1_000,
+        unit "publishes", bounds 1..=10_000_000, example "300";
+    }
+}
+
+section! {
     /// How lost clients are noticed.
     pub struct Heartbeat = "heartbeat" {
         /// Time between two heartbeats to a client.

@@ -26,6 +26,7 @@ use super::connection::{Connection, NONE, RECEIVING};
 use super::mesh::Message;
 use super::secure::Secured;
 use super::session::{Session, User};
+use super::tokens::RefusedToken;
 use super::Shard;
 use crate::auth::UserToken;
 
@@ -93,7 +94,7 @@ impl Arrivals {
 
 impl Shard {
     /// Checks a `Hello`.
-    pub(super) fn verify_hello(&self, hello: &wire::Hello<'_>) -> Result<Identity, ErrorCode> {
+    pub(super) fn verify_hello(&self, hello: &wire::Hello<'_>) -> Result<Identity, RefusedToken> {
         let request = check_hello(hello)?;
         let token = self.check_user_token(request.token)?;
         let resume = request.session.map(|session| Resume {

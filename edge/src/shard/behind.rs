@@ -310,7 +310,10 @@ impl Shard {
                 self.connections[connection].histories += 1;
                 self.files.request(FilesRequest::History(wish));
             }
-            Err(code) => self.reply_error(connection, code, request_id),
+            Err(code) => {
+                self.note_refused_channel(session, code);
+                self.reply_error(connection, code, request_id);
+            }
         }
     }
 

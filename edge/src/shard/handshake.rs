@@ -356,7 +356,11 @@ impl Shard {
                     rest,
                 }))
             }
-            Err(code) => self.refuse_hello(slot, code),
+            Err(refused) => {
+                let peer = self.handshake_mut(slot).peer;
+                self.note_failed_hello(peer.ip(), &refused);
+                self.refuse_hello(slot, refused.code)
+            }
         }
     }
 

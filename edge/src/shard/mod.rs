@@ -8,14 +8,15 @@
 //! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
 //! `subscribe`, `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
-//! send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow; `mesh`, `files`
-//! reach other threads; `service` takes publishes that come from no session; `tables`, `logs` hold,
-//! `measure` and `latencies` tell.
+//! send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies`
+//! notices; `mesh`, `files` reach other threads; `service` takes publishes that come from no
+//! session; `tables`, `logs` hold, `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
 mod accept;
 mod ack;
+mod anomalies;
 mod arrival;
 mod behind;
 mod channel;
@@ -72,6 +73,7 @@ use interlink_protocol::registry::Registry;
 use interlink_relay::dedupe::PublisherWindow;
 use interlink_uring::{Event, SendOutcome, SocketId};
 
+use crate::anomaly::Anomalies;
 use crate::auth::{Published, Revocations, Verifier};
 use crate::memory::Slab;
 use crate::rates::{Batches, Rates};
@@ -106,6 +108,8 @@ pub struct Shared {
     pub registry: Registry,
     /// How often clients may ask.
     pub rates: Rates,
+    /// What has been noticed.
+    pub anomalies: Anomalies,
     /// Epoch of channels that are new in this boot.
     pub epoch: u64,
     /// Connections of the process between accept and `Hello`.

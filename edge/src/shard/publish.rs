@@ -61,6 +61,7 @@ impl Shard {
         let checked = match self.check(session, frame) {
             Ok(checked) => checked,
             Err(refusal) => {
+                self.note_refused_channel(session, refusal.code);
                 if !refusal.code.is_temporary() {
                     self.forget_refused(session, id);
                 }
@@ -69,6 +70,7 @@ impl Shard {
             }
         };
         let (publisher, class) = (checked.publisher, checked.class());
+        self.note_publish(publisher);
         let entry = &mut self.publishers[publisher];
         let refusal = match entry.window.look_up(class, id, checked.payload_hash) {
             Verdict::New if excess.is_some() => excess,

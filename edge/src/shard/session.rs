@@ -16,6 +16,7 @@ use interlink_protocol::session::{barrier::Barrier, publish::Credit, rate::Arriv
 use interlink_relay::dedupe::PublisherWindow;
 
 use super::connection::NONE;
+use crate::anomaly::spike::RecentPublishes;
 use crate::auth::{TokenMark, UserToken};
 use crate::rates::{RateKey, Rates};
 
@@ -134,6 +135,8 @@ pub struct Publisher {
     pub barrier: [Barrier; 4],
     /// For each class, publishes that wait for the disk.
     pub in_flight: [u32; 4],
+    /// How much it published lately.
+    pub recent: RecentPublishes,
     /// Acknowledgements that wait for the end of the batch.
     pub run: AckRun,
     /// Highest accepted id over all classes.
@@ -233,6 +236,7 @@ impl Publisher {
             settles_later: [0; 4],
             barrier: Default::default(),
             in_flight: [0; 4],
+            recent: RecentPublishes::default(),
             run: AckRun::default(),
             highest: 0,
             last_used_ms: 0,

@@ -32,6 +32,7 @@ use super::partials::Partials;
 use super::secure::SecureTable;
 use super::tokens::Tokens;
 use super::{driver, Shard, Shared};
+use crate::anomaly::Anomalies;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
@@ -83,7 +84,6 @@ impl Shard {
         let limits = ShardLimits::of(&parts.config);
         let sessions = limits.max_sessions;
         let connections = Connections::new(&parts.config.rings)?;
-        let wheel = Wheel::new(connections.capacity(), 1)?;
         let mut shard = Self {
             id: parts.id,
             shards: parts.shards,
@@ -105,6 +105,7 @@ impl Shard {
             partials: partials(&parts.config),
             deferred: Vec::new(),
             granted: Vec::new(),
+            wheel: Wheel::new(connections.capacity(), 1)?,
             connections,
             open_connections: 0,
             attachments: 0,
@@ -135,7 +136,6 @@ impl Shard {
             queues: Default::default(),
             ready: VecDeque::new(),
             transmit: Default::default(),
-            wheel,
             due: Vec::new(),
             lingering: VecDeque::new(),
             closing: VecDeque::new(),
@@ -179,16 +179,15 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
         .map_err(|error| CommandError::new(Exit::Address, error))?;
     plan.node.advance(Phase::Recovering);
     let (mut files, recovered) = FilesThread::open(&plan, shards)?;
+    let mut random = super::random::Random::from_system();
     let shared = Arc::new(Shared {
         verifier: Arc::clone(&plan.verifier),
         tls: plan.tls.clone(),
         revocations: Arc::clone(&plan.revocations),
         namespaces: namespaces(&plan.config)?,
         registry: Registry::core(),
-        rates: Rates::new(
-            &plan.config,
-            super::random::Random::from_system().next_u128() as u64,
-        ),
+        rates: Rates::new(&plan.config, random.next_u128() as u64),
+        anomalies: Anomalies::new(&plan.config, random.next_u128() as u64),
         epoch: recovered.epoch,
         unfinished_handshakes: AtomicUsize::new(0),
         direction: Direction::default(),

@@ -69,6 +69,7 @@ impl Shard {
             },
             Err(code) => {
                 self.counters.refusals.add(code);
+                self.note_refused_channel(session, code);
                 if let Some(channel) = self.find_channel(entry.channel()) {
                     self.forget_channel_if_idle(channel);
                 }

@@ -99,6 +99,24 @@ impl Grants {
     }
 }
 
+/// Why a token was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RefusedToken {
+    /// The answer.
+    pub code: ErrorCode,
+    /// Of whose institution it is, if its signature says so.
+    pub institution: String,
+}
+
+impl From<ErrorCode> for RefusedToken {
+    fn from(code: ErrorCode) -> Self {
+        Self {
+            code,
+            institution: String::new(),
+        }
+    }
+}
+
 impl Shard {
     /// Takes over new keys and revocations, and goes on with what the latter ask for.
     pub(super) fn take_key_changes(&mut self) {
@@ -128,7 +146,7 @@ impl Shard {
     }
 
     /// Checks a user token: signature, claims, times and revocations.
-    pub(super) fn check_user_token(&self, token: &str) -> Result<UserToken, ErrorCode> {
+    pub(super) fn check_user_token(&self, token: &str) -> Result<UserToken, RefusedToken> {
         let now_s = self.clock.unix_s();
         let token = self
             .tokens
@@ -141,7 +159,10 @@ impl Shard {
             .revocations
             .cover(&token.claims.user, token.mark)
         {
-            return Err(ErrorCode::TokenRevoked);
+            return Err(RefusedToken {
+                code: ErrorCode::TokenRevoked,
+                institution: token.claims.institution,
+            });
         }
         Ok(token)
     }
@@ -155,6 +176,7 @@ impl Shard {
             }
             Err(code) => {
                 self.counters.tokens_refused += 1;
+                self.note_failed_refresh(connection, code);
                 self.reply_error(connection, code, frame.request_id());
             }
         }
@@ -168,7 +190,9 @@ impl Shard {
             return Err(ErrorCode::UnexpectedFrame);
         }
         check_token_length(token)?;
-        let fresh = self.check_user_token(token)?;
+        let fresh = self
+            .check_user_token(token)
+            .map_err(|refused| refused.code)?;
         let user = self.sessions[session].user;
         let now_s = self.clock.unix_s();
         check_refresh(&self.users[user].claims, &fresh.claims, now_s)?;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use interlink_uring::RingCounters;
 
-use super::fields::{ByClass, ByCloseCode, ByErrorCode, Field, Label};
+use super::fields::{ByAnomaly, ByClass, ByCloseCode, ByErrorCode, Field, Label};
 use super::latency::ShardLatencies;
 use super::metric::Metric;
 use super::names;
@@ -118,6 +118,12 @@ counters! {
         "bursts: guessed tokens, or a key that was rotated away";
     Counter tokens_refreshed: u64 = TOKENS_REFRESHED,
         "Tokens of open connections that were replaced.";
+    Counter anomalies: ByAnomaly = ANOMALIES,
+        "Anomalies that were found, by kind.",
+        "ever: sys.security tells whom it is about";
+    Counter anomalies_untold: u64 = ANOMALIES_UNTOLD,
+        "Anomalies that were counted and not told as events.",
+        "it grows: an attack from many addresses";
     Counter grants_ended: u64 = GRANTS_ENDED,
         "Subscriptions that ended with their token.";
     Counter connections_handed_over: u64 = CONNECTIONS_HANDED_OVER,

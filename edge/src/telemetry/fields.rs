@@ -8,6 +8,8 @@
 use interlink_protocol::priority::Priority;
 use interlink_protocol::{CloseCode, ErrorCode};
 
+use crate::anomaly::Anomaly;
+
 /// One label of a sample; none for a single number.
 pub type Label = Option<(&'static str, &'static str)>;
 
@@ -71,6 +73,31 @@ impl Field for ByClass {
 
     fn label(slot: usize) -> Label {
         Some(("class", Priority::ALL[slot].name()))
+    }
+}
+
+/// A number for each kind of anomaly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByAnomaly([u64; Anomaly::ALL.len()]);
+
+impl ByAnomaly {
+    /// Adds one to the number of a kind.
+    pub fn add(&mut self, anomaly: Anomaly) {
+        self.0[anomaly as usize] += 1;
+    }
+}
+
+impl Field for ByAnomaly {
+    const SLOTS: usize = Anomaly::ALL.len();
+    const LABELS: &'static [&'static str] = &["shard", "kind"];
+
+    #[inline]
+    fn copy(&self, sink: &mut impl FnMut(u64)) {
+        self.0.iter().for_each(|value| sink(*value));
+    }
+
+    fn label(slot: usize) -> Label {
+        Some(("kind", Anomaly::ALL[slot].name()))
     }
 }
 

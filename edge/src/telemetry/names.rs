@@ -46,6 +46,10 @@ pub const TLS_RELOAD_FAILURES: &str = "interlink_edge_tls_reload_failures_total"
 pub const TOKENS_REFUSED: &str = "interlink_edge_tokens_refused_total";
 /// Tokens of open connections that were replaced.
 pub const TOKENS_REFRESHED: &str = "interlink_edge_tokens_refreshed_total";
+/// Anomalies that were found, by kind.
+pub const ANOMALIES: &str = "interlink_edge_anomalies_total";
+/// Anomalies that were counted and not told as events.
+pub const ANOMALIES_UNTOLD: &str = "interlink_edge_anomalies_untold_total";
 /// Subscriptions that ended with their token.
 pub const GRANTS_ENDED: &str = "interlink_edge_grants_ended_total";
 /// Connections moved to the shard of their user.

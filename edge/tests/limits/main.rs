@@ -5,6 +5,7 @@
 mod support;
 
 mod addresses;
+mod anomalies;
 mod proxies;
 mod rates;
 

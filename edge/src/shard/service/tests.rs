@@ -12,10 +12,12 @@ use interlink_uring::{EdgeRing, Kernel, RingConfig};
 use interlink_wire as wire;
 
 use super::*;
+use crate::anomaly::Anomalies;
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
 use crate::files_thread::FilesThread;
 use crate::lanes::{self, Port};
+use crate::rates::Rates;
 use crate::server::{load_keys, NodeState, ShardPlan};
 use crate::shard::{ShardParts, Shared};
 
@@ -61,6 +63,8 @@ impl Pair {
             revocations: Arc::clone(&plan.revocations),
             namespaces: Namespaces::defaults(),
             registry: Registry::core(),
+            rates: Rates::new(&plan.config, 7),
+            anomalies: Anomalies::new(&plan.config, 7),
             epoch: recovered.epoch,
             unfinished_handshakes: Default::default(),
             direction: Default::default(),
