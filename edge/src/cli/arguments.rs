@@ -133,6 +133,17 @@ pub struct TailArguments {
     pub connect: ConnectArguments,
 }
 
+/// Arguments of `top`.
+#[derive(Clone, Debug, Args)]
+pub struct TopArguments {
+    /// Print one snapshot as text and end.
+    #[arg(long)]
+    pub once: bool,
+    /// How to reach a node.
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+}
+
 /// Arguments of `publish`.
 #[derive(Clone, Debug, Args)]
 pub struct PublishArguments {

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 pub use arguments::{
     ConfigCommand, ConformanceArguments, ConnectArguments, DemoArguments, DemoUserArguments,
     JournalCommand, NodeArguments, PublishArguments, RunArguments, SettingsArguments,
-    TailArguments, TokenArguments,
+    TailArguments, TokenArguments, TopArguments,
 };
 
 /// The Interlink edge server. Without a command it runs a node: clients on
@@ -49,6 +49,11 @@ pub enum Command {
     /// Print the events of a channel as they come.
     #[command(after_help = "Example:\n  interlink-edge tail class.maths-1")]
     Tail(TailArguments),
+    /// Show live what nodes do: rates, latencies, journal, refusals, changes of state.
+    #[command(after_help = "Examples:\n  \
+        interlink-edge top\n  \
+        interlink-edge top --once --url wss://edge.example.org/v1/connect")]
+    Top(TopArguments),
     /// Publish a file, or each line of standard input, to a channel.
     #[command(after_help = "Examples:\n  \
         interlink-edge publish class.maths-1 announcement.json\n  \

@@ -14,6 +14,7 @@ mod settings;
 mod show;
 mod tail;
 mod token;
+mod top;
 
 pub(crate) use show::position_from_text;
 
@@ -30,6 +31,7 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Some(Command::Run(arguments)) => run::run(arguments.config.as_deref(), &arguments.node),
         Some(Command::Token(arguments)) => token::run(&arguments),
         Some(Command::Tail(arguments)) => tail::run(&arguments),
+        Some(Command::Top(arguments)) => top::run(&arguments),
         Some(Command::Publish(arguments)) => publish::run(&arguments),
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::DemoUser(arguments)) => demo::run_user(&arguments),

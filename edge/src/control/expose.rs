@@ -122,7 +122,7 @@ pub(super) fn all(state: &ControlState) -> String {
     let mut exposition = Exposition::default();
     exposition.fact(&BUILD, env!("CARGO_PKG_VERSION"));
     exposition.fact(&PHASE, state.node.phase().word());
-    exposition.number(&PLAN, state.plan_bytes as f64);
+    exposition.number(&PLAN, state.facts.plan_bytes as f64);
     keys(&mut exposition, &state.keys);
     let refused = state.guard.as_ref().map_or(0, Guard::refused);
     exposition.number(&REFUSED, refused as f64);

@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use axum::Router;
 use tokio::sync::oneshot;
 
-use super::{expose, signals, ControlState, Keepers};
+use super::{expose, signals, status, ControlState, Keepers};
 use crate::server::{NodeEvent, Phase};
 use crate::telemetry::exposition::CONTENT_TYPE;
 
@@ -44,6 +44,7 @@ pub(super) async fn serve(
         result = axum::serve(listener, router).into_future() => result,
         result = signals::forward(events) => result,
         () = observe(&state) => Ok(()),
+        () = status::publish(&state) => Ok(()),
         result = keepers.run() => result,
         _ = stopped => Ok(()),
     }

@@ -5,7 +5,8 @@
 //! `POST /v1/drain` empties the node and ends it in order.
 //! Signals are received here too and passed to the main thread; SIGHUP reads keys and
 //! revocations again, which are kept up to date here. The thread's lanes to the shards are
-//! served here as well (`gateway`).
+//! served here as well (`gateway`), and what the node says about itself on `sys.status` and
+//! `sys.metrics` is published from here (`status`).
 //!
 //! Invariant: without a token ([`guard`]) it listens on loopback addresses only.
 //! Runs on: one thread "control" with a current-thread tokio runtime.
@@ -15,6 +16,7 @@ pub mod guard;
 mod http;
 mod pulse;
 mod signals;
+pub mod status;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,7 @@ use crate::telemetry::ShardCounters;
 use crate::tls::{TlsCounts, TlsKeeper};
 use guard::Guard;
 use pulse::Pulse;
+use status::Facts;
 
 /// Why the control endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +68,7 @@ pub enum ControlError {
 pub struct ControlState {
     counters: Vec<Arc<ShardCounters>>,
     node: Arc<NodeState>,
-    plan_bytes: u64,
+    facts: Facts,
     keys: Arc<KeeperCounts>,
     tls: Option<Arc<TlsCounts>>,
     events: Option<Sender<NodeEvent>>,
@@ -83,7 +86,7 @@ impl ControlState {
         Self {
             counters,
             node,
-            plan_bytes,
+            facts: Facts::new(plan_bytes),
             keys: Arc::default(),
             tls: None,
             events: None,
@@ -91,6 +94,12 @@ impl ControlState {
             guard: None,
             pulse,
         }
+    }
+
+    /// The state of a node with this name.
+    pub fn named(mut self, name: &str) -> Self {
+        self.facts.node = name.to_owned();
+        self
     }
 
     /// The way into the shards; none before the thread starts.

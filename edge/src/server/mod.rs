@@ -62,7 +62,9 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let counters: Vec<Arc<ShardCounters>> =
         (0..config.shard_count()).map(|_| Arc::default()).collect();
     let guard = load_guard(&config)?;
-    let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes()).guarded(guard);
+    let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes())
+        .named(&config.node.name)
+        .guarded(guard);
     let mut ports = lanes::mesh::<Message>(config.shard_count() + 1)
         .map_err(|error| CommandError::new(Exit::Config, error))?;
     let gateway = open_gateway(&config, ports.pop(), &node)?;

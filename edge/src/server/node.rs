@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use tokio::sync::Notify;
+
 /// Where the node is in its life; it only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -46,6 +48,7 @@ impl Phase {
 #[derive(Debug, Default)]
 pub struct NodeState {
     phase: AtomicU8,
+    changed: Notify,
 }
 
 impl NodeState {
@@ -57,6 +60,13 @@ impl NodeState {
     /// Moves forward; an earlier phase than the present one changes nothing.
     pub fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
+        self.changed.notify_one();
+    }
+
+    /// Waits for the next change, or returns at once for one since the last wait. For one
+    /// waiter, the control thread.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
     }
 }
 

@@ -335,15 +335,24 @@ impl ShardCounters {
 
     /// Sum of the numbers of a metric; 0 when there is no such metric.
     pub fn value(&self, name: &str) -> u64 {
-        let mut first = 0;
-        for descriptor in Counters::DESCRIPTORS {
-            if descriptor.metric.name == name {
-                return (first..first + descriptor.slots)
-                    .map(|slot| self.read(slot))
-                    .sum();
-            }
-            first += descriptor.slots;
-        }
-        0
+        slots_of(name).map(|slot| self.read(slot)).sum()
     }
+
+    /// One number of a metric, by its place among them; 0 when there is none.
+    pub fn value_at(&self, name: &str, place: usize) -> u64 {
+        let slot = slots_of(name).nth(place);
+        slot.map_or(0, |slot| self.read(slot))
+    }
+}
+
+/// Where the numbers of a metric are; nowhere when there is no such metric.
+fn slots_of(name: &str) -> std::ops::Range<usize> {
+    let mut first = 0;
+    for descriptor in Counters::DESCRIPTORS {
+        if descriptor.metric.name == name {
+            return first..first + descriptor.slots;
+        }
+        first += descriptor.slots;
+    }
+    0..0
 }

@@ -20,4 +20,6 @@ export const eventTypes: readonly EventTypeRow[] = [
   { number: 10, version: 1, name: "data_record_changed", namespaces: ["inst", "dept", "class", "user", "collab", "report"] },
   { number: 11, version: 1, name: "collaboration_operation", namespaces: ["collab", "collab-awareness"] },
   { number: 12, version: 1, name: "user_action", namespaces: ["activity"] },
+  { number: 13, version: 1, name: "node_status", namespaces: ["sys"] },
+  { number: 14, version: 1, name: "node_summary", namespaces: ["sys"] },
 ];

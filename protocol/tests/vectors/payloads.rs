@@ -22,7 +22,86 @@ fn all() -> Vec<(&'static str, Vec<u8>)> {
     let mut payloads = people();
     payloads.extend(courses());
     payloads.extend(data());
+    payloads.extend(nodes());
     payloads
+}
+
+fn nodes() -> Vec<(&'static str, Vec<u8>)> {
+    let mut b = FlatBufferBuilder::new();
+    let finding = NodeFindingArgs {
+        name: Some(b.create_string("journal_quota")),
+        health: NodeHealth::Degraded,
+        detail: Some(b.create_string("72 % of the journal's quota used")),
+    };
+    let findings = [NodeFinding::create(&mut b, &finding)];
+    let args = NodeStatusArgs {
+        node: Some(b.create_string("north-1")),
+        started_at_ms: 1_900_000_000_000,
+        changed_at_ms: 1_900_000_060_000,
+        phase: NodePhase::Ready,
+        health: NodeHealth::Degraded,
+        findings: Some(b.create_vector(&findings)),
+        version: Some(b.create_string("0.1.0")),
+    };
+    let root = NodeStatus::create(&mut b, &args);
+    b.finish_minimal(root);
+    let status = b.finished_data().to_vec();
+    vec![("node_status", status), ("node_summary", node_summary())]
+}
+
+fn node_summary() -> Vec<u8> {
+    let mut b = FlatBufferBuilder::new();
+    let classes = [0, 1, 2, 3].map(|class| {
+        let args = ClassSummaryArgs {
+            publishes: 100 + class,
+            acknowledged: 90 + class,
+            refused: 10 + class,
+            delivered: 1_000 + class,
+            skipped: 1 + class,
+            ack_p50_us: 2_100,
+            ack_p99_us: 5_800,
+            delivery_p50_us: 640,
+            delivery_p99_us: 1_200,
+            lane_depth: 3,
+        };
+        ClassSummary::create(&mut b, &args)
+    });
+    let refusal = RefusalCountArgs {
+        code: Some(b.create_string("overloaded")),
+        count: 12,
+    };
+    let refusals = [RefusalCount::create(&mut b, &refusal)];
+    let args = NodeSummaryArgs {
+        node: Some(b.create_string("north-1")),
+        started_at_ms: 1_900_000_000_000,
+        measured_at_ms: 1_900_000_060_000,
+        interval_ms: 1_000,
+        phase: NodePhase::Ready,
+        health: NodeHealth::Degraded,
+        connections: 12_345,
+        sessions: 12_400,
+        subscriptions: 36_000,
+        accepted: 12,
+        closed: 8,
+        classes: Some(b.create_vector(&classes)),
+        refusals: Some(b.create_vector(&refusals)),
+        bytes_in: 1 << 20,
+        bytes_out: 10 << 20,
+        journal_bytes: 3 << 20,
+        journal_syncs: 451,
+        sync_p99_us: 2_100,
+        journal_waiting_bytes: 12 << 10,
+        journal_used_bytes: 12 << 30,
+        journal_quota_bytes: 16 << 30,
+        cpu_user_us: 900_000,
+        cpu_system_us: 520_000,
+        resident_bytes: 512 << 20,
+        plan_bytes: 1 << 30,
+        shard_busy_permille: Some(b.create_vector(&[824_u16, 201])),
+    };
+    let root = NodeSummary::create(&mut b, &args);
+    b.finish_minimal(root);
+    b.finished_data().to_vec()
 }
 
 fn people() -> Vec<(&'static str, Vec<u8>)> {

@@ -21,7 +21,7 @@ pub struct EventTypeRow {
 }
 
 /// Every row of events.toml, in its order.
-pub const EVENT_TYPES: [EventTypeRow; 12] = [
+pub const EVENT_TYPES: [EventTypeRow; 14] = [
     EventTypeRow {
         number: 1,
         version: 1,
@@ -130,6 +130,24 @@ pub const EVENT_TYPES: [EventTypeRow; 12] = [
             flatbuffers::root_with_opts::<events::UserAction>(options, payload).map(drop)
         },
     },
+    EventTypeRow {
+        number: 13,
+        version: 1,
+        name: "node_status",
+        namespaces: &["sys"],
+        verify: |options, payload| {
+            flatbuffers::root_with_opts::<events::NodeStatus>(options, payload).map(drop)
+        },
+    },
+    EventTypeRow {
+        number: 14,
+        version: 1,
+        name: "node_summary",
+        namespaces: &["sys"],
+        verify: |options, payload| {
+            flatbuffers::root_with_opts::<events::NodeSummary>(options, payload).map(drop)
+        },
+    },
 ];
 
 /// Number of the event type `authentication`.
@@ -156,3 +174,7 @@ pub const DATA_RECORD_CHANGED: u16 = 10;
 pub const COLLABORATION_OPERATION: u16 = 11;
 /// Number of the event type `user_action`.
 pub const USER_ACTION: u16 = 12;
+/// Number of the event type `node_status`.
+pub const NODE_STATUS: u16 = 13;
+/// Number of the event type `node_summary`.
+pub const NODE_SUMMARY: u16 = 14;

@@ -597,6 +597,200 @@ impl<'a> ::flatbuffers::Verifiable for DataChange {
 }
 
 impl ::flatbuffers::SimpleToVerifyInSlice for DataChange {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_NODE_PHASE: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_NODE_PHASE: u8 = 4;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_NODE_PHASE: [NodePhase; 5] = [
+  NodePhase::Starting,
+  NodePhase::Recovering,
+  NodePhase::Ready,
+  NodePhase::Draining,
+  NodePhase::Stopped,
+];
+
+/// Where a node is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct NodePhase(pub u8);
+#[allow(non_upper_case_globals)]
+impl NodePhase {
+  /// Opens files and starts threads.
+  pub const Starting: Self = Self(0);
+  /// Reads its journal.
+  pub const Recovering: Self = Self(1);
+  /// Serves clients.
+  pub const Ready: Self = Self(2);
+  /// Sends clients away and flushes.
+  pub const Draining: Self = Self(3);
+  /// Serves nobody any more.
+  pub const Stopped: Self = Self(4);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 4;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Starting,
+    Self::Recovering,
+    Self::Ready,
+    Self::Draining,
+    Self::Stopped,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Starting => Some("Starting"),
+      Self::Recovering => Some("Recovering"),
+      Self::Ready => Some("Ready"),
+      Self::Draining => Some("Draining"),
+      Self::Stopped => Some("Stopped"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for NodePhase {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for NodePhase {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for NodePhase {
+    type Output = NodePhase;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for NodePhase {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for NodePhase {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for NodePhase {}
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MIN_NODE_HEALTH: u8 = 0;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+pub const ENUM_MAX_NODE_HEALTH: u8 = 2;
+#[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
+#[allow(non_camel_case_types)]
+pub const ENUM_VALUES_NODE_HEALTH: [NodeHealth; 3] = [
+  NodeHealth::Healthy,
+  NodeHealth::Degraded,
+  NodeHealth::Failing,
+];
+
+/// How well a node does what it is for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct NodeHealth(pub u8);
+#[allow(non_upper_case_globals)]
+impl NodeHealth {
+  /// Nothing is wrong.
+  pub const Healthy: Self = Self(0);
+  /// It serves, and somebody should look.
+  pub const Degraded: Self = Self(1);
+  /// Some of what clients ask for is refused or stuck.
+  pub const Failing: Self = Self(2);
+
+  pub const ENUM_MIN: u8 = 0;
+  pub const ENUM_MAX: u8 = 2;
+  pub const ENUM_VALUES: &'static [Self] = &[
+    Self::Healthy,
+    Self::Degraded,
+    Self::Failing,
+  ];
+  /// Returns the variant's name or "" if unknown.
+  pub fn variant_name(self) -> Option<&'static str> {
+    match self {
+      Self::Healthy => Some("Healthy"),
+      Self::Degraded => Some("Degraded"),
+      Self::Failing => Some("Failing"),
+      _ => None,
+    }
+  }
+}
+impl ::core::fmt::Debug for NodeHealth {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    if let Some(name) = self.variant_name() {
+      f.write_str(name)
+    } else {
+      f.write_fmt(format_args!("<UNKNOWN {:?}>", self.0))
+    }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for NodeHealth {
+  type Inner = Self;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    let b = unsafe { ::flatbuffers::read_scalar_at::<u8>(buf, loc) };
+    Self(b)
+  }
+}
+
+impl ::flatbuffers::Push for NodeHealth {
+    type Output = NodeHealth;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        unsafe { ::flatbuffers::emplace_scalar::<u8>(dst, self.0) };
+    }
+}
+
+impl ::flatbuffers::EndianScalar for NodeHealth {
+  type Scalar = u8;
+  #[inline]
+  fn to_little_endian(self) -> u8 {
+    self.0.to_le()
+  }
+  #[inline]
+  #[allow(clippy::wrong_self_convention)]
+  fn from_little_endian(v: u8) -> Self {
+    let b = u8::from_le(v);
+    Self(b)
+  }
+}
+
+impl<'a> ::flatbuffers::Verifiable for NodeHealth {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    u8::run_verifier(v, pos)
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for NodeHealth {}
 pub enum AuthenticationOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -2509,6 +2703,1275 @@ impl ::core::fmt::Debug for UserAction<'_> {
       ds.field("user", &self.user());
       ds.field("action", &self.action());
       ds.field("object", &self.object());
+      ds.finish()
+  }
+}
+pub enum NodeFindingOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// One reason why a node is not healthy.
+pub struct NodeFinding<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for NodeFinding<'a> {
+  type Inner = NodeFinding<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> NodeFinding<'a> {
+  pub const VT_NAME: ::flatbuffers::VOffsetT = 4;
+  pub const VT_HEALTH: ::flatbuffers::VOffsetT = 6;
+  pub const VT_DETAIL: ::flatbuffers::VOffsetT = 8;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    NodeFinding { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args NodeFindingArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<NodeFinding<'bldr>> {
+    let mut builder = NodeFindingBuilder::new(_fbb);
+    if let Some(x) = args.detail { builder.add_detail(x); }
+    if let Some(x) = args.name { builder.add_name(x); }
+    builder.add_health(args.health);
+    builder.finish()
+  }
+
+
+  /// Stable name, for filters and translations.
+  #[inline]
+  pub fn name(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(NodeFinding::VT_NAME, None).unwrap()}
+  }
+  /// How much it harms.
+  #[inline]
+  pub fn health(&self) -> NodeHealth {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<NodeHealth>(NodeFinding::VT_HEALTH, Some(NodeHealth::Healthy)).unwrap()}
+  }
+  /// Text for people, with the number behind it.
+  #[inline]
+  pub fn detail(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(NodeFinding::VT_DETAIL, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for NodeFinding<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("name", Self::VT_NAME, true)?
+     .visit_field::<NodeHealth>("health", Self::VT_HEALTH, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("detail", Self::VT_DETAIL, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct NodeFindingArgs<'a> {
+    pub name: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub health: NodeHealth,
+    pub detail: Option<::flatbuffers::WIPOffset<&'a str>>,
+}
+impl<'a> Default for NodeFindingArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    NodeFindingArgs {
+      name: None, // required field
+      health: NodeHealth::Healthy,
+      detail: None,
+    }
+  }
+}
+
+pub struct NodeFindingBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> NodeFindingBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_name(&mut self, name: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeFinding::VT_NAME, name);
+  }
+  #[inline]
+  pub fn add_health(&mut self, health: NodeHealth) {
+    self.fbb_.push_slot::<NodeHealth>(NodeFinding::VT_HEALTH, health, NodeHealth::Healthy);
+  }
+  #[inline]
+  pub fn add_detail(&mut self, detail: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeFinding::VT_DETAIL, detail);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> NodeFindingBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    NodeFindingBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<NodeFinding<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, NodeFinding::VT_NAME,"name");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for NodeFinding<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("NodeFinding");
+      ds.field("name", &self.name());
+      ds.field("health", &self.health());
+      ds.field("detail", &self.detail());
+      ds.finish()
+  }
+}
+pub enum NodeStatusOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// The state of a node; published on `sys.status` when it changes.
+pub struct NodeStatus<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for NodeStatus<'a> {
+  type Inner = NodeStatus<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> NodeStatus<'a> {
+  pub const VT_NODE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_STARTED_AT_MS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_CHANGED_AT_MS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_PHASE: ::flatbuffers::VOffsetT = 10;
+  pub const VT_HEALTH: ::flatbuffers::VOffsetT = 12;
+  pub const VT_FINDINGS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_VERSION: ::flatbuffers::VOffsetT = 16;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    NodeStatus { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args NodeStatusArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<NodeStatus<'bldr>> {
+    let mut builder = NodeStatusBuilder::new(_fbb);
+    builder.add_changed_at_ms(args.changed_at_ms);
+    builder.add_started_at_ms(args.started_at_ms);
+    if let Some(x) = args.version { builder.add_version(x); }
+    if let Some(x) = args.findings { builder.add_findings(x); }
+    if let Some(x) = args.node { builder.add_node(x); }
+    builder.add_health(args.health);
+    builder.add_phase(args.phase);
+    builder.finish()
+  }
+
+
+  /// Name of the node.
+  #[inline]
+  pub fn node(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(NodeStatus::VT_NODE, None).unwrap()}
+  }
+  /// When the process was started, milliseconds since the Unix epoch; tells two runs apart.
+  #[inline]
+  pub fn started_at_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeStatus::VT_STARTED_AT_MS, Some(0)).unwrap()}
+  }
+  /// When the state changed, milliseconds since the Unix epoch.
+  #[inline]
+  pub fn changed_at_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeStatus::VT_CHANGED_AT_MS, Some(0)).unwrap()}
+  }
+  /// Where the node is in its life.
+  #[inline]
+  pub fn phase(&self) -> NodePhase {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<NodePhase>(NodeStatus::VT_PHASE, Some(NodePhase::Starting)).unwrap()}
+  }
+  /// The worst of the findings.
+  #[inline]
+  pub fn health(&self) -> NodeHealth {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<NodeHealth>(NodeStatus::VT_HEALTH, Some(NodeHealth::Healthy)).unwrap()}
+  }
+  /// What is wrong; empty when nothing is.
+  #[inline]
+  pub fn findings(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<NodeFinding<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<NodeFinding>>>>(NodeStatus::VT_FINDINGS, None)}
+  }
+  /// Version of the program.
+  #[inline]
+  pub fn version(&self) -> Option<&'a str> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(NodeStatus::VT_VERSION, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for NodeStatus<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("node", Self::VT_NODE, true)?
+     .visit_field::<u64>("started_at_ms", Self::VT_STARTED_AT_MS, false)?
+     .visit_field::<u64>("changed_at_ms", Self::VT_CHANGED_AT_MS, false)?
+     .visit_field::<NodePhase>("phase", Self::VT_PHASE, false)?
+     .visit_field::<NodeHealth>("health", Self::VT_HEALTH, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<NodeFinding>>>>("findings", Self::VT_FINDINGS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("version", Self::VT_VERSION, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct NodeStatusArgs<'a> {
+    pub node: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub started_at_ms: u64,
+    pub changed_at_ms: u64,
+    pub phase: NodePhase,
+    pub health: NodeHealth,
+    pub findings: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<NodeFinding<'a>>>>>,
+    pub version: Option<::flatbuffers::WIPOffset<&'a str>>,
+}
+impl<'a> Default for NodeStatusArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    NodeStatusArgs {
+      node: None, // required field
+      started_at_ms: 0,
+      changed_at_ms: 0,
+      phase: NodePhase::Starting,
+      health: NodeHealth::Healthy,
+      findings: None,
+      version: None,
+    }
+  }
+}
+
+pub struct NodeStatusBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> NodeStatusBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_node(&mut self, node: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeStatus::VT_NODE, node);
+  }
+  #[inline]
+  pub fn add_started_at_ms(&mut self, started_at_ms: u64) {
+    self.fbb_.push_slot::<u64>(NodeStatus::VT_STARTED_AT_MS, started_at_ms, 0);
+  }
+  #[inline]
+  pub fn add_changed_at_ms(&mut self, changed_at_ms: u64) {
+    self.fbb_.push_slot::<u64>(NodeStatus::VT_CHANGED_AT_MS, changed_at_ms, 0);
+  }
+  #[inline]
+  pub fn add_phase(&mut self, phase: NodePhase) {
+    self.fbb_.push_slot::<NodePhase>(NodeStatus::VT_PHASE, phase, NodePhase::Starting);
+  }
+  #[inline]
+  pub fn add_health(&mut self, health: NodeHealth) {
+    self.fbb_.push_slot::<NodeHealth>(NodeStatus::VT_HEALTH, health, NodeHealth::Healthy);
+  }
+  #[inline]
+  pub fn add_findings(&mut self, findings: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<NodeFinding<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeStatus::VT_FINDINGS, findings);
+  }
+  #[inline]
+  pub fn add_version(&mut self, version: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeStatus::VT_VERSION, version);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> NodeStatusBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    NodeStatusBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<NodeStatus<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, NodeStatus::VT_NODE,"node");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for NodeStatus<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("NodeStatus");
+      ds.field("node", &self.node());
+      ds.field("started_at_ms", &self.started_at_ms());
+      ds.field("changed_at_ms", &self.changed_at_ms());
+      ds.field("phase", &self.phase());
+      ds.field("health", &self.health());
+      ds.field("findings", &self.findings());
+      ds.field("version", &self.version());
+      ds.finish()
+  }
+}
+pub enum ClassSummaryOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// What one priority class did during a summary's interval.
+pub struct ClassSummary<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for ClassSummary<'a> {
+  type Inner = ClassSummary<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> ClassSummary<'a> {
+  pub const VT_PUBLISHES: ::flatbuffers::VOffsetT = 4;
+  pub const VT_ACKNOWLEDGED: ::flatbuffers::VOffsetT = 6;
+  pub const VT_REFUSED: ::flatbuffers::VOffsetT = 8;
+  pub const VT_DELIVERED: ::flatbuffers::VOffsetT = 10;
+  pub const VT_SKIPPED: ::flatbuffers::VOffsetT = 12;
+  pub const VT_ACK_P50_US: ::flatbuffers::VOffsetT = 14;
+  pub const VT_ACK_P99_US: ::flatbuffers::VOffsetT = 16;
+  pub const VT_DELIVERY_P50_US: ::flatbuffers::VOffsetT = 18;
+  pub const VT_DELIVERY_P99_US: ::flatbuffers::VOffsetT = 20;
+  pub const VT_LANE_DEPTH: ::flatbuffers::VOffsetT = 22;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    ClassSummary { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args ClassSummaryArgs
+  ) -> ::flatbuffers::WIPOffset<ClassSummary<'bldr>> {
+    let mut builder = ClassSummaryBuilder::new(_fbb);
+    builder.add_skipped(args.skipped);
+    builder.add_delivered(args.delivered);
+    builder.add_refused(args.refused);
+    builder.add_acknowledged(args.acknowledged);
+    builder.add_publishes(args.publishes);
+    builder.add_lane_depth(args.lane_depth);
+    builder.add_delivery_p99_us(args.delivery_p99_us);
+    builder.add_delivery_p50_us(args.delivery_p50_us);
+    builder.add_ack_p99_us(args.ack_p99_us);
+    builder.add_ack_p50_us(args.ack_p50_us);
+    builder.finish()
+  }
+
+
+  /// Publishes that were accepted.
+  #[inline]
+  pub fn publishes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ClassSummary::VT_PUBLISHES, Some(0)).unwrap()}
+  }
+  /// Publishes that were acknowledged.
+  #[inline]
+  pub fn acknowledged(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ClassSummary::VT_ACKNOWLEDGED, Some(0)).unwrap()}
+  }
+  /// Publishes that were refused.
+  #[inline]
+  pub fn refused(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ClassSummary::VT_REFUSED, Some(0)).unwrap()}
+  }
+  /// Events handed to sockets, one for each subscriber.
+  #[inline]
+  pub fn delivered(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ClassSummary::VT_DELIVERED, Some(0)).unwrap()}
+  }
+  /// Events that slow clients did not get and were told of.
+  #[inline]
+  pub fn skipped(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(ClassSummary::VT_SKIPPED, Some(0)).unwrap()}
+  }
+  /// Median time from a publish to its acknowledgement, microseconds; 0 without any.
+  #[inline]
+  pub fn ack_p50_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ClassSummary::VT_ACK_P50_US, Some(0)).unwrap()}
+  }
+  /// 99th percentile of the same.
+  #[inline]
+  pub fn ack_p99_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ClassSummary::VT_ACK_P99_US, Some(0)).unwrap()}
+  }
+  /// Median time from a publish to the end of the pass over its subscribers, microseconds.
+  #[inline]
+  pub fn delivery_p50_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ClassSummary::VT_DELIVERY_P50_US, Some(0)).unwrap()}
+  }
+  /// 99th percentile of the same.
+  #[inline]
+  pub fn delivery_p99_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ClassSummary::VT_DELIVERY_P99_US, Some(0)).unwrap()}
+  }
+  /// Entries that waited in lanes between shards at the end of the interval.
+  #[inline]
+  pub fn lane_depth(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(ClassSummary::VT_LANE_DEPTH, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for ClassSummary<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<u64>("publishes", Self::VT_PUBLISHES, false)?
+     .visit_field::<u64>("acknowledged", Self::VT_ACKNOWLEDGED, false)?
+     .visit_field::<u64>("refused", Self::VT_REFUSED, false)?
+     .visit_field::<u64>("delivered", Self::VT_DELIVERED, false)?
+     .visit_field::<u64>("skipped", Self::VT_SKIPPED, false)?
+     .visit_field::<u32>("ack_p50_us", Self::VT_ACK_P50_US, false)?
+     .visit_field::<u32>("ack_p99_us", Self::VT_ACK_P99_US, false)?
+     .visit_field::<u32>("delivery_p50_us", Self::VT_DELIVERY_P50_US, false)?
+     .visit_field::<u32>("delivery_p99_us", Self::VT_DELIVERY_P99_US, false)?
+     .visit_field::<u32>("lane_depth", Self::VT_LANE_DEPTH, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct ClassSummaryArgs {
+    pub publishes: u64,
+    pub acknowledged: u64,
+    pub refused: u64,
+    pub delivered: u64,
+    pub skipped: u64,
+    pub ack_p50_us: u32,
+    pub ack_p99_us: u32,
+    pub delivery_p50_us: u32,
+    pub delivery_p99_us: u32,
+    pub lane_depth: u32,
+}
+impl<'a> Default for ClassSummaryArgs {
+  #[inline]
+  fn default() -> Self {
+    ClassSummaryArgs {
+      publishes: 0,
+      acknowledged: 0,
+      refused: 0,
+      delivered: 0,
+      skipped: 0,
+      ack_p50_us: 0,
+      ack_p99_us: 0,
+      delivery_p50_us: 0,
+      delivery_p99_us: 0,
+      lane_depth: 0,
+    }
+  }
+}
+
+pub struct ClassSummaryBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> ClassSummaryBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_publishes(&mut self, publishes: u64) {
+    self.fbb_.push_slot::<u64>(ClassSummary::VT_PUBLISHES, publishes, 0);
+  }
+  #[inline]
+  pub fn add_acknowledged(&mut self, acknowledged: u64) {
+    self.fbb_.push_slot::<u64>(ClassSummary::VT_ACKNOWLEDGED, acknowledged, 0);
+  }
+  #[inline]
+  pub fn add_refused(&mut self, refused: u64) {
+    self.fbb_.push_slot::<u64>(ClassSummary::VT_REFUSED, refused, 0);
+  }
+  #[inline]
+  pub fn add_delivered(&mut self, delivered: u64) {
+    self.fbb_.push_slot::<u64>(ClassSummary::VT_DELIVERED, delivered, 0);
+  }
+  #[inline]
+  pub fn add_skipped(&mut self, skipped: u64) {
+    self.fbb_.push_slot::<u64>(ClassSummary::VT_SKIPPED, skipped, 0);
+  }
+  #[inline]
+  pub fn add_ack_p50_us(&mut self, ack_p50_us: u32) {
+    self.fbb_.push_slot::<u32>(ClassSummary::VT_ACK_P50_US, ack_p50_us, 0);
+  }
+  #[inline]
+  pub fn add_ack_p99_us(&mut self, ack_p99_us: u32) {
+    self.fbb_.push_slot::<u32>(ClassSummary::VT_ACK_P99_US, ack_p99_us, 0);
+  }
+  #[inline]
+  pub fn add_delivery_p50_us(&mut self, delivery_p50_us: u32) {
+    self.fbb_.push_slot::<u32>(ClassSummary::VT_DELIVERY_P50_US, delivery_p50_us, 0);
+  }
+  #[inline]
+  pub fn add_delivery_p99_us(&mut self, delivery_p99_us: u32) {
+    self.fbb_.push_slot::<u32>(ClassSummary::VT_DELIVERY_P99_US, delivery_p99_us, 0);
+  }
+  #[inline]
+  pub fn add_lane_depth(&mut self, lane_depth: u32) {
+    self.fbb_.push_slot::<u32>(ClassSummary::VT_LANE_DEPTH, lane_depth, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> ClassSummaryBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    ClassSummaryBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<ClassSummary<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for ClassSummary<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("ClassSummary");
+      ds.field("publishes", &self.publishes());
+      ds.field("acknowledged", &self.acknowledged());
+      ds.field("refused", &self.refused());
+      ds.field("delivered", &self.delivered());
+      ds.field("skipped", &self.skipped());
+      ds.field("ack_p50_us", &self.ack_p50_us());
+      ds.field("ack_p99_us", &self.ack_p99_us());
+      ds.field("delivery_p50_us", &self.delivery_p50_us());
+      ds.field("delivery_p99_us", &self.delivery_p99_us());
+      ds.field("lane_depth", &self.lane_depth());
+      ds.finish()
+  }
+}
+pub enum RefusalCountOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// How often requests and publishes were refused with one code.
+pub struct RefusalCount<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for RefusalCount<'a> {
+  type Inner = RefusalCount<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> RefusalCount<'a> {
+  pub const VT_CODE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_COUNT: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    RefusalCount { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args RefusalCountArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<RefusalCount<'bldr>> {
+    let mut builder = RefusalCountBuilder::new(_fbb);
+    builder.add_count(args.count);
+    if let Some(x) = args.code { builder.add_code(x); }
+    builder.finish()
+  }
+
+
+  /// Name of the code in the error catalogue.
+  #[inline]
+  pub fn code(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(RefusalCount::VT_CODE, None).unwrap()}
+  }
+  /// How often during the interval.
+  #[inline]
+  pub fn count(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(RefusalCount::VT_COUNT, Some(0)).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for RefusalCount<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("code", Self::VT_CODE, true)?
+     .visit_field::<u64>("count", Self::VT_COUNT, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct RefusalCountArgs<'a> {
+    pub code: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub count: u64,
+}
+impl<'a> Default for RefusalCountArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    RefusalCountArgs {
+      code: None, // required field
+      count: 0,
+    }
+  }
+}
+
+pub struct RefusalCountBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> RefusalCountBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_code(&mut self, code: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(RefusalCount::VT_CODE, code);
+  }
+  #[inline]
+  pub fn add_count(&mut self, count: u64) {
+    self.fbb_.push_slot::<u64>(RefusalCount::VT_COUNT, count, 0);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> RefusalCountBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    RefusalCountBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<RefusalCount<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, RefusalCount::VT_CODE,"code");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for RefusalCount<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("RefusalCount");
+      ds.field("code", &self.code());
+      ds.field("count", &self.count());
+      ds.finish()
+  }
+}
+pub enum NodeSummaryOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// What a node did during the last second; published on `sys.metrics`. Counts are of the
+/// interval, other numbers are as of its end.
+pub struct NodeSummary<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for NodeSummary<'a> {
+  type Inner = NodeSummary<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> NodeSummary<'a> {
+  pub const VT_NODE: ::flatbuffers::VOffsetT = 4;
+  pub const VT_STARTED_AT_MS: ::flatbuffers::VOffsetT = 6;
+  pub const VT_MEASURED_AT_MS: ::flatbuffers::VOffsetT = 8;
+  pub const VT_INTERVAL_MS: ::flatbuffers::VOffsetT = 10;
+  pub const VT_PHASE: ::flatbuffers::VOffsetT = 12;
+  pub const VT_HEALTH: ::flatbuffers::VOffsetT = 14;
+  pub const VT_CONNECTIONS: ::flatbuffers::VOffsetT = 16;
+  pub const VT_SESSIONS: ::flatbuffers::VOffsetT = 18;
+  pub const VT_SUBSCRIPTIONS: ::flatbuffers::VOffsetT = 20;
+  pub const VT_ACCEPTED: ::flatbuffers::VOffsetT = 22;
+  pub const VT_CLOSED: ::flatbuffers::VOffsetT = 24;
+  pub const VT_CLASSES: ::flatbuffers::VOffsetT = 26;
+  pub const VT_REFUSALS: ::flatbuffers::VOffsetT = 28;
+  pub const VT_BYTES_IN: ::flatbuffers::VOffsetT = 30;
+  pub const VT_BYTES_OUT: ::flatbuffers::VOffsetT = 32;
+  pub const VT_JOURNAL_BYTES: ::flatbuffers::VOffsetT = 34;
+  pub const VT_JOURNAL_SYNCS: ::flatbuffers::VOffsetT = 36;
+  pub const VT_SYNC_P99_US: ::flatbuffers::VOffsetT = 38;
+  pub const VT_JOURNAL_WAITING_BYTES: ::flatbuffers::VOffsetT = 40;
+  pub const VT_JOURNAL_USED_BYTES: ::flatbuffers::VOffsetT = 42;
+  pub const VT_JOURNAL_QUOTA_BYTES: ::flatbuffers::VOffsetT = 44;
+  pub const VT_CPU_USER_US: ::flatbuffers::VOffsetT = 46;
+  pub const VT_CPU_SYSTEM_US: ::flatbuffers::VOffsetT = 48;
+  pub const VT_RESIDENT_BYTES: ::flatbuffers::VOffsetT = 50;
+  pub const VT_PLAN_BYTES: ::flatbuffers::VOffsetT = 52;
+  pub const VT_SHARD_BUSY_PERMILLE: ::flatbuffers::VOffsetT = 54;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    NodeSummary { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args NodeSummaryArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<NodeSummary<'bldr>> {
+    let mut builder = NodeSummaryBuilder::new(_fbb);
+    builder.add_plan_bytes(args.plan_bytes);
+    builder.add_resident_bytes(args.resident_bytes);
+    builder.add_journal_quota_bytes(args.journal_quota_bytes);
+    builder.add_journal_used_bytes(args.journal_used_bytes);
+    builder.add_journal_waiting_bytes(args.journal_waiting_bytes);
+    builder.add_journal_bytes(args.journal_bytes);
+    builder.add_bytes_out(args.bytes_out);
+    builder.add_bytes_in(args.bytes_in);
+    builder.add_measured_at_ms(args.measured_at_ms);
+    builder.add_started_at_ms(args.started_at_ms);
+    if let Some(x) = args.shard_busy_permille { builder.add_shard_busy_permille(x); }
+    builder.add_cpu_system_us(args.cpu_system_us);
+    builder.add_cpu_user_us(args.cpu_user_us);
+    builder.add_sync_p99_us(args.sync_p99_us);
+    builder.add_journal_syncs(args.journal_syncs);
+    if let Some(x) = args.refusals { builder.add_refusals(x); }
+    if let Some(x) = args.classes { builder.add_classes(x); }
+    builder.add_closed(args.closed);
+    builder.add_accepted(args.accepted);
+    builder.add_subscriptions(args.subscriptions);
+    builder.add_sessions(args.sessions);
+    builder.add_connections(args.connections);
+    builder.add_interval_ms(args.interval_ms);
+    if let Some(x) = args.node { builder.add_node(x); }
+    builder.add_health(args.health);
+    builder.add_phase(args.phase);
+    builder.finish()
+  }
+
+
+  /// Name of the node.
+  #[inline]
+  pub fn node(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(NodeSummary::VT_NODE, None).unwrap()}
+  }
+  /// When the process was started, milliseconds since the Unix epoch; tells two runs apart.
+  #[inline]
+  pub fn started_at_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_STARTED_AT_MS, Some(0)).unwrap()}
+  }
+  /// End of the interval, milliseconds since the Unix epoch.
+  #[inline]
+  pub fn measured_at_ms(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_MEASURED_AT_MS, Some(0)).unwrap()}
+  }
+  /// Length of the interval in milliseconds.
+  #[inline]
+  pub fn interval_ms(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_INTERVAL_MS, Some(0)).unwrap()}
+  }
+  /// Where the node is in its life.
+  #[inline]
+  pub fn phase(&self) -> NodePhase {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<NodePhase>(NodeSummary::VT_PHASE, Some(NodePhase::Starting)).unwrap()}
+  }
+  /// The worst of the present findings, see `NodeStatus`.
+  #[inline]
+  pub fn health(&self) -> NodeHealth {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<NodeHealth>(NodeSummary::VT_HEALTH, Some(NodeHealth::Healthy)).unwrap()}
+  }
+  /// Open connections.
+  #[inline]
+  pub fn connections(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_CONNECTIONS, Some(0)).unwrap()}
+  }
+  /// Sessions, with or without a connection.
+  #[inline]
+  pub fn sessions(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_SESSIONS, Some(0)).unwrap()}
+  }
+  /// Subscriptions.
+  #[inline]
+  pub fn subscriptions(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_SUBSCRIPTIONS, Some(0)).unwrap()}
+  }
+  /// Connections that were accepted.
+  #[inline]
+  pub fn accepted(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_ACCEPTED, Some(0)).unwrap()}
+  }
+  /// Connections that ended.
+  #[inline]
+  pub fn closed(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_CLOSED, Some(0)).unwrap()}
+  }
+  /// The classes P0 to P3, in this order.
+  #[inline]
+  pub fn classes(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ClassSummary<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ClassSummary>>>>(NodeSummary::VT_CLASSES, None)}
+  }
+  /// The most frequent refusals, the most frequent one first.
+  #[inline]
+  pub fn refusals(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<RefusalCount<'a>>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<RefusalCount>>>>(NodeSummary::VT_REFUSALS, None)}
+  }
+  /// Bytes received from clients.
+  #[inline]
+  pub fn bytes_in(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_BYTES_IN, Some(0)).unwrap()}
+  }
+  /// Bytes sent to clients.
+  #[inline]
+  pub fn bytes_out(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_BYTES_OUT, Some(0)).unwrap()}
+  }
+  /// Bytes written to the journal.
+  #[inline]
+  pub fn journal_bytes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_JOURNAL_BYTES, Some(0)).unwrap()}
+  }
+  /// Data syncs of the journal that ended.
+  #[inline]
+  pub fn journal_syncs(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_JOURNAL_SYNCS, Some(0)).unwrap()}
+  }
+  /// 99th percentile of the time of a data sync, microseconds; 0 without any.
+  #[inline]
+  pub fn sync_p99_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_SYNC_P99_US, Some(0)).unwrap()}
+  }
+  /// Bytes that were appended and not yet synced.
+  #[inline]
+  pub fn journal_waiting_bytes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_JOURNAL_WAITING_BYTES, Some(0)).unwrap()}
+  }
+  /// Bytes of the journal's quota that are used.
+  #[inline]
+  pub fn journal_used_bytes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_JOURNAL_USED_BYTES, Some(0)).unwrap()}
+  }
+  /// The journal's quota in bytes.
+  #[inline]
+  pub fn journal_quota_bytes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_JOURNAL_QUOTA_BYTES, Some(0)).unwrap()}
+  }
+  /// Processor time in the program, microseconds.
+  #[inline]
+  pub fn cpu_user_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_CPU_USER_US, Some(0)).unwrap()}
+  }
+  /// Processor time in the kernel, microseconds.
+  #[inline]
+  pub fn cpu_system_us(&self) -> u32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u32>(NodeSummary::VT_CPU_SYSTEM_US, Some(0)).unwrap()}
+  }
+  /// Memory of the process that is in use, bytes.
+  #[inline]
+  pub fn resident_bytes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_RESIDENT_BYTES, Some(0)).unwrap()}
+  }
+  /// Most memory that the plan allows, bytes.
+  #[inline]
+  pub fn plan_bytes(&self) -> u64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<u64>(NodeSummary::VT_PLAN_BYTES, Some(0)).unwrap()}
+  }
+  /// Share of the interval in which each shard was busy, in thousandths.
+  #[inline]
+  pub fn shard_busy_permille(&self) -> Option<::flatbuffers::Vector<'a, u16>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, u16>>>(NodeSummary::VT_SHARD_BUSY_PERMILLE, None)}
+  }
+}
+
+impl ::flatbuffers::Verifiable for NodeSummary<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("node", Self::VT_NODE, true)?
+     .visit_field::<u64>("started_at_ms", Self::VT_STARTED_AT_MS, false)?
+     .visit_field::<u64>("measured_at_ms", Self::VT_MEASURED_AT_MS, false)?
+     .visit_field::<u32>("interval_ms", Self::VT_INTERVAL_MS, false)?
+     .visit_field::<NodePhase>("phase", Self::VT_PHASE, false)?
+     .visit_field::<NodeHealth>("health", Self::VT_HEALTH, false)?
+     .visit_field::<u32>("connections", Self::VT_CONNECTIONS, false)?
+     .visit_field::<u32>("sessions", Self::VT_SESSIONS, false)?
+     .visit_field::<u32>("subscriptions", Self::VT_SUBSCRIPTIONS, false)?
+     .visit_field::<u32>("accepted", Self::VT_ACCEPTED, false)?
+     .visit_field::<u32>("closed", Self::VT_CLOSED, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<ClassSummary>>>>("classes", Self::VT_CLASSES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<RefusalCount>>>>("refusals", Self::VT_REFUSALS, false)?
+     .visit_field::<u64>("bytes_in", Self::VT_BYTES_IN, false)?
+     .visit_field::<u64>("bytes_out", Self::VT_BYTES_OUT, false)?
+     .visit_field::<u64>("journal_bytes", Self::VT_JOURNAL_BYTES, false)?
+     .visit_field::<u32>("journal_syncs", Self::VT_JOURNAL_SYNCS, false)?
+     .visit_field::<u32>("sync_p99_us", Self::VT_SYNC_P99_US, false)?
+     .visit_field::<u64>("journal_waiting_bytes", Self::VT_JOURNAL_WAITING_BYTES, false)?
+     .visit_field::<u64>("journal_used_bytes", Self::VT_JOURNAL_USED_BYTES, false)?
+     .visit_field::<u64>("journal_quota_bytes", Self::VT_JOURNAL_QUOTA_BYTES, false)?
+     .visit_field::<u32>("cpu_user_us", Self::VT_CPU_USER_US, false)?
+     .visit_field::<u32>("cpu_system_us", Self::VT_CPU_SYSTEM_US, false)?
+     .visit_field::<u64>("resident_bytes", Self::VT_RESIDENT_BYTES, false)?
+     .visit_field::<u64>("plan_bytes", Self::VT_PLAN_BYTES, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, u16>>>("shard_busy_permille", Self::VT_SHARD_BUSY_PERMILLE, false)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct NodeSummaryArgs<'a> {
+    pub node: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub started_at_ms: u64,
+    pub measured_at_ms: u64,
+    pub interval_ms: u32,
+    pub phase: NodePhase,
+    pub health: NodeHealth,
+    pub connections: u32,
+    pub sessions: u32,
+    pub subscriptions: u32,
+    pub accepted: u32,
+    pub closed: u32,
+    pub classes: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<ClassSummary<'a>>>>>,
+    pub refusals: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<RefusalCount<'a>>>>>,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub journal_bytes: u64,
+    pub journal_syncs: u32,
+    pub sync_p99_us: u32,
+    pub journal_waiting_bytes: u64,
+    pub journal_used_bytes: u64,
+    pub journal_quota_bytes: u64,
+    pub cpu_user_us: u32,
+    pub cpu_system_us: u32,
+    pub resident_bytes: u64,
+    pub plan_bytes: u64,
+    pub shard_busy_permille: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, u16>>>,
+}
+impl<'a> Default for NodeSummaryArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    NodeSummaryArgs {
+      node: None, // required field
+      started_at_ms: 0,
+      measured_at_ms: 0,
+      interval_ms: 0,
+      phase: NodePhase::Starting,
+      health: NodeHealth::Healthy,
+      connections: 0,
+      sessions: 0,
+      subscriptions: 0,
+      accepted: 0,
+      closed: 0,
+      classes: None,
+      refusals: None,
+      bytes_in: 0,
+      bytes_out: 0,
+      journal_bytes: 0,
+      journal_syncs: 0,
+      sync_p99_us: 0,
+      journal_waiting_bytes: 0,
+      journal_used_bytes: 0,
+      journal_quota_bytes: 0,
+      cpu_user_us: 0,
+      cpu_system_us: 0,
+      resident_bytes: 0,
+      plan_bytes: 0,
+      shard_busy_permille: None,
+    }
+  }
+}
+
+pub struct NodeSummaryBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> NodeSummaryBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_node(&mut self, node: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeSummary::VT_NODE, node);
+  }
+  #[inline]
+  pub fn add_started_at_ms(&mut self, started_at_ms: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_STARTED_AT_MS, started_at_ms, 0);
+  }
+  #[inline]
+  pub fn add_measured_at_ms(&mut self, measured_at_ms: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_MEASURED_AT_MS, measured_at_ms, 0);
+  }
+  #[inline]
+  pub fn add_interval_ms(&mut self, interval_ms: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_INTERVAL_MS, interval_ms, 0);
+  }
+  #[inline]
+  pub fn add_phase(&mut self, phase: NodePhase) {
+    self.fbb_.push_slot::<NodePhase>(NodeSummary::VT_PHASE, phase, NodePhase::Starting);
+  }
+  #[inline]
+  pub fn add_health(&mut self, health: NodeHealth) {
+    self.fbb_.push_slot::<NodeHealth>(NodeSummary::VT_HEALTH, health, NodeHealth::Healthy);
+  }
+  #[inline]
+  pub fn add_connections(&mut self, connections: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_CONNECTIONS, connections, 0);
+  }
+  #[inline]
+  pub fn add_sessions(&mut self, sessions: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_SESSIONS, sessions, 0);
+  }
+  #[inline]
+  pub fn add_subscriptions(&mut self, subscriptions: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_SUBSCRIPTIONS, subscriptions, 0);
+  }
+  #[inline]
+  pub fn add_accepted(&mut self, accepted: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_ACCEPTED, accepted, 0);
+  }
+  #[inline]
+  pub fn add_closed(&mut self, closed: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_CLOSED, closed, 0);
+  }
+  #[inline]
+  pub fn add_classes(&mut self, classes: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<ClassSummary<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeSummary::VT_CLASSES, classes);
+  }
+  #[inline]
+  pub fn add_refusals(&mut self, refusals: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<RefusalCount<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeSummary::VT_REFUSALS, refusals);
+  }
+  #[inline]
+  pub fn add_bytes_in(&mut self, bytes_in: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_BYTES_IN, bytes_in, 0);
+  }
+  #[inline]
+  pub fn add_bytes_out(&mut self, bytes_out: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_BYTES_OUT, bytes_out, 0);
+  }
+  #[inline]
+  pub fn add_journal_bytes(&mut self, journal_bytes: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_JOURNAL_BYTES, journal_bytes, 0);
+  }
+  #[inline]
+  pub fn add_journal_syncs(&mut self, journal_syncs: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_JOURNAL_SYNCS, journal_syncs, 0);
+  }
+  #[inline]
+  pub fn add_sync_p99_us(&mut self, sync_p99_us: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_SYNC_P99_US, sync_p99_us, 0);
+  }
+  #[inline]
+  pub fn add_journal_waiting_bytes(&mut self, journal_waiting_bytes: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_JOURNAL_WAITING_BYTES, journal_waiting_bytes, 0);
+  }
+  #[inline]
+  pub fn add_journal_used_bytes(&mut self, journal_used_bytes: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_JOURNAL_USED_BYTES, journal_used_bytes, 0);
+  }
+  #[inline]
+  pub fn add_journal_quota_bytes(&mut self, journal_quota_bytes: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_JOURNAL_QUOTA_BYTES, journal_quota_bytes, 0);
+  }
+  #[inline]
+  pub fn add_cpu_user_us(&mut self, cpu_user_us: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_CPU_USER_US, cpu_user_us, 0);
+  }
+  #[inline]
+  pub fn add_cpu_system_us(&mut self, cpu_system_us: u32) {
+    self.fbb_.push_slot::<u32>(NodeSummary::VT_CPU_SYSTEM_US, cpu_system_us, 0);
+  }
+  #[inline]
+  pub fn add_resident_bytes(&mut self, resident_bytes: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_RESIDENT_BYTES, resident_bytes, 0);
+  }
+  #[inline]
+  pub fn add_plan_bytes(&mut self, plan_bytes: u64) {
+    self.fbb_.push_slot::<u64>(NodeSummary::VT_PLAN_BYTES, plan_bytes, 0);
+  }
+  #[inline]
+  pub fn add_shard_busy_permille(&mut self, shard_busy_permille: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , u16>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(NodeSummary::VT_SHARD_BUSY_PERMILLE, shard_busy_permille);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> NodeSummaryBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    NodeSummaryBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<NodeSummary<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, NodeSummary::VT_NODE,"node");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for NodeSummary<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("NodeSummary");
+      ds.field("node", &self.node());
+      ds.field("started_at_ms", &self.started_at_ms());
+      ds.field("measured_at_ms", &self.measured_at_ms());
+      ds.field("interval_ms", &self.interval_ms());
+      ds.field("phase", &self.phase());
+      ds.field("health", &self.health());
+      ds.field("connections", &self.connections());
+      ds.field("sessions", &self.sessions());
+      ds.field("subscriptions", &self.subscriptions());
+      ds.field("accepted", &self.accepted());
+      ds.field("closed", &self.closed());
+      ds.field("classes", &self.classes());
+      ds.field("refusals", &self.refusals());
+      ds.field("bytes_in", &self.bytes_in());
+      ds.field("bytes_out", &self.bytes_out());
+      ds.field("journal_bytes", &self.journal_bytes());
+      ds.field("journal_syncs", &self.journal_syncs());
+      ds.field("sync_p99_us", &self.sync_p99_us());
+      ds.field("journal_waiting_bytes", &self.journal_waiting_bytes());
+      ds.field("journal_used_bytes", &self.journal_used_bytes());
+      ds.field("journal_quota_bytes", &self.journal_quota_bytes());
+      ds.field("cpu_user_us", &self.cpu_user_us());
+      ds.field("cpu_system_us", &self.cpu_system_us());
+      ds.field("resident_bytes", &self.resident_bytes());
+      ds.field("plan_bytes", &self.plan_bytes());
+      ds.field("shard_busy_permille", &self.shard_busy_permille());
       ds.finish()
   }
 }
