@@ -33,6 +33,10 @@ use crate::shard::files::{
 /// Pause between two rounds of regular work when nobody asks for anything.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Requests that are answered after a segment was made before the next one is made ready: those
+/// of a start ask for two logs of every shard, ahead of each.
+const REQUESTS_BEFORE_TICK: u32 = 256;
+
 /// What one shard takes over from earlier boots.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -115,6 +119,11 @@ impl FilesThread {
         Some(FilesLink::new(requests, answers))
     }
 
+    /// Where the main thread asks.
+    pub fn requests(&self) -> Option<Sender<FilesRequest>> {
+        self.sender.clone()
+    }
+
     /// The empty journal of a shard.
     ///
     /// # Errors
@@ -141,13 +150,43 @@ impl FilesThread {
     }
 
     fn serve(mut self) {
+        // Since a segment was made: the next one is to be made ready, which takes as long as
+        // writing it, so that what waits is answered first.
+        let mut answered = None;
         loop {
-            match self.requests.recv_timeout(TICK) {
-                Ok(request) => self.answer(request),
-                Err(RecvTimeoutError::Timeout) => self.tick(),
+            let patience = answered.map_or(TICK, |_| Duration::ZERO);
+            if answered.is_some_and(|count| count >= REQUESTS_BEFORE_TICK) {
+                answered = None;
+                self.tick();
+            }
+            match self.requests.recv_timeout(patience) {
+                Ok(FilesRequest::GiveUp(done)) => return self.give_up(&done),
+                Ok(request) => {
+                    if matches!(request, FilesRequest::Prepare { .. }) {
+                        answered = answered.or(Some(0));
+                    }
+                    answered = answered.map(|count| count + 1);
+                    self.answer(request);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    answered = None;
+                    self.tick();
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    /// Leaves the journal and the file of cursors to another process. Requests of clients that
+    /// are still here stay unanswered: they ask again where they are sent.
+    fn give_up(self, done: &Sender<()>) {
+        drop(self.cursors);
+        if let Err(error) = self.files.leave() {
+            warn!(%error, "the successor has to read segments that have no index");
+        }
+        // The main thread may have stopped waiting.
+        let _ = done.send(());
+        while self.requests.recv().is_ok() {}
     }
 
     fn tick(&mut self) {
@@ -171,8 +210,6 @@ impl FilesThread {
                     }
                 };
                 self.reply(shard, reply);
-                // The next one is made while the shard fills this one.
-                self.tick();
             }
             FilesRequest::Sealed { shard, sealed } => {
                 if let Err(error) = self.files.retire(shard, sealed) {
@@ -205,6 +242,8 @@ impl FilesThread {
                     self.files.release_recovered();
                 }
             }
+            // The loop that calls this has taken it.
+            FilesRequest::GiveUp(_) => {}
         }
     }
 

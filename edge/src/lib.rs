@@ -15,6 +15,7 @@ pub mod data_dir;
 pub mod exit;
 pub mod files_thread;
 pub mod gateway;
+pub mod hand_over;
 pub mod lanes;
 pub mod memory;
 pub mod network;

@@ -176,7 +176,7 @@ fn on_a_node(shards: u32, test: impl FnOnce(SocketAddr, &dyn Fn(&str) -> String)
     config.listen.control_address = SocketAddr::new(address, 7721);
     let (clients, control) = (config.listen.client_address, config.listen.control_address);
     let auth = config.auth.clone();
-    let node = std::thread::spawn(move || server::run(config, shard::launch));
+    let node = std::thread::spawn(move || server::run(config, server::Entry::Alone, shard::launch));
     wait_for("readiness", || {
         assert!(!node.is_finished(), "the node has ended");
         (http_get(control, "/readyz").ok()?.0 == 200).then_some(())

@@ -82,6 +82,7 @@ impl ShardsAlone {
             node: Arc::clone(&node),
             data: Arc::clone(&data),
             client_address: clients,
+            sockets: Vec::new(),
             events,
         });
         let shards = shards.expect("shards start");

@@ -40,6 +40,9 @@ pub const URGENT_SEGMENTS_AHEAD: usize = 3;
 /// Segments that the background stream keeps ready.
 pub const BACKGROUND_SEGMENTS_AHEAD: usize = 1;
 
+/// Segments that the start of a shard takes: one to write and those ahead, in each log.
+pub const SEGMENTS_AT_START: usize = URGENT_SEGMENTS_AHEAD + BACKGROUND_SEGMENTS_AHEAD + 2;
+
 /// Bytes of a stream that may wait in memory for the disk, synced or not: the windows of 1,024
 /// busy connections (65,536 records of 412 bytes) fit into the share of the other classes.
 /// P0 may use all of it, other classes three quarters; beyond that an append is refused.

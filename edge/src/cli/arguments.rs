@@ -35,7 +35,7 @@ pub struct NodeArguments {
     pub shards: Option<String>,
 }
 
-/// Arguments of `run`.
+/// The configuration of a node.
 #[derive(Clone, Debug, Args)]
 pub struct RunArguments {
     /// Configuration file.
@@ -44,6 +44,19 @@ pub struct RunArguments {
     /// Arguments of the node.
     #[command(flatten)]
     pub node: NodeArguments,
+}
+
+/// Arguments of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct StartArguments {
+    /// Take over from the node that runs on the data directory: it passes on its ports, stores
+    /// what it accepted, and sends its clients here. Without such a node this is an ordinary
+    /// start.
+    #[arg(long)]
+    pub take_over: bool,
+    /// Configuration of the node.
+    #[command(flatten)]
+    pub run: RunArguments,
 }
 
 /// Where a command that is no node finds the configuration and the keys.

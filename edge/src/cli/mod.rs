@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 pub use arguments::{
     ConfigCommand, ConformanceArguments, ConnectArguments, DemoArguments, DemoUserArguments,
     JournalCommand, NodeArguments, PublishArguments, RunArguments, SettingsArguments,
-    TailArguments, TokenArguments, TopArguments,
+    StartArguments, TailArguments, TokenArguments, TopArguments,
 };
 
 /// The Interlink edge server. Without a command it runs a node: clients on
@@ -39,8 +39,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a node, with a configuration file if one is given.
-    #[command(after_help = "Example:\n  interlink-edge run --config /etc/interlink/edge.toml")]
-    Run(RunArguments),
+    #[command(after_help = "Examples:\n  \
+        interlink-edge run --config /etc/interlink/edge.toml\n  \
+        interlink-edge run --config /etc/interlink/edge.toml --take-over")]
+    Run(StartArguments),
     /// Issue a user token, or with --channel a subscription token.
     #[command(after_help = "Examples:\n  \
         interlink-edge token --user ada --institution north --class maths-1 --ttl 8h\n  \

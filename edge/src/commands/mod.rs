@@ -20,6 +20,7 @@ pub(crate) use show::position_from_text;
 
 use crate::cli::{Cli, Command};
 use crate::exit::CommandError;
+use crate::server::Entry;
 
 /// Runs the command that was given.
 ///
@@ -27,8 +28,15 @@ use crate::exit::CommandError;
 /// Cause, cure and exit code.
 pub fn execute(cli: Cli) -> Result<(), CommandError> {
     match cli.command {
-        None => run::run(None, &cli.node),
-        Some(Command::Run(arguments)) => run::run(arguments.config.as_deref(), &arguments.node),
+        None => run::run(None, &cli.node, Entry::Alone),
+        Some(Command::Run(arguments)) => {
+            let entry = match arguments.take_over {
+                true => Entry::TakeOver,
+                false => Entry::Alone,
+            };
+            let node = &arguments.run;
+            run::run(node.config.as_deref(), &node.node, entry)
+        }
         Some(Command::Token(arguments)) => token::run(&arguments),
         Some(Command::Tail(arguments)) => tail::run(&arguments),
         Some(Command::Top(arguments)) => top::run(&arguments),

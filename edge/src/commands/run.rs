@@ -7,11 +7,16 @@ use std::path::Path;
 use super::settings::load;
 use crate::cli::NodeArguments;
 use crate::exit::CommandError;
-use crate::{server, telemetry};
+use crate::server::{self, Entry};
+use crate::telemetry;
 
 /// Runs a node until it is stopped.
-pub(super) fn run(file: Option<&Path>, arguments: &NodeArguments) -> Result<(), CommandError> {
+pub(super) fn run(
+    file: Option<&Path>,
+    arguments: &NodeArguments,
+    entry: Entry,
+) -> Result<(), CommandError> {
     let config = load(file, arguments)?;
     telemetry::log::init(&config.log);
-    server::run(config, crate::shard::launch)
+    server::run(config, entry, crate::shard::launch)
 }

@@ -410,7 +410,7 @@ section! {
     /// another process takes over.
     pub struct Drain = "drain" {
         /// Clients that are sent away in a second, spread evenly. Whoever takes them has to
-        /// bear so many handshakes; 100,000 clients go in about 20 s by default.
+        /// bear so many handshakes; 100,000 clients go in about 21 s by default.
         reconnects_per_second: u32 = 5_000,
         unit "clients", bounds 1..=limits::RECONNECTS_MAX, example "2000";
 

@@ -23,13 +23,21 @@ use crate::telemetry::exposition::CONTENT_TYPE;
 /// How often the shards are looked at, so that an answer needs no waiting.
 const OBSERVATION: Duration = Duration::from_millis(250);
 
-/// Serves until `stopped` or an error of the listener.
+/// What ends the endpoint.
+pub(super) struct Ends {
+    /// All of it.
+    pub stopped: oneshot::Receiver<()>,
+    /// Its answers to requests; the rest goes on.
+    pub closed: oneshot::Receiver<()>,
+}
+
+/// Serves until it is stopped, or an error of the listener.
 pub(super) async fn serve(
     listener: TcpListener,
     state: ControlState,
     keepers: Keepers,
     events: &Sender<NodeEvent>,
-    stopped: oneshot::Receiver<()>,
+    ends: Ends,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let state = Arc::new(state);
@@ -40,13 +48,21 @@ pub(super) async fn serve(
         .route("/v1/drain", post(drain))
         .route_layer(from_fn_with_state(Arc::clone(&state), guard))
         .with_state(Arc::clone(&state));
+    let requests = axum::serve(listener, router).with_graceful_shutdown(async {
+        // A sender that is dropped means that the whole endpoint ends.
+        let _ = ends.closed.await;
+    });
+    let requests = async {
+        requests.into_future().await?;
+        std::future::pending().await
+    };
     tokio::select! {
-        result = axum::serve(listener, router).into_future() => result,
+        result = requests => result,
         result = signals::forward(events) => result,
         () = observe(&state) => Ok(()),
         () = status::publish(&state) => Ok(()),
         result = keepers.run() => result,
-        _ = stopped => Ok(()),
+        _ = ends.stopped => Ok(()),
     }
 }
 

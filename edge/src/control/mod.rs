@@ -152,6 +152,8 @@ impl Keepers {
 #[derive(Debug)]
 pub struct Control {
     address: SocketAddr,
+    socket: Option<TcpListener>,
+    close: Option<oneshot::Sender<()>>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -163,9 +165,9 @@ impl Control {
     /// [`ControlError`].
     pub fn start(
         address: SocketAddr,
-        mut state: ControlState,
+        state: ControlState,
         keepers: Keepers,
-        (gateway, task): (Gateway, GatewayTask),
+        gateway: (Gateway, GatewayTask),
         events: Sender<NodeEvent>,
     ) -> Result<Self, ControlError> {
         if !address.ip().is_loopback() && state.guard.is_none() {
@@ -173,8 +175,24 @@ impl Control {
         }
         let bind = |source| ControlError::Bind { address, source };
         let listener = TcpListener::bind(address).map_err(bind)?;
+        Self::serve(listener, state, keepers, gateway, events)
+    }
+
+    /// Starts the thread on a socket that listens already.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub fn serve(
+        listener: TcpListener,
+        mut state: ControlState,
+        keepers: Keepers,
+        (gateway, task): (Gateway, GatewayTask),
+        events: Sender<NodeEvent>,
+    ) -> Result<Self, ControlError> {
+        let address = listener.local_addr().map_err(ControlError::Thread)?;
+        let bind = |source| ControlError::Bind { address, source };
         listener.set_nonblocking(true).map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
+        let socket = listener.try_clone().map_err(bind)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -184,12 +202,14 @@ impl Control {
         state.tls = keepers.tls.as_ref().map(TlsKeeper::counts);
         state.gateway = Some(gateway);
         let (stop, stopped) = oneshot::channel();
+        let (close, closed) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                let ends = http::Ends { stopped, closed };
                 let served = runtime.block_on(async {
                     tokio::select! {
-                        result = http::serve(listener, state, keepers, &events, stopped) => result,
+                        result = http::serve(listener, state, keepers, &events, ends) => result,
                         result = task.run() => result,
                     }
                 });
@@ -201,6 +221,8 @@ impl Control {
             .map_err(ControlError::Thread)?;
         Ok(Self {
             address,
+            socket: Some(socket),
+            close: Some(close),
             stop,
             thread,
         })
@@ -209,6 +231,21 @@ impl Control {
     /// The address with its real port.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The listening socket, until it is closed.
+    pub fn socket(&self) -> Option<&TcpListener> {
+        self.socket.as_ref()
+    }
+
+    /// Takes no more requests, so that another process answers on the address. Signals and keys
+    /// are still looked after.
+    pub fn close(&mut self) {
+        self.socket = None;
+        if let Some(close) = self.close.take() {
+            // An error means that the thread has ended by itself.
+            let _ = close.send(());
+        }
     }
 
     /// Ends the endpoint and waits for its thread.

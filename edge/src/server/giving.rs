@@ -1,10 +1,13 @@
 //! How a serving node comes to its end, as a table.
 //!
-//! Purpose: decides in which order intake ends, what is accepted is settled, and clients are
-//! sent away. The main thread says what happened and carries the actions out.
+//! Purpose: decides in which order intake ends, what is accepted is settled, the journal is
+//! given to a successor, and clients are sent away. The main thread says what happened and
+//! carries the actions out.
 //!
-//! Invariants: clients are sent away only when everything is settled or the time for that is
-//! over; an event that the state does not know changes nothing.
+//! Invariants: the journal is given up only when everything is settled; before that a successor
+//! that is gone or late leaves a node that serves, and after that it never serves again; clients
+//! are sent away only when somebody takes them, or the time for that is over; an event that the
+//! state does not know changes nothing.
 //!
 //! Runs on: the main thread; no I/O, no clock.
 
@@ -15,7 +18,13 @@ transitions! {
     pub states Giving {
         /// It serves.
         Serving,
-        /// New work is refused for now; what was accepted is being settled.
+        /// It serves, and a successor has its sockets and prepares.
+        Offering,
+        /// New work is refused for now; what was accepted is being settled for a successor.
+        Yielding,
+        /// The successor has the journal and starts.
+        Released,
+        /// New work is refused for now; what was accepted is being settled for the end.
         Settling,
         /// Clients are sent away.
         Leaving,
@@ -24,24 +33,47 @@ transitions! {
     events Happening {
         /// A signal or a request asks for the end.
         Asked,
+        /// A successor wants to take over.
+        Called,
+        /// The successor waits for the journal.
+        Prepared,
         /// Everything that was accepted is settled.
         Settled,
+        /// The successor accepts clients.
+        Ready,
+        /// The successor is gone.
+        Lost,
         /// The time for what the state waits for is over.
         Overdue,
         /// A part of the node has ended by itself.
         Broken,
     }
-    Asked(Serving => Settling);
+    Asked(Serving | Offering => Settling);
+    Called(Serving => Offering);
+    Prepared(Offering => Yielding);
+    Settled(Yielding => Released);
     Settled(Settling => Leaving);
-    Overdue(Settling => Leaving);
-    Broken(Serving | Settling => Leaving);
+    Ready(Released => Leaving);
+    Lost(Offering | Yielding => Serving);
+    Lost(Released => Leaving);
+    Overdue(Offering | Yielding => Serving);
+    Overdue(Settling | Released => Leaving);
+    Broken(Serving | Offering | Yielding | Released | Settling => Leaving);
 }
 
 /// What the main thread does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Give the successor the listening sockets.
+    Offer,
     /// Refuse new clients and publishes.
     EndIntake,
+    /// Take clients and publishes again.
+    BeginIntake,
+    /// Give up the journal and tell the successor.
+    Release,
+    /// Let the successor know that it gets nothing.
+    Dismiss,
     /// Send the clients away and end the shards.
     SendAway,
 }
@@ -50,10 +82,21 @@ impl Giving {
     /// Takes what happened, and says what is to be done; nothing for what the state does not
     /// know.
     pub fn on(&mut self, happening: Happening) -> &'static [Action] {
-        match self.apply(happening) {
-            Ok(Self::Settling) => &[Action::EndIntake],
-            Ok(Self::Leaving) => &[Action::SendAway],
-            Ok(Self::Serving) | Err(_) => &[],
+        use Action::{BeginIntake, Dismiss, EndIntake, Offer, Release, SendAway};
+        let before = *self;
+        let Ok(after) = self.apply(happening) else {
+            return &[];
+        };
+        match (before, after) {
+            (Self::Offering, Self::Serving) => &[Dismiss],
+            (_, Self::Serving) => &[Dismiss, BeginIntake],
+            (_, Self::Offering) => &[Offer],
+            (_, Self::Yielding) => &[EndIntake],
+            (_, Self::Released) => &[Release],
+            (Self::Offering, Self::Settling) => &[Dismiss, EndIntake],
+            (_, Self::Settling) => &[EndIntake],
+            (Self::Offering | Self::Yielding, Self::Leaving) => &[Dismiss, SendAway],
+            (_, Self::Leaving) => &[SendAway],
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The node: start in order, wait, stop in order.
 //!
 //! Start: data directory and lock, keys, control (so that health can be asked from the
-//! beginning), shards, ready. Stop, which `conduct` carries out: health says draining, intake
-//! ends, what was accepted is settled, clients are sent away, shards end; then control ends.
+//! beginning), shards, ready; a process that takes over reads its keys first and gets lock and
+//! addresses from its predecessor (`crate::hand_over`). Stop, which `conduct` carries
+//! out: health says draining, intake ends, what was accepted is settled, clients are sent away,
+//! shards end; then control ends.
 //!
 //! Invariant: a node that is ready has replayed its journal and listens.
 //! Runs on: the main thread.
@@ -17,16 +19,18 @@ pub mod shards;
 mod tests;
 
 use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Sender};
 use std::sync::Arc;
 
 use tracing::info;
 
+use crate::auth::Key;
 use crate::config::{Config, MemoryPlan};
 use crate::control::{Control, ControlState, Keepers};
 use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
 use crate::gateway::{Gateway, GatewayTask};
+use crate::hand_over::{Door, Inherited, Successor};
 use crate::lanes::{self, Port};
 use crate::shard::Message;
 use crate::telemetry::ShardCounters;
@@ -41,19 +45,31 @@ pub use shards::{Levers, ShardPlan, ShardSet};
 /// Starts the shards of a plan; returns when all of them listen.
 pub type Launch = fn(ShardPlan) -> Result<ShardSet, CommandError>;
 
+/// How a node starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// On a data directory that nobody uses.
+    Alone,
+    /// After the node that runs on the data directory, if there is one.
+    TakeOver,
+}
+
 /// Runs a node, whose shards `launch` starts, until a signal or a failure.
 ///
 /// # Errors
 /// Why the node could not start, or which part of it ended by itself.
-pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
+pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandError> {
     let config = Arc::new(config);
-    // Held here to the end, so that the lock outlives every shard.
-    let data = DataDirectory::open(&config.node.data_directory)
-        .map_err(|error| CommandError::new(Exit::Data, error))?;
+    let Entered {
+        mut successor,
+        mut inherited,
+        client_address,
+        keys,
+        tls,
+        data,
+    } = enter(&config, entry)?;
+    // Held to the end or until it is given up, so that the lock outlives every shard.
     let data = Arc::new(data);
-    let keys = load_keys(&config, data.path())?;
-    let tls = load_tls(&config)?;
-    let client_address = free_port(config.listen.client_address)?;
     let plan = MemoryPlan::of(&config);
     info!(shards = plan.shards, plan_bytes = plan.bytes(), "starting");
 
@@ -65,24 +81,18 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
     let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes())
         .named(&config.node.name)
         .guarded(guard);
-    let mut ports = lanes::mesh::<Message>(config.shard_count() + 1)
-        .map_err(|error| CommandError::new(Exit::Config, error))?;
-    let gateway = open_gateway(&config, ports.pop(), &node)?;
-    let first_start = keys
-        .created
-        .map(|key| ready::first_token(&config, &key))
-        .transpose()
-        .map_err(|error| CommandError::new(Exit::Data, error))?;
+    let (ports, gateway) = open_ports(&config, &node)?;
+    let first_start = first_token(&config, keys.created.as_ref())?;
     let (verifier, revocations) = (keys.keeper.verifier(), keys.keeper.revocations());
     let serving = tls.as_ref().map(TlsKeeper::serving);
-    let address = config.listen.control_address;
     let keepers = Keepers {
         keys: keys.keeper,
         tls,
     };
-    let control = Control::start(address, state, keepers, gateway, events.clone())
-        .map_err(|error| CommandError::new(Exit::Address, error))?;
-
+    let address = config.listen.control_address;
+    let socket = inherited.take_control(address);
+    let mut control = open_control(socket, address, state, keepers, gateway, events.clone())?;
+    open_door(&data, events.clone())?;
     let shards = launch(ShardPlan {
         config: Arc::clone(&config),
         verifier,
@@ -93,41 +103,123 @@ pub fn run(config: Config, launch: Launch) -> Result<(), CommandError> {
         node: Arc::clone(&node),
         data: Arc::clone(&data),
         client_address,
+        sockets: inherited.clients,
         events,
     })?;
     node.advance(Phase::Ready);
+    successor.tell_ready();
     ready::announce(
         &config,
         client_address,
         control.address(),
         first_start.as_deref(),
     );
-    let conduct = Conduct {
+    let outcome = Conduct {
         inbox: &inbox,
         shards,
         node: &node,
         counters: &counters,
         drain: config.drain.clone(),
-    };
-    let outcome = conduct.run();
+        control: &mut control,
+        data: Some(data),
+    }
+    .run();
     control.stop();
     node.advance(Phase::Stopped);
-    drop(data);
     outcome
 }
 
-/// The control thread's way into the shards, over the last port of the mesh.
-fn open_gateway(
-    config: &Config,
-    port: Option<Port<Message>>,
-    node: &Arc<NodeState>,
-) -> Result<(Gateway, GatewayTask), CommandError> {
-    let port = port.ok_or_else(|| CommandError::new(Exit::Config, "a node needs a shard"))?;
+/// Shards' ends of the lanes, and the control thread's way into the shards.
+type Ports = (Vec<Port<Message>>, (Gateway, GatewayTask));
+
+/// The lanes of the shards, and over the last port of the mesh the control thread's way to them.
+fn open_ports(config: &Config, node: &Arc<NodeState>) -> Result<Ports, CommandError> {
+    let mut ports = lanes::mesh::<Message>(config.shard_count() + 1)
+        .map_err(|error| CommandError::new(Exit::Config, error))?;
+    let port = ports
+        .pop()
+        .ok_or_else(|| CommandError::new(Exit::Config, "a node needs a shard"))?;
     let namespaces = config
         .namespace_policies()
         .map_err(|error| CommandError::new(Exit::Config, error))?;
-    GatewayTask::open(port, Arc::new(namespaces), Arc::clone(node))
-        .map_err(|error| CommandError::new(Exit::Host, error))
+    let gateway = GatewayTask::open(port, Arc::new(namespaces), Arc::clone(node))
+        .map_err(|error| CommandError::new(Exit::Host, error))?;
+    Ok((ports, gateway))
+}
+
+/// Opens the way for a successor; one that calls before this node serves waits.
+fn open_door(data: &DataDirectory, events: Sender<NodeEvent>) -> Result<(), CommandError> {
+    Door::open(data.path(), events).map_err(|error| CommandError::new(Exit::Data, error))
+}
+
+/// The control endpoint, on the predecessor's socket if there is one.
+fn open_control(
+    socket: Option<TcpListener>,
+    address: SocketAddr,
+    state: ControlState,
+    keepers: Keepers,
+    gateway: (Gateway, GatewayTask),
+    events: Sender<NodeEvent>,
+) -> Result<Control, CommandError> {
+    match socket {
+        Some(socket) => Control::serve(socket, state, keepers, gateway, events),
+        None => Control::start(address, state, keepers, gateway, events),
+    }
+    .map_err(|error| CommandError::new(Exit::Address, error))
+}
+
+/// A token for the first start, which has made the development key.
+fn first_token(config: &Config, created: Option<&Key>) -> Result<Option<String>, CommandError> {
+    created
+        .map(|key| ready::first_token(config, key))
+        .transpose()
+        .map_err(|error| CommandError::new(Exit::Data, error))
+}
+
+/// What a process has when the data directory is its own.
+struct Entered {
+    successor: Successor,
+    inherited: Inherited,
+    client_address: SocketAddr,
+    keys: Keys,
+    tls: Option<TlsKeeper>,
+    data: DataDirectory,
+}
+
+/// Locks the data directory and reads keys and certificates; a process that takes over reads
+/// them first, while its predecessor serves.
+fn enter(config: &Config, entry: Entry) -> Result<Entered, CommandError> {
+    let path = &config.node.data_directory;
+    let (mut successor, inherited) = match entry {
+        Entry::Alone => (Successor::alone(), Inherited::default()),
+        Entry::TakeOver => Successor::call(path, config.drain.settlement)?,
+    };
+    let mut data = None;
+    if successor.is_alone() {
+        data = Some(successor.lock(path)?);
+    }
+    let wanted = config.listen.client_address;
+    let client_address = match inherited.client_address(wanted)? {
+        Some(address) => address,
+        None => free_port(wanted)?,
+    };
+    let keys = load_keys(config, path)?;
+    let tls = load_tls(config)?;
+    let data = match data {
+        Some(data) => data,
+        None => {
+            successor.await_release()?;
+            successor.lock(path)?
+        }
+    };
+    Ok(Entered {
+        successor,
+        inherited,
+        client_address,
+        keys,
+        tls,
+        data,
+    })
 }
 
 /// The address with a real port: port 0 is replaced by one that is free now.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
-/// Where the node is in its life; it only moves forward.
+use crate::hand_over::door::Heard;
+
+/// Where the node is in its life; it moves forward, and back only to serve on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Phase {
@@ -57,6 +59,15 @@ impl NodeState {
         Phase::ALL[usize::from(self.phase.load(Ordering::Acquire))]
     }
 
+    /// A hand-over has come to nothing: the node serves on.
+    pub fn serve_on(&self) {
+        let (from, to) = (Phase::Draining as u8, Phase::Ready as u8);
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        // Nothing else moves on from draining while the main thread is here.
+        let _ = self.phase.compare_exchange(from, to, success, failure);
+        self.changed.notify_one();
+    }
+
     /// Moves forward; an earlier phase than the present one changes nothing.
     pub fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
@@ -71,7 +82,7 @@ impl NodeState {
 }
 
 /// What a part of the node tells the main thread.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum NodeEvent {
     /// A signal asks the process to stop.
     Signal(&'static str),
@@ -86,6 +97,13 @@ pub enum NodeEvent {
     },
     /// The control thread has ended by itself.
     ControlEnded(String),
+    /// A process that wants to take over says something.
+    Successor {
+        /// Which one, in the order of their calls.
+        number: usize,
+        /// What it says.
+        heard: Heard,
+    },
 }
 
 impl fmt::Display for NodeEvent {
@@ -98,6 +116,7 @@ impl fmt::Display for NodeEvent {
                 write!(f, "shard {shard} has ended: {reason}")
             }
             Self::ControlEnded(reason) => write!(f, "control has ended: {reason}"),
+            Self::Successor { number, heard } => write!(f, "successor {number}: {heard:?}"),
         }
     }
 }
@@ -116,5 +135,15 @@ mod tests {
         }
         node.advance(Phase::Ready);
         assert_eq!(node.phase(), Phase::Stopped);
+        node.serve_on();
+        assert_eq!(node.phase(), Phase::Stopped);
+    }
+
+    #[test]
+    fn a_draining_node_may_serve_on() {
+        let node = NodeState::default();
+        node.advance(Phase::Draining);
+        node.serve_on();
+        assert_eq!(node.phase(), Phase::Ready);
     }
 }

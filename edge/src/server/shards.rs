@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ pub struct ShardPlan {
     pub data: Arc<DataDirectory>,
     /// Address for clients with its real port.
     pub client_address: SocketAddr,
+    /// Sockets of a predecessor on which clients are accepted; without any, new ones are opened.
+    pub sockets: Vec<OwnedFd>,
     /// Where shards tell their end.
     pub events: Sender<NodeEvent>,
 }
@@ -51,6 +54,9 @@ pub trait Levers {
     fn set_course(&self, course: Course);
     /// Whether every shard has settled what it accepted.
     fn are_settled(&self) -> bool;
+    /// Gives up the journal of settled shards, of which none writes any more; says whether that
+    /// was done in time.
+    fn give_up_journal(&self) -> bool;
 }
 
 /// The running shards.
@@ -58,6 +64,7 @@ pub struct ShardSet {
     ended: Vec<bool>,
     levers: Box<dyn Levers>,
     joins: Vec<Box<dyn FnOnce()>>,
+    sockets: Vec<OwnedFd>,
 }
 
 impl fmt::Debug for ShardSet {
@@ -67,14 +74,34 @@ impl fmt::Debug for ShardSet {
 }
 
 impl ShardSet {
-    /// Shards that `levers` direct, and of which each has an entry in `joins` that waits for
-    /// its thread.
-    pub fn new(levers: impl Levers + 'static, joins: Vec<Box<dyn FnOnce()>>) -> Self {
+    /// Shards that `levers` direct, of which each has an entry in `joins` that waits for its
+    /// thread, and which accept on `sockets`.
+    pub fn new(
+        levers: impl Levers + 'static,
+        joins: Vec<Box<dyn FnOnce()>>,
+        sockets: Vec<OwnedFd>,
+    ) -> Self {
         Self {
             ended: vec![false; joins.len()],
             levers: Box::new(levers),
             joins,
+            sockets,
         }
+    }
+
+    /// The sockets on which the shards accept.
+    pub fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
+    }
+
+    /// Lets go of the sockets, so that the port is free once the shards have too.
+    pub fn close_sockets(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// Gives up the journal of settled shards; says whether that was done in time.
+    pub fn give_up_journal(&self) -> bool {
+        self.levers.give_up_journal()
     }
 
     /// Tells every shard what to do.

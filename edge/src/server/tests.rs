@@ -40,6 +40,10 @@ impl Levers for Asked {
         assert_eq!(self.course.load(Ordering::Acquire), Course::Settling as u8);
         self.settles
     }
+
+    fn give_up_journal(&self) -> bool {
+        panic!("nobody takes over");
+    }
 }
 
 /// Shards that end when they are told to leave, of which `ended` have ended before.
@@ -59,7 +63,7 @@ fn shards(plan: &ShardPlan, ended: usize, settles: bool) -> ShardSet {
         let join = join.clone();
         Box::new(join) as Box<dyn FnOnce()>
     });
-    ShardSet::new(levers, joins.collect())
+    ShardSet::new(levers, joins.collect(), Vec::new())
 }
 
 /// Shards of which the first ends by itself at once and the others when they are asked.
@@ -94,7 +98,8 @@ fn no_shards(plan: ShardPlan) -> Result<ShardSet, CommandError> {
 #[test]
 fn a_shard_that_ends_by_itself_stops_the_node_in_order() {
     let data = tempfile::tempdir().expect("directory");
-    let error = run(config(data.path()), first_shard_ends).expect_err("a part has ended");
+    let error =
+        run(config(data.path()), Entry::Alone, first_shard_ends).expect_err("a part has ended");
     assert_eq!(error.exit, Exit::Broken);
     assert!(
         error
@@ -107,7 +112,7 @@ fn a_shard_that_ends_by_itself_stops_the_node_in_order() {
 #[test]
 fn a_node_that_cannot_start_gives_its_directory_free() {
     let data = tempfile::tempdir().expect("directory");
-    let error = run(config(data.path()), no_shards).expect_err("no shards");
+    let error = run(config(data.path()), Entry::Alone, no_shards).expect_err("no shards");
     assert_eq!(error.exit, Exit::Host);
     assert!(DataDirectory::open(data.path()).is_ok());
 }
@@ -130,7 +135,7 @@ fn configured_keys_are_used_instead_of_a_development_key() {
 #[test]
 fn a_node_that_is_asked_to_drain_settles_and_ends_well() {
     let data = tempfile::tempdir().expect("directory");
-    run(config(data.path()), asked_at_once).expect("an ordered end");
+    run(config(data.path()), Entry::Alone, asked_at_once).expect("an ordered end");
     assert!(DataDirectory::open(data.path()).is_ok());
 }
 
@@ -139,7 +144,7 @@ fn what_does_not_settle_in_time_does_not_hold_up_the_end() {
     let data = tempfile::tempdir().expect("directory");
     let mut config = config(data.path());
     config.drain.settlement = Duration::from_millis(100);
-    run(config, never_settled).expect("an ordered end");
+    run(config, Entry::Alone, never_settled).expect("an ordered end");
 }
 
 #[test]

@@ -18,10 +18,17 @@ use super::Shard;
 
 /// Most accepts of a shard that wait in the kernel: a burst is taken without a round trip.
 const ACCEPTS_ARMED_MAX: usize = 32;
-/// The shard's only listener.
-const LISTENER: u8 = 0;
 /// After the kernel refused an accept, the listener rests this long.
 const REST_MS: u32 = 100;
+
+/// The listeners of a shard.
+#[derive(Debug, Default)]
+pub struct Accepting {
+    /// How many there are.
+    pub listeners: u8,
+    /// They rest until then, in shard milliseconds.
+    rests_until_ms: u32,
+}
 
 impl Shard {
     /// Whether as many handshakes are unfinished as may be.
@@ -40,7 +47,7 @@ impl Shard {
 
     /// Arms accepts, or lets the listener rest.
     pub(super) fn rearm_accepts<K: Kernel>(&mut self, kernel: &mut K) {
-        let resting = self.clock.now_ms < self.accept_rests_until_ms;
+        let resting = self.clock.now_ms < self.accepting.rests_until_ms;
         let full = self.connections_are_full() || self.accepts_are_full();
         let closed = self.drain.refuses_work() || !self.is_ready();
         let wanted = if closed || resting || full {
@@ -49,9 +56,15 @@ impl Shard {
             self.accepts_to_arm()
         };
         if self.drain.closes_listeners() {
-            kernel.close_listener(LISTENER);
+            (0..self.accepting.listeners).for_each(|listener| kernel.close_listener(listener));
         }
-        kernel.accept(LISTENER, wanted);
+        for listener in 0..self.accepting.listeners {
+            // A shard has more than one only after a process with more shards.
+            kernel.accept(
+                listener,
+                wanted.div_ceil(usize::from(self.accepting.listeners)),
+            );
+        }
         if wanted > 0 {
             if let Some(listening) = self.listening.take() {
                 // The starter may have given up waiting.
@@ -77,7 +90,7 @@ impl Shard {
         let out_of_room = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
         let not_listening = [libc::EINVAL, libc::EBADF];
         if out_of_room.contains(&errno) || not_listening.contains(&errno) {
-            self.accept_rests_until_ms = self.clock.now_ms + REST_MS;
+            self.accepting.rests_until_ms = self.clock.now_ms + REST_MS;
         }
     }
 }

@@ -22,6 +22,7 @@ use interlink_protocol::CloseCode;
 use interlink_uring::SocketId;
 
 use super::connection::{CLOSE_WHEN_SENT, CLOSING};
+use super::turn::SENDS_PER_TURN;
 use super::Shard;
 
 /// How far a shard may be behind its pace and catch up.
@@ -91,10 +92,10 @@ struct Pace {
 }
 
 impl Pace {
-    /// A share of `1 / shards` of `per_second`. It is kept one fiftieth below, so that catching
-    /// up never exceeds the number in any second.
+    /// A share of `1 / shards` of `per_second`. It is kept one twentieth below, so that neither
+    /// catching up nor a delay of up to 40 ms on the way makes more of them arrive in any second.
     fn new(per_second: u32, shards: u16) -> Self {
-        let interval_ns = 1_020_000_000 * u64::from(shards) / u64::from(per_second.max(1));
+        let interval_ns = 1_050_000_000 * u64::from(shards) / u64::from(per_second.max(1));
         Self {
             interval_ns,
             next_ns: 0,
@@ -154,14 +155,18 @@ impl Drain {
 }
 
 impl Shard {
-    /// Does what the course asks for; says whether the shard has ended.
-    pub(super) fn follow_course(&mut self) -> bool {
+    /// Looks at the course, at the beginning of a turn, so that the whole turn follows it.
+    pub(super) fn take_course(&mut self) {
         let course = self.shared.direction.get();
         if course != self.drain.course {
             self.drain.course = course;
             self.drain.over_at_ms = self.clock.now_ms + self.limits.stop_ms;
         }
-        match course {
+    }
+
+    /// Does what the course asks for; says whether the shard has ended.
+    pub(super) fn follow_course(&mut self) -> bool {
+        match self.drain.course {
             Course::Serving => {
                 self.tell_settled(false);
                 false
@@ -204,7 +209,8 @@ impl Shard {
     /// Sends away those whose turn it is.
     fn send_away(&mut self) {
         for _ in 0..LOOKED_AT_PER_TURN {
-            if self.has_sent_all_away() {
+            // What was ordered and has not left would leave in a burst later.
+            if self.has_sent_all_away() || self.ready.len() >= SENDS_PER_TURN {
                 return;
             }
             let used = self.connections.used();
@@ -300,7 +306,7 @@ mod tests {
             let most = most_in_a_second(&times);
             assert!(most <= 5_000, "{most} with a look every {look_ns} ns");
             if look_ns <= SLACK_NS {
-                assert!(times.len() >= 49_000, "{} in 10 s", times.len());
+                assert!(times.len() >= 47_000, "{} in 10 s", times.len());
             }
         }
     }
@@ -320,7 +326,7 @@ mod tests {
         let mut pace = Pace::new(5_000, 4);
         let looks = (0..1_000).map(|look| START_NS + look * 1_000_000);
         let count = taken(&mut pace, looks).len();
-        assert!((1_200..=1_250).contains(&count), "{count}");
+        assert!((1_180..=1_250).contains(&count), "{count}");
     }
 
     #[test]

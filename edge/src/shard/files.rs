@@ -52,6 +52,9 @@ pub enum FilesRequest {
     },
     /// What the shard took over from earlier boots is durable in this one.
     TookOver,
+    /// Every shard is settled and stays so: give the journal up, and say so. Nothing that is
+    /// asked afterwards is answered.
+    GiveUp(mpsc::Sender<()>),
 }
 
 /// Which past events.

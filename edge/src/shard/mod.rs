@@ -140,7 +140,7 @@ pub struct Shard {
     // Coming in.
     ahead: Vec<Event>,
     listening: Option<start::Listening>,
-    accept_rests_until_ms: u32,
+    accepting: accept::Accepting,
     handshakes: handshake::Handshakes,
     handshake_outcomes: Vec<SendOutcome>,
     arrivals: arrival::Arrivals,

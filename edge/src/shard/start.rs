@@ -22,7 +22,7 @@ use super::ack::Cursors;
 use super::clock::Clock;
 use super::connections::Connections;
 use super::drain::{Course, Direction, Drain};
-use super::files::FilesLink;
+use super::files::{FilesLink, FilesRequest};
 use super::journal::ShardJournal;
 use super::limits::ShardLimits;
 use super::logs::Logs;
@@ -36,6 +36,7 @@ use crate::anomaly::Anomalies;
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
+use crate::hand_over::limits::RELEASE_PATIENCE;
 use crate::lanes::{Doorbell, Port};
 use crate::memory::{MemoryError, Slab};
 use crate::rates::Rates;
@@ -96,7 +97,7 @@ impl Shard {
             samples: Default::default(),
             shown: Shown::new(parts.counters),
             listening: parts.listening,
-            accept_rests_until_ms: 0,
+            accepting: Default::default(),
             handshakes: Default::default(),
             handshake_outcomes: Vec::new(),
             arrivals: Default::default(),
@@ -175,8 +176,8 @@ fn logs(config: &Config) -> Result<Logs, MemoryError> {
 /// When the address is taken, the kernel lacks a feature, or a thread does not start.
 pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let shards = plan.counters.len() as u16;
-    listener::check_port(plan.client_address)
-        .map_err(|error| CommandError::new(Exit::Address, error))?;
+    let mut sockets = open_sockets(&plan, shards)?;
+    let kept = copies(&sockets)?;
     plan.node.advance(Phase::Recovering);
     let (mut files, recovered) = FilesThread::open(&plan, shards)?;
     let mut random = super::random::Random::from_system();
@@ -202,6 +203,9 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
             break;
         };
         bells.push(port.receiver.bell());
+        // The first shards get one more when a predecessor had more of them.
+        let own = sockets.len().div_ceil(usize::from(shards - id));
+        let own = sockets.drain(..own).collect();
         let parts = ShardParts {
             id,
             shards,
@@ -215,10 +219,32 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
             listening: Some(listening.clone()),
         };
         let processor = processors[usize::from(id) % processors.len()];
-        joins.push(start_shard(&plan, parts, processor)?);
+        joins.push(start_shard(&plan, parts, own, processor)?);
     }
     drop(listening);
+    let files_requests = files.requests();
     let join_files = files.start()?;
+    await_listening(&ready, shards)?;
+    // The files thread ends with the last shard's link.
+    if let Some(last) = joins.pop() {
+        joins.push(Box::new(move || {
+            last();
+            join_files();
+        }));
+    }
+    let levers = NodeLevers {
+        shared,
+        bells,
+        files: files_requests,
+    };
+    Ok(ShardSet::new(levers, joins, kept))
+}
+
+/// Waits until every shard accepts clients.
+fn await_listening(
+    ready: &mpsc::Receiver<Result<(), String>>,
+    shards: u16,
+) -> Result<(), CommandError> {
     for _ in 0..shards {
         ready
             .recv()
@@ -228,20 +254,34 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
                     .cure("see the message; `interlink-edge config print` shows the limits in use")
             })?;
     }
-    // The files thread ends with the last shard's link.
-    if let Some(last) = joins.pop() {
-        joins.push(Box::new(move || {
-            last();
-            join_files();
-        }));
+    Ok(())
+}
+
+/// The sockets of a predecessor, and new ones for shards that would have none.
+fn open_sockets(plan: &ShardPlan, shards: u16) -> Result<Vec<OwnedFd>, CommandError> {
+    let address_error = |error| CommandError::new(Exit::Address, error);
+    let mut sockets = copies(&plan.sockets)?;
+    if sockets.is_empty() {
+        listener::check_port(plan.client_address).map_err(address_error)?;
     }
-    Ok(ShardSet::new(NodeLevers { shared, bells }, joins))
+    while sockets.len() < usize::from(shards) {
+        let options = listener_options(&plan.config);
+        let socket = listener::bind_reuse_port(plan.client_address, &options);
+        sockets.push(socket.map_err(address_error)?);
+    }
+    Ok(sockets)
+}
+
+fn copies(sockets: &[OwnedFd]) -> Result<Vec<OwnedFd>, CommandError> {
+    let copies: std::io::Result<_> = sockets.iter().map(OwnedFd::try_clone).collect();
+    copies.map_err(|error| CommandError::new(Exit::Host, error))
 }
 
 /// Reaches all shards of a node.
 struct NodeLevers {
     shared: Arc<Shared>,
     bells: Vec<Arc<Doorbell>>,
+    files: Option<mpsc::Sender<FilesRequest>>,
 }
 
 impl Levers for NodeLevers {
@@ -253,6 +293,15 @@ impl Levers for NodeLevers {
     fn are_settled(&self) -> bool {
         self.shared.direction.settled(self.bells.len() as u16)
     }
+
+    fn give_up_journal(&self) -> bool {
+        let (done, is_done) = mpsc::channel();
+        let asked = self.files.as_ref().map(|files| {
+            // A files thread that has ended has given up everything.
+            let _ = files.send(FilesRequest::GiveUp(done));
+        });
+        asked.is_some() && is_done.recv_timeout(RELEASE_PATIENCE).is_ok()
+    }
 }
 
 /// Where a shard tells that it accepts clients, or why it never will.
@@ -261,13 +310,12 @@ pub type Listening = mpsc::Sender<Result<(), String>>;
 fn start_shard(
     plan: &ShardPlan,
     parts: ShardParts,
+    sockets: Vec<OwnedFd>,
     processor: usize,
 ) -> Result<Box<dyn FnOnce()>, CommandError> {
     let id = parts.id;
-    let socket = listener::bind_reuse_port(plan.client_address, &listener_options(&plan.config))
-        .map_err(|error| CommandError::new(Exit::Address, error))?;
     let events = plan.events.clone();
-    let build = move || build_shard(parts, socket);
+    let build = move || build_shard(parts, sockets);
     let ended = move |outcome: anyhow::Result<()>| {
         let error = outcome.err().map(|error| format!("{error:#}"));
         // The main thread may have stopped waiting.
@@ -281,12 +329,14 @@ fn start_shard(
     Ok(Box::new(move || drop(handle.join())))
 }
 
-fn build_shard(parts: ShardParts, socket: OwnedFd) -> anyhow::Result<(Shard, EdgeRing)> {
+fn build_shard(parts: ShardParts, sockets: Vec<OwnedFd>) -> anyhow::Result<(Shard, EdgeRing)> {
     let listening = parts.listening.clone();
     let built = (|| {
         let mut ring = EdgeRing::new(ring_config(&parts.config))?;
-        ring.add_listener(socket);
-        let shard = Shard::new(parts, driver::monotonic_ns())?;
+        let mut shard = Shard::new(parts, driver::monotonic_ns())?;
+        for socket in sockets {
+            shard.accepting.listeners = ring.add_listener(socket) + 1;
+        }
         shard.attach_doorbell(&ring)?;
         anyhow::Ok((shard, ring))
     })();

@@ -35,6 +35,7 @@ impl Turn for Shard {
     fn turn(&mut self, kernel: &mut impl Kernel, now_ns: u64) -> Next {
         self.begin_measured_turn(now_ns);
         self.mesh.unpark();
+        self.take_course();
         self.take_key_changes();
         let mut busy = self.take_events(kernel);
         busy |= self.take_lane_entries();

@@ -9,6 +9,7 @@
 
 pub mod certificates;
 pub mod chat;
+pub mod load;
 pub mod process;
 pub mod proxy;
 pub mod raw;
@@ -99,6 +100,7 @@ impl Setup {
             address: own_address(),
             shards: self.shards,
             child: None,
+            predecessor: None,
         };
         node.start();
         node
@@ -112,17 +114,78 @@ pub struct Node {
     address: IpAddr,
     shards: u16,
     child: Option<Child>,
+    predecessor: Option<Child>,
 }
 
 impl Node {
     /// Starts the process on the node's data directory and waits until it is ready.
     pub fn start(&mut self) {
         assert!(self.child.is_none(), "the node runs already");
-        let log = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .expect("a file can be written");
+        self.child = Some(self.spawn(&[]));
+        wait_for("readiness", || {
+            if let Some(status) = self.exited() {
+                panic!("the node ended at its start with {status}: {}", self.log());
+            }
+            (http_get(self.control(), "/readyz").ok()?.0 == 200).then_some(())
+        });
+    }
+
+    /// Starts a process that takes over from the one that runs, which becomes the predecessor.
+    pub fn start_successor(&mut self) {
+        assert!(self.predecessor.is_none(), "one takes over already");
+        let _ = std::fs::remove_file(self.output_path());
+        self.predecessor = self.child.take();
+        self.child = Some(self.spawn(&["--take-over"]));
+    }
+
+    /// Waits until the successor is ready.
+    pub fn wait_for_successor(&mut self) {
+        wait_for("the successor's readiness", || {
+            self.successor_is_ready().then_some(())
+        });
+    }
+
+    /// Whether the successor has told that it is ready.
+    pub fn successor_is_ready(&mut self) -> bool {
+        if let Some(status) = self.exited() {
+            panic!("the successor ended with {status}: {}", self.log());
+        }
+        let said = std::fs::read_to_string(self.output_path());
+        said.is_ok_and(|said| said.contains("is ready"))
+    }
+
+    /// Waits for the end of the predecessor.
+    pub fn wait_for_predecessor(&mut self) -> ExitStatus {
+        wait_for("the end of the predecessor", || self.predecessor_status())
+    }
+
+    /// The status of a predecessor that has ended.
+    pub fn predecessor_status(&mut self) -> Option<ExitStatus> {
+        let child = self.predecessor.as_mut().expect("there is one");
+        let status = child.try_wait().expect("a child can be waited for")?;
+        self.predecessor = None;
+        Some(status)
+    }
+
+    /// Kills the predecessor as `kill -9` does.
+    pub fn kill_predecessor(&mut self) {
+        let mut child = self.predecessor.take().expect("there is one");
+        child.kill().expect("a child can be killed");
+        child.wait().expect("a child can be waited for");
+    }
+
+    /// Kills the successor, so that the predecessor is the node again.
+    pub fn kill_successor(&mut self) {
+        self.kill();
+        self.child = self.predecessor.take();
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        let append = |path| {
+            let mut options = std::fs::File::options();
+            let file = options.create(true).append(true).open(path);
+            file.expect("a file can be written")
+        };
         let mut command = self.command("run");
         // SAFETY: prctl is one system call on plain numbers, allowed between fork and exec.
         unsafe {
@@ -134,22 +197,16 @@ impl Node {
                 },
             );
         }
-        let child = command
+        command
             .args(["--listen", &self.clients().to_string()])
             .args(["--control", &self.control().to_string()])
             .args(["--shards", &self.shards.to_string()])
+            .args(arguments)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
+            .stdout(append(self.output_path()))
+            .stderr(append(self.log_path()))
             .spawn()
-            .expect("the binary of this package starts");
-        self.child = Some(child);
-        wait_for("readiness", || {
-            if let Some(status) = self.exited() {
-                panic!("the node ended at its start with {status}: {}", self.log());
-            }
-            (http_get(self.control(), "/readyz").ok()?.0 == 200).then_some(())
-        });
+            .expect("the binary of this package starts")
     }
 
     /// Changes the number of shard threads of the next start.
@@ -180,6 +237,10 @@ impl Node {
 
     fn log_path(&self) -> std::path::PathBuf {
         self.directory.path().join("log")
+    }
+
+    fn output_path(&self) -> std::path::PathBuf {
+        self.directory.path().join("output")
     }
 
     /// What the node has logged.
@@ -304,6 +365,9 @@ impl Drop for Node {
     fn drop(&mut self) {
         if self.child.is_some() {
             self.kill();
+        }
+        if self.predecessor.is_some() {
+            self.kill_predecessor();
         }
         if std::thread::panicking() {
             eprintln!("the node's log:\n{}", self.log());

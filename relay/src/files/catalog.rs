@@ -61,6 +61,11 @@ impl Growing {
         }
     }
 
+    /// Whether more may still be written to the segment.
+    pub fn grows(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The segment grows no more.
     pub fn finish(&mut self) {
         self.file = None;

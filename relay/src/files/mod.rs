@@ -44,7 +44,7 @@ use crate::index::{ChannelFilter, SegmentIndex};
 use crate::journal::{EntryBody, SealedSegment};
 use crate::limits::{
     MARK_SLACK_US, POOL_SEGMENTS_DEFAULT, RETENTION_BYTES_DEFAULT, RETENTION_S_DEFAULT,
-    SEGMENT_BYTES_DEFAULT,
+    SEGMENTS_AT_START, SEGMENT_BYTES_DEFAULT,
 };
 use crate::record::{Kind, SegmentId, Sequence, StreamId};
 use crate::recovery::build::Build;
@@ -166,7 +166,9 @@ impl JournalFiles {
             scan.add_boot(boot)?;
         }
         let recovered = Build::new(&boots, &system, now_us).run(&mut scan)?;
-        let mut pool = Pool::open(&layout, config.segment_bytes, config.pool_segments)?;
+        let at_start = usize::from(config.shards) * SEGMENTS_AT_START;
+        let keep = config.pool_segments;
+        let mut pool = Pool::open(&layout, config.segment_bytes, keep, at_start)?;
         for (_, file) in &scan.empty {
             pool.recycle(&file.path, true)?;
         }
@@ -280,6 +282,40 @@ impl JournalFiles {
             // that a start judges its bytes.
             return Ok(());
         }
+        self.write_index(&key, seen_us)
+    }
+
+    /// Leaves the journal to another process: what is still in use gets its index, so that the
+    /// next start need not read it, and what was prepared and never written is free again. The
+    /// lock goes with this.
+    ///
+    /// To be called when every journal is idle and writes nothing any more. A failure costs the
+    /// next start time and nothing else.
+    pub fn leave(mut self) -> Result<(), FilesError> {
+        let seen_us = self.index_growing()?;
+        let in_use = self.catalog.growing.iter();
+        let in_use: Vec<(SegmentKey, bool)> = in_use
+            .filter(|(_, growing)| growing.grows())
+            .map(|(key, growing)| (*key, growing.index.length == 0))
+            .collect();
+        for (key, is_empty) in in_use {
+            if !is_empty {
+                self.write_index(&key, seen_us)?;
+            } else if let Some(file) = self.catalog.files.get(&key) {
+                self.pool.recycle(&file.path, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the index of a segment that is complete.
+    fn write_index(&mut self, key: &SegmentKey, seen_us: u64) -> Result<(), FilesError> {
+        let (Some(file), Some(growing)) = (
+            self.catalog.files.get_mut(key),
+            self.catalog.growing.get_mut(key),
+        ) else {
+            return Ok(());
+        };
         growing.index.sort();
         let oldest = self.unresolved.values().min().copied().unwrap_or(seen_us);
         let resolved_us = oldest
@@ -289,7 +325,7 @@ impl JournalFiles {
         layout::write_whole(&sidecar_path(&file.path), &bytes, false)?;
         file.channels = growing.index.filter();
         file.checked = true;
-        self.catalog.growing.remove(&key);
+        self.catalog.growing.remove(key);
         Ok(())
     }
 

@@ -5,7 +5,8 @@
 //! are: what they still hold is not valid in their new place.
 //!
 //! Invariant: a segment that is handed out is durable with its length, and its new name is.
-//! Limits: the configured number; more are not kept. Runs on: the journal-files thread.
+//! Limits: the configured number is written ahead, and those that a start takes at once are kept
+//! beside it when they come free; more are not kept. Runs on: the journal-files thread.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -24,11 +25,20 @@ pub(crate) struct Pool {
     next: u64,
     segment_bytes: u32,
     keep: usize,
+    /// Segments that a start takes at once, beside those that are kept.
+    taken_at_start: usize,
 }
 
 impl Pool {
-    /// Takes over what is there; segments of another size are removed.
-    pub fn open(layout: &Layout, segment_bytes: u32, keep: usize) -> Result<Self, FilesError> {
+    /// Takes over what is there; segments of another size are removed. As many as the start takes
+    /// at once stay beside those that are kept, so that none has to be written while clients
+    /// come back.
+    pub fn open(
+        layout: &Layout,
+        segment_bytes: u32,
+        keep: usize,
+        taken_at_start: usize,
+    ) -> Result<Self, FilesError> {
         let directory = layout.pool();
         let mut pool = Self {
             directory,
@@ -36,6 +46,7 @@ impl Pool {
             next: 1,
             segment_bytes,
             keep,
+            taken_at_start,
         };
         for name in names_in(&pool.directory)? {
             let path = pool.directory.join(&name);
@@ -44,7 +55,7 @@ impl Pool {
                 .and_then(|name| name.strip_suffix(".seg"));
             let number: Option<u64> = number.and_then(|number| number.parse().ok());
             let fits = fs::metadata(&path).is_ok_and(|data| data.len() == u64::from(segment_bytes));
-            match number.filter(|_| fits && pool.free.len() < keep) {
+            match number.filter(|_| fits && pool.has_room()) {
                 Some(number) => {
                     pool.next = pool.next.max(number + 1);
                     pool.free.push_back(path);
@@ -97,13 +108,17 @@ impl Pool {
     /// Takes a segment that is not needed any more, or removes it.
     pub fn recycle(&mut self, path: &Path, healthy: bool) -> Result<(), FilesError> {
         let fits = fs::metadata(path).is_ok_and(|data| data.len() == u64::from(self.segment_bytes));
-        if !healthy || !fits || self.free.len() >= self.keep {
+        if !healthy || !fits || !self.has_room() {
             return remove(path);
         }
         let free = self.free_path();
         fs::rename(path, &free).map_err(FilesError::access("recycle", path))?;
         self.free.push_back(free);
         Ok(())
+    }
+
+    fn has_room(&self) -> bool {
+        self.free.len() < self.keep + self.taken_at_start
     }
 
     /// Bytes of the free segments.

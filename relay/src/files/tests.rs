@@ -70,6 +70,46 @@ fn a_killed_process_leaves_tops_events_and_ids() {
 }
 
 #[test]
+fn a_journal_that_was_left_is_recovered_from_its_indexes() {
+    let directory = temporary();
+    let mut node = Node::start(config(directory.path(), 2, "s"), NOW_US);
+    let placements: Vec<_> = (0..5)
+        .map(|_| node.publish(0, Priority::P1, CLASS))
+        .collect();
+    let foreign = node.publish_unplaced(1, CLASS);
+    let marked = node.mark(0, CLASS, foreign);
+    node.settle();
+    let last_id = node.next_id - 1;
+    assert!(segments(&node) > 2);
+    node.files.leave().expect("left");
+
+    let node = Node::start(config(directory.path(), 2, "s"), NOW_US + 1);
+    let recovered = &node.recovered;
+    assert_eq!(
+        recovered.read_segments, 0,
+        "nothing had to be read for want of an index"
+    );
+    assert_eq!(recovered.channels[0].top, marked.position);
+    assert!(recovered.channels[0].continues);
+    let events = recovered.channels[0].events.iter();
+    let events: Vec<_> = events.map(|event| event.placement).collect();
+    assert_eq!(events[..5], placements);
+    assert!(recovered.unmarked.is_empty());
+    assert!(recovered.torn.is_empty() && recovered.damage.is_empty());
+    let known = |shard, id: u64| {
+        let of_shard = |publisher: &&crate::recovery::RecoveredPublisher| publisher.shard == shard;
+        let publisher = recovered.publishers.iter().find(of_shard);
+        let window = &publisher.expect("a window").window;
+        window.look_up(Priority::P1, id, id * 7)
+    };
+    assert_eq!(known(0, last_id), Verdict::Repeat);
+    assert_eq!(known(1, foreign), Verdict::Repeat);
+    // What the earlier boot had prepared and not used is not kept.
+    let keys = node.files.catalog.files.keys();
+    assert_eq!(keys.filter(|key| key.boot == 1).count(), 2);
+}
+
+#[test]
 fn epochs_go_on_after_a_kill_and_are_new_after_a_restart_of_the_system() {
     let directory = temporary();
     let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US);

@@ -1,4 +1,4 @@
-//! Random lives of a node with two shards: publishes, marks, kills in the middle of
+//! Random lives of a node with two shards: publishes, marks, hand-overs, kills in the middle of
 //! everything, restarts of the system, lost indexes. After each start the positions of
 //! every channel are compared with a list that never forgets.
 //!
@@ -138,7 +138,8 @@ fn live(seed: u64) {
         let mut node = Node::start(config(directory.path(), 2, system), now_us);
         reference.check_recovered(&node);
         // Some starts die before they have placed anything.
-        if boot == 0 || random.random_bool(0.7) {
+        let lives = boot == 0 || random.random_bool(0.7);
+        if lives {
             reference.place_recovered(&mut node);
             for _ in 0..random.random_range(0..500) {
                 reference.step(&mut node, &mut random);
@@ -147,7 +148,12 @@ fn live(seed: u64) {
             reference.check(&mut node);
         }
         now_us = node.now_us + 1;
-        drop(node);
+        // Some hand over to the next one instead of being killed.
+        if lives && random.random_bool(0.4) {
+            node.files.leave().expect("left");
+        } else {
+            drop(node);
+        }
         if random.random_bool(0.5) {
             remove_some_indexes(directory.path(), &mut random);
         }

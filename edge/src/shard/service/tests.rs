@@ -54,6 +54,7 @@ impl Pair {
             counters: vec![Arc::default(), Arc::default()],
             node: Arc::new(NodeState::default()),
             data,
+            sockets: Vec::new(),
             events,
         };
         let (mut files, recovered) = FilesThread::open(&plan, 2).expect("a fresh journal");
