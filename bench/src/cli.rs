@@ -169,6 +169,18 @@ pub enum Scenario {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// A second process takes over from the first under load.
+    Drain {
+        /// Sessions that move. Example: --sessions 20000
+        #[arg(long, default_value_t = 20_000)]
+        sessions: u32,
+        /// Clients that the first process sends away in a second. Example: --reconnects 5000
+        #[arg(long, default_value_t = 5_000)]
+        reconnects: u32,
+        /// Options of every scenario.
+        #[command(flatten)]
+        options: RunOptions,
+    },
     /// Connects with token check, from the first SYN to the last subscription.
     Storm {
         /// Sessions of one round. Example: --sessions 20000
@@ -262,6 +274,7 @@ impl Scenario {
             | Self::Isolation { options, .. }
             | Self::Mixed { options, .. }
             | Self::Crash { options, .. }
+            | Self::Drain { options, .. }
             | Self::Storm { options, .. } => options,
         }
     }
@@ -277,6 +290,7 @@ impl Scenario {
             Self::Isolation { .. } => "isolation",
             Self::Mixed { .. } => "mixed",
             Self::Crash { .. } => "crash",
+            Self::Drain { .. } => "drain",
             Self::Storm { .. } => "storm",
         }
     }

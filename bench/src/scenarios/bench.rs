@@ -107,7 +107,22 @@ impl Bench {
             shards: self.options.shards,
             sessions,
             rings_at_start,
+            reconnects_per_second: None,
         }
+    }
+
+    /// Starts an edge with fresh data and what `change` sets.
+    pub fn start_edge_with(
+        &mut self,
+        sessions: u32,
+        change: impl FnOnce(&mut EdgeConfig),
+    ) -> Result<EdgeServer> {
+        let binary = find_binary(self.options.edge_binary.as_deref())?;
+        let mut config = self.edge_config(sessions, None);
+        change(&mut config);
+        let edge = EdgeServer::start(&binary, self.options.edge_core, config)?;
+        self.report.text("edge_config", &edge.config_text);
+        Ok(edge)
     }
 
     /// Starts an edge with fresh data.
@@ -240,6 +255,11 @@ fn parameters(scenario: &Scenario) -> String {
         } => {
             format!("kills={kills} users={users} settle={settle}")
         }
+        Scenario::Drain {
+            sessions,
+            reconnects,
+            ..
+        } => format!("sessions={sessions} reconnects={reconnects}"),
         Scenario::Storm {
             sessions,
             unfinished,

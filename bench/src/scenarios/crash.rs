@@ -27,12 +27,12 @@ use std::collections::HashSet;
 
 const RATE: f64 = 5_000.0;
 /// Share of P0, P1, P2 and P3.
-const SHARES: [f64; 4] = [0.10, 0.60, 0.0, 0.30];
+pub(super) const SHARES: [f64; 4] = [0.10, 0.60, 0.0, 0.30];
 /// Seconds between a restart and the next kill.
 const KILL_AFTER_S: std::ops::Range<f64> = 1.0..4.0;
 const UNFINISHED_MAX: u32 = 500;
 /// Back ends that publish alerts.
-const SERVICES: u32 = 8;
+pub(super) const SERVICES: u32 = 8;
 const CONNECT_SECONDS: f64 = 30.0;
 const INSTITUTION: &str = "1";
 
@@ -95,11 +95,18 @@ pub fn run(bench: &mut Bench, kills: u32, count: u32, settle: f64) -> Result<()>
     report.number("generator_cpu", share.cpu);
     report.text("limited_by", "offered load or waiting");
     report.text("stopped_in_order", if stopped { "yes" } else { "no" });
-    findings(bench, &load, missing_p3, kills);
+    report.count("kills", u64::from(kills));
+    findings(bench, &load, missing_p3);
     Ok(())
 }
 
-fn load(bench: &Bench, signer: &Signer, count: u32, random: &mut StdRng) -> Result<CrashLoad> {
+/// Users, their channels and what they publish.
+pub(super) fn load(
+    bench: &Bench,
+    signer: &Signer,
+    count: u32,
+    random: &mut StdRng,
+) -> Result<CrashLoad> {
     let mut users = Vec::new();
     let mut routes = Vec::new();
     let mut route = |publisher, class, channel: String| {
@@ -193,13 +200,17 @@ fn crash(
 }
 
 /// Acknowledged P0 and P1 that their subscriber has not got.
-fn unseen(load: &CrashLoad) -> u64 {
+pub(super) fn unseen(load: &CrashLoad) -> u64 {
     let delivered = load.routes.iter().filter(|route| route.class < 2);
     delivered.map(|route| route.ledger.acked_unseen()).sum()
 }
 
 /// Acknowledged P3 that `journal dump` does not show.
-fn missing_in_journal(bench: &mut Bench, edge: &EdgeServer, load: &CrashLoad) -> Result<u64> {
+pub(super) fn missing_in_journal(
+    bench: &mut Bench,
+    edge: &EdgeServer,
+    load: &CrashLoad,
+) -> Result<u64> {
     let journal = edge.config.data.join("journal");
     let mut present = HashSet::new();
     let arguments = ["journal", "dump", &journal.to_string_lossy()];
@@ -236,10 +247,10 @@ fn parse_record(text: &str) -> Option<RecordId> {
         .map(RecordId)
 }
 
-fn findings(bench: &mut Bench, load: &CrashLoad, missing_p3: u64, kills: u32) {
+/// Adds what the checks found to the result.
+pub(super) fn findings(bench: &mut Bench, load: &CrashLoad, missing_p3: u64) {
     let found = &load.findings;
     let report = &mut bench.report;
-    report.count("kills", u64::from(kills));
     report.count("acked", load.acked);
     let unseen = unseen(load);
     report.count("acked_lost", unseen + missing_p3);

@@ -11,6 +11,8 @@ pub mod chat;
 pub mod crash;
 pub mod crash_load;
 pub mod crash_user;
+pub mod drain;
+pub mod drain_load;
 pub mod durable;
 pub mod echo;
 pub mod echo_load;
@@ -35,7 +37,7 @@ use anyhow::Result;
 use bench::Bench;
 
 /// Name, definition and goals of every scenario.
-pub const DEFINITIONS: [(&str, &str, &str); 9] = [
+pub const DEFINITIONS: [(&str, &str, &str); 10] = [
     (
         "idle",
         "100,000 sessions on one shard, each subscribed to its user, a class of 30 and the \
@@ -85,6 +87,14 @@ pub const DEFINITIONS: [(&str, &str, &str); 9] = [
         "acked_lost, order_violations, duplicates_in_session, unreported_gaps, recovered_false = 0",
     ),
     (
+        "drain",
+        "20,000 sessions with 1,000 events a second as P0/P1/P3 10/60/30 %; a second process \
+         takes over from the first, which sends its clients away at 5,000/s",
+        "acked_lost, order_violations, duplicates_in_session, unreported_gaps, recovered_false, \
+         not_moved, ended_unasked = 0, reconnects_per_second_max <= the set one, \
+         interruption_p99_ms < 2,000",
+    ),
+    (
         "storm",
         "5 rounds of 20,000 connects with token check, at most 2,000 unfinished at once, from the \
          first SYN to the last subscription",
@@ -127,6 +137,11 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         } => {
             storm::run(&mut bench, *sessions, *unfinished)?;
         }
+        Scenario::Drain {
+            sessions,
+            reconnects,
+            ..
+        } => drain::run(&mut bench, *sessions, *reconnects)?,
         Scenario::Crash {
             kills,
             users,

@@ -130,6 +130,27 @@ impl EdgeServer {
         self.wait_until_ready()
     }
 
+    /// Starts a second process that takes over from this one, and does not wait for it.
+    pub fn start_successor(&self) -> Result<Self> {
+        let file = self.config.data.with_extension("toml");
+        let arguments = ["run", "--config", &file.to_string_lossy(), "--take-over"];
+        Ok(Self {
+            child: spawn(&self.binary, self.core, &arguments, &self.log)?,
+            binary: self.binary.clone(),
+            core: self.core,
+            config: self.config.clone(),
+            config_text: self.config_text.clone(),
+            log: self.log.clone(),
+        })
+    }
+
+    /// Waits for the end of a process that ends by itself; true when it did so in time and
+    /// without an error.
+    pub fn wait_for_end(&mut self) -> bool {
+        wait_for_end(&mut self.child, Duration::from_secs(STOP_TIMEOUT_S))
+            && matches!(self.child.try_wait(), Ok(Some(status)) if status.success())
+    }
+
     fn wait_until_ready(&mut self) -> Result<()> {
         let control = self.config.control;
         self.wait_until(|| matches!(http::get(control, "/readyz"), Ok((200, _))))
@@ -191,8 +212,7 @@ impl EdgeServer {
         if sys::signal(self.child.id(), libc::SIGTERM).is_err() {
             return false;
         }
-        wait_for_end(&mut self.child, Duration::from_secs(STOP_TIMEOUT_S))
-            && matches!(self.child.try_wait(), Ok(Some(status)) if status.success())
+        self.wait_for_end()
     }
 
     /// Runs another command of the edge's binary and gives each line of its standard output to

@@ -32,6 +32,8 @@ pub struct EdgeConfig {
     pub sessions: u32,
     /// Rings opened at the start; `None` is the default.
     pub rings_at_start: Option<u32>,
+    /// Clients that a drain sends away in a second; `None` is the default.
+    pub reconnects_per_second: Option<u32>,
 }
 
 impl EdgeConfig {
@@ -61,6 +63,10 @@ impl EdgeConfig {
             line("[rings]".to_owned());
             line(format!("rings_at_start = {rings}"));
         }
+        if let Some(reconnects) = self.reconnects_per_second {
+            line("[drain]".to_owned());
+            line(format!("reconnects_per_second = {reconnects}"));
+        }
         text
     }
 }
@@ -86,6 +92,7 @@ mod tests {
             shards: 1,
             sessions,
             rings_at_start: Some(6),
+            reconnects_per_second: Some(100),
         }
     }
 
