@@ -19,6 +19,15 @@ fn check(result: libc::c_int) -> io::Result<()> {
     }
 }
 
+/// Runs the calling thread before every ordinary thread of its core, where the system permits it;
+/// what it starts is ordinary again. False when it is not permitted.
+pub fn run_first() -> bool {
+    let parameter = libc::sched_param { sched_priority: 1 };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the pointer is to a local that outlives the call; 0 names the caller.
+    unsafe { libc::sched_setscheduler(0, policy, &parameter) == 0 }
+}
+
 /// Restricts the calling thread, and every thread and process it starts, to one core.
 pub fn pin_to_core(core: usize) -> io::Result<()> {
     // SAFETY: a zeroed cpu_set_t is an empty set; CPU_SET checks its index against the size.

@@ -52,6 +52,7 @@ impl Bench {
             )
         })?;
         sys::sharpen_timers();
+        let first = sys::run_first();
         sys::raise_open_files();
         progress.say(host::prepare_ports());
         let folder = folder(&options)?;
@@ -61,6 +62,10 @@ impl Bench {
         report.text("commit", &host.commit);
         report.text("kernel", &host.kernel);
         report.text("processor", &host.processor);
+        report.text(
+            "generator_priority",
+            if first { "real time" } else { "ordinary" },
+        );
         report.text("parameters", parameters(scenario));
         report.text("data_file_system", host::file_system(folder.path()));
         progress.say(format!("{}: {}", scenario.name(), parameters(scenario)));
