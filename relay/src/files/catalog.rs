@@ -12,7 +12,7 @@ use crate::files::layout::{sidecar_path, SegmentKey};
 use crate::index::sidecar::{Section, Sidecar};
 use crate::index::{ChannelFilter, Place, SegmentIndex, Unplaced};
 use crate::journal::{SegmentBlock, SegmentReader};
-use crate::limits::{BLOCK_BYTES_MAX, INDEX_READ_BYTES};
+use crate::limits::{BLOCK_ALIGN, BLOCK_BYTES_MAX, INDEX_READ_BYTES};
 use crate::record::{Sequence, StreamId};
 use interlink_protocol::ids::RecordId;
 
@@ -77,11 +77,18 @@ impl Growing {
         let Some(file) = &self.file else {
             return Ok(());
         };
-        let mut bytes = vec![0; INDEX_READ_BYTES];
+        let (stream, number) = (self.index.stream, self.index.number);
+        let mut bytes = Vec::new();
         loop {
             let start = self.index.length;
+            // Mostly nothing was written, which the place of the next header shows.
+            let mut header = [0; BLOCK_ALIGN];
+            let read = read_up_to(file, &mut header, u64::from(start))?;
+            if !SegmentReader::at(stream, number, start, &header[..read]).is_begun(start) {
+                return Ok(());
+            }
+            bytes.resize(INDEX_READ_BYTES, 0);
             let read = read_up_to(file, &mut bytes, u64::from(start))?;
-            let (stream, number) = (self.index.stream, self.index.number);
             let reader = SegmentReader::at(stream, number, start, &bytes[..read]);
             for block in reader.blocks(start) {
                 self.index.add_block(&block, Sequence::NONE);

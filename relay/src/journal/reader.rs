@@ -50,6 +50,11 @@ impl<'a> SegmentReader<'a> {
         self.block_at(offset).ok()
     }
 
+    /// Whether a block of this segment begins at `offset`, whole or not.
+    pub fn is_begun(&self, offset: u32) -> bool {
+        self.block_at(offset).err() != Some(Found::Foreign)
+    }
+
     /// The unbroken run of blocks that starts at `offset`.
     pub fn blocks(&self, offset: u32) -> Blocks<'a> {
         Blocks {
