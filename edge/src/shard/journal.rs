@@ -33,6 +33,12 @@ pub const PENDING_CRITICAL: usize = 16 * 1024;
 const WRITE: usize = 0;
 const SYNC: usize = 1;
 
+/// Acknowledgements of P3 in a turn that has other work. Each lets its client publish again, so
+/// they are what holds background traffic to the time that the other classes leave over.
+pub const BACKGROUND_ACKS_BUSY: usize = 1;
+/// Acknowledgements of P3 in a turn that has nothing else to do.
+pub const BACKGROUND_ACKS_IDLE: usize = 256;
+
 /// What happens once an entry has been written.
 #[derive(Debug)]
 enum Effect {
@@ -203,6 +209,18 @@ impl ShardJournal {
         next.map(|entry| entry.1)
     }
 
+    /// Whether publishes of `kind` could be acknowledged now.
+    fn has_durable(&self, kind: Kind) -> bool {
+        let durable = self.journal.durable_through(kind);
+        let next = self.waiting[kind.index()].durable.front();
+        next.is_some_and(|(sequence, ack)| ack.placed && *sequence <= durable)
+    }
+
+    /// Whether acknowledgements of P3 wait for their turn.
+    pub fn holds_acks(&self) -> bool {
+        self.has_durable(Kind::Background)
+    }
+
     fn next_mark(&mut self) -> Option<PendingMark> {
         let durable = self.journal.durable_through(Kind::Urgent);
         let queue = &mut self.waiting[Kind::Urgent.index()].marks;
@@ -242,14 +260,15 @@ impl Shard {
             })
     }
 
-    /// Carries out the journal's wishes; returns whether the kernel got anything to do.
-    pub(super) fn run_journal<K: Kernel>(&mut self, kernel: &mut K) -> bool {
-        let mut busy = false;
+    /// Carries out the journal's wishes; returns whether the kernel got anything to do. `busy`
+    /// tells whether the turn has had other work.
+    pub(super) fn run_journal<K: Kernel>(&mut self, kernel: &mut K, busy: bool) -> bool {
+        let mut wrote = false;
         while let Some(action) = self.journal.journal.next_action(self.clock.unix_us) {
-            busy |= self.carry_out(kernel, action);
+            wrote |= self.carry_out(kernel, action);
         }
-        self.take_effects();
-        busy
+        self.take_effects(busy);
+        wrote
     }
 
     fn carry_out<K: Kernel>(&mut self, kernel: &mut K, action: Action) -> bool {
@@ -337,7 +356,7 @@ impl Shard {
     }
 
     /// Turns the journal's progress into visibility and acknowledgements.
-    fn take_effects(&mut self) {
+    fn take_effects(&mut self, busy: bool) {
         for kind in Kind::ALL {
             while let Some(effect) = self.journal.next_written(kind) {
                 match effect {
@@ -355,9 +374,21 @@ impl Shard {
                     }
                 }
             }
-            while let Some(pending) = self.journal.next_durable(kind) {
-                self.on_durable(&pending);
-            }
+        }
+        while let Some(pending) = self.journal.next_durable(Kind::Urgent) {
+            self.on_durable(&pending);
+        }
+        // After the others were made visible, so that what waits to be sent is known.
+        let busy = busy || !self.dirty.is_empty();
+        let background = match busy {
+            true => BACKGROUND_ACKS_BUSY,
+            false => BACKGROUND_ACKS_IDLE,
+        };
+        for _ in 0..background {
+            let Some(pending) = self.journal.next_durable(Kind::Background) else {
+                break;
+            };
+            self.on_durable(&pending);
         }
         while let Some(mark) = self.journal.next_mark() {
             let placed = Message::Placed(mark.kind, mark.sequence);

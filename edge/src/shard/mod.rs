@@ -222,5 +222,6 @@ impl Shard {
             || self.service.has_work()
             || self.mesh.has_work()
             || self.tokens.have_work()
+            || self.journal.holds_acks()
     }
 }

@@ -45,7 +45,7 @@ impl Turn for Shard {
         self.take_due();
         self.keep_cursors();
         busy |= self.install_arrivals(kernel);
-        busy |= self.run_journal(kernel);
+        busy |= self.run_journal(kernel, busy);
         busy |= self.send_some(kernel);
         self.keep_pauses(kernel);
         self.close_some(kernel);
