@@ -64,6 +64,11 @@ impl Logs {
         self.pool.stats().held_bytes
     }
 
+    /// Asks for what is needed to append to the channel's log.
+    pub fn prefetch(&self, channel: &Channel) {
+        self.entries.prefetch(channel.log);
+    }
+
     /// What of the channel's log may be sent from `cursor` on, in one piece.
     pub fn unsent(&self, channel: &Channel, cursor: u64) -> &[u8] {
         let Some(entry) = self.entry(channel) else {

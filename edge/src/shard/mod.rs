@@ -123,6 +123,8 @@ pub struct Shared {
 struct Sweep {
     publisher: u32,
     user: u32,
+    /// Shard milliseconds at which the next portion is due.
+    due_ms: u32,
 }
 
 /// All state of one shard.

@@ -192,7 +192,11 @@ impl Shard {
 
     /// Numbers, journals and keeps an event of a channel that this shard owns.
     fn accept_owned(&mut self, checked: &Checked<'_>) -> Result<(), ErrorCode> {
-        let channel = self.channel_for(checked.frame.channel(), &checked.decision)?;
+        let channel = self.channel_for(
+            checked.publisher,
+            checked.frame.channel(),
+            &checked.decision,
+        )?;
         let next = self.channels[channel].sequencer.next(checked.record);
         let mut encoder = self.take_encoder();
         let frame = encoder.event(&self.event_fields(checked, &next));
@@ -216,7 +220,11 @@ impl Shard {
         if owner != self.id {
             self.forward_ephemeral(checked, owner)?;
         } else {
-            let channel = self.channel_for(checked.frame.channel(), &checked.decision)?;
+            let channel = self.channel_for(
+                checked.publisher,
+                checked.frame.channel(),
+                &checked.decision,
+            )?;
             let next = self.channels[channel].sequencer.next_ephemeral();
             let mut encoder = self.take_encoder();
             let frame = encoder.event(&self.event_fields(checked, &next));

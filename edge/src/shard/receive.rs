@@ -12,7 +12,7 @@ use interlink_protocol::frame::{decode_client, ClientFrame, FrameLimits};
 use interlink_protocol::websocket::{close, ControlKind, DataKind, Opcode, Step};
 use interlink_protocol::CloseCode;
 
-use super::connection::{CLOSE_WHEN_SENT, CLOSING, LINGERING, SECURE};
+use super::connection::{CLOSE_WHEN_SENT, CLOSING, LINGERING, NONE, SECURE};
 use super::partials::Partial;
 use super::Shard;
 
@@ -43,6 +43,9 @@ impl Shard {
     /// Takes plaintext of `connection`.
     pub(super) fn on_plain_bytes(&mut self, connection: u32, bytes: &mut [u8]) {
         let index = self.connections[connection].partial;
+        if index == NONE {
+            return self.on_first_bytes(connection, bytes);
+        }
         let mut partial = self.partials.take(index);
         let ended;
         if partial.unread.is_empty() {
@@ -61,6 +64,19 @@ impl Shard {
             // What is left belongs to a later message, which has its own time.
             partial.since_ms = 0;
         }
+        self.keep(connection, partial);
+    }
+
+    /// Takes bytes that begin a message. Mostly it ends with them, and nothing is kept.
+    fn on_first_bytes(&mut self, connection: u32, bytes: &mut [u8]) {
+        let mut message = Vec::new();
+        let (used, _) = self.walk(connection, &mut message, bytes);
+        if used == bytes.len() && message.is_empty() {
+            return;
+        }
+        let mut partial = self.partials.take(NONE);
+        partial.unread.extend_from_slice(&bytes[used..]);
+        partial.message = message;
         self.keep(connection, partial);
     }
 

@@ -143,6 +143,8 @@ pub struct Publisher {
     pub highest: u64,
     /// Shard milliseconds of the last publish.
     pub last_used_ms: u32,
+    /// Index of the channel of the last publish on this shard; another may have it by now.
+    pub last_channel: u32,
     /// Whether the publisher is listed for the end of the batch.
     pub touched: bool,
 }
@@ -240,6 +242,7 @@ impl Publisher {
             run: AckRun::default(),
             highest: 0,
             last_used_ms: 0,
+            last_channel: NONE,
             touched: false,
         }
     }

@@ -109,8 +109,24 @@ impl Shard {
             .copied()
     }
 
-    /// The channel that a publish goes to.
+    /// The channel that a publish goes to; mostly that of the publisher's last one.
     pub(super) fn channel_for(
+        &mut self,
+        publisher: u32,
+        name: &str,
+        decision: &PublishDecision,
+    ) -> Result<u32, ErrorCode> {
+        let last = self.publishers[publisher].last_channel;
+        if self.channels.get(last).is_some_and(|at| &*at.name == name) {
+            return Ok(last);
+        }
+        let channel = self.channel_to(name, decision)?;
+        self.publishers[publisher].last_channel = channel;
+        Ok(channel)
+    }
+
+    /// The channel that a publish without a publisher's state goes to.
+    pub(super) fn channel_to(
         &mut self,
         name: &str,
         decision: &PublishDecision,
@@ -267,9 +283,15 @@ impl Shard {
     }
 
     /// Forgets users without sessions and publishers that have been quiet for long enough
-    /// that nobody may send their ids again. Looks at a few at a time.
+    /// that nobody may send their ids again. Looks at a few at a time, and not in every turn:
+    /// what it reads would push the records of messages out of the caches.
     pub(super) fn sweep_identities(&mut self) {
         const LOOKED_AT: usize = 64;
+        const EVERY_MS: u32 = 10;
+        if self.clock.now_ms < self.sweep.due_ms {
+            return;
+        }
+        self.sweep.due_ms = self.clock.now_ms + EVERY_MS;
         for _ in 0..LOOKED_AT {
             let Some(publisher) = self.publishers.next_live(self.sweep.publisher) else {
                 self.sweep.publisher = 0;

@@ -35,11 +35,9 @@ pub fn look_ahead<K: Kernel>(kernel: &mut K, ahead: &mut Vec<Event>) {
 }
 
 impl Shard {
-    /// Asks for the records that `events` will touch.
+    /// Asks for the records that `events` will touch, level by level: what a record points at is
+    /// asked for when the record has come.
     pub(super) fn warm(&self, events: &[Event]) {
-        if events.len() < 2 {
-            return;
-        }
         let mut sessions = [NONE; LOOK_AHEAD];
         for event in events {
             if let Event::Received { socket, .. } = event {
@@ -59,13 +57,30 @@ impl Shard {
             self.publishers.prefetch(session.publisher);
             self.subscriptions.prefetch(session.subscriptions);
         }
-        for session in live {
+        for session in live.clone() {
             if let Some(user) = self.users.get(session.user) {
                 prefetch(&*user.name);
                 prefetch(user.claims.bytes());
             }
+            if let Some(publisher) = self.publishers.get(session.publisher) {
+                self.channels.prefetch(publisher.last_channel);
+                publisher.window.classes().for_each(prefetch);
+            }
             if let Some(subscription) = self.subscriptions.get(session.subscriptions) {
                 self.channels.prefetch(subscription.channel);
+            }
+        }
+        for session in live {
+            let Some(publisher) = self.publishers.get(session.publisher) else {
+                continue;
+            };
+            let windows = publisher.window.classes();
+            windows
+                .filter_map(|window| window.newest())
+                .for_each(prefetch);
+            if let Some(channel) = self.channels.get(publisher.last_channel) {
+                prefetch(&*channel.name);
+                self.logs.prefetch(channel);
             }
         }
     }

@@ -37,7 +37,7 @@ use crate::limits::{
 pub use keys::{KeyId, KeyMemory, KeyVerdict, RecoveredKey, KEY_MESSAGE_ID};
 pub use publisher::PublisherWindow;
 pub(crate) use window::fingerprint;
-pub use window::ClassWindow;
+pub use window::{Accepted, ClassWindow};
 
 const _: () = assert!(DEDUPE_WINDOW_IDS <= u16::MAX as usize);
 

@@ -48,6 +48,11 @@ impl PublisherWindow {
         self.classes[class.index()].as_deref()
     }
 
+    /// The windows of the classes that the publisher has used.
+    pub fn classes(&self) -> impl Iterator<Item = &ClassWindow> {
+        self.classes.iter().filter_map(Option::as_deref)
+    }
+
     /// Highest id accepted, over all classes; 0 is none.
     pub fn highest(&self) -> u64 {
         self.classes

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use crate::dedupe::Verdict;
 use crate::limits::{DEDUPE_GENERATION_S, DEDUPE_WINDOW_IDS};
 
+/// An accepted id.
 #[derive(Clone, Copy, Debug)]
-struct Accepted {
+pub struct Accepted {
     /// The id minus the window's base.
     id_low: u32,
     fingerprint: u32,
@@ -107,6 +108,11 @@ impl ClassWindow {
     /// Highest id accepted.
     pub fn highest(&self) -> u64 {
         self.highest
+    }
+
+    /// The entry beside which the next one will stand.
+    pub fn newest(&self) -> Option<&Accepted> {
+        self.entries.back()
     }
 
     /// Ids held.

@@ -190,7 +190,7 @@ impl Shard {
 
     /// Numbers, journals and keeps an event of a channel that this shard owns.
     fn journal_owned(&mut self, checked: &Checked<'_>) -> Result<Sequence, ErrorCode> {
-        let channel = self.channel_for(&checked.publish.channel, &checked.decision)?;
+        let channel = self.channel_to(&checked.publish.channel, &checked.decision)?;
         let next = self.channels[channel]
             .sequencer
             .next(checked.publish.record);
@@ -239,7 +239,7 @@ impl Shard {
             self.encoder = Some(encoder);
             return Ok(());
         }
-        let found = self.channel_for(&checked.publish.channel, &checked.decision);
+        let found = self.channel_to(&checked.publish.channel, &checked.decision);
         if let Ok(channel) = found {
             let next = self.channels[channel].sequencer.next_ephemeral();
             let frame = encoder.event(&checked.event_fields(&next, now_us));
