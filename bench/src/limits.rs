@@ -45,6 +45,11 @@ pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 14;
 /// Pooled buffers of this capacity and above are freed instead of kept.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
+/// Least time between two wake-ups of the generator: a quarter of the lag that voids a latency
+/// run, and by as much at most a latency is overstated. Woken for each message, the generator
+/// needed 92 % of its core for 50,000 publishes a second.
+pub const WAKE_INTERVAL_NS: u64 = 50_000;
+
 /// Longest sleep of the generator, so that time-outs of clients are seen.
 pub const SLEEP_NS_MAX: u64 = 10_000_000;
 

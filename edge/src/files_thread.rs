@@ -10,7 +10,7 @@
 
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use interlink_protocol::ids::{placement_hash, Position};
 use interlink_relay::cursors::{CursorLog, CursorUpdate};
@@ -32,10 +32,6 @@ use crate::shard::files::{
 
 /// Pause between two rounds of regular work when nobody asks for anything.
 const TICK: Duration = Duration::from_millis(50);
-
-/// Requests that are answered after a segment was made before the next one is made ready: those
-/// of a start ask for two logs of every shard, ahead of each.
-const REQUESTS_BEFORE_TICK: u32 = 256;
 
 /// What one shard takes over from earlier boots.
 #[derive(Debug, Default)]
@@ -150,30 +146,26 @@ impl FilesThread {
     }
 
     fn serve(mut self) {
-        // Since a segment was made: the next one is to be made ready, which takes as long as
-        // writing it, so that what waits is answered first.
-        let mut answered = None;
+        let mut next_tick = Instant::now();
         loop {
-            let patience = answered.map_or(TICK, |_| Duration::ZERO);
-            if answered.is_some_and(|count| count >= REQUESTS_BEFORE_TICK) {
-                answered = None;
-                self.tick();
-            }
-            match self.requests.recv_timeout(patience) {
+            let until_tick = next_tick.saturating_duration_since(Instant::now());
+            let pause = self.files.fill_pause().unwrap_or(TICK).min(until_tick);
+            match self.requests.recv_timeout(pause) {
                 Ok(FilesRequest::GiveUp(done)) => return self.give_up(&done),
-                Ok(request) => {
-                    if matches!(request, FilesRequest::Prepare { .. }) {
-                        answered = answered.or(Some(0));
-                    }
-                    answered = answered.map(|count| count + 1);
-                    self.answer(request);
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    answered = None;
-                    self.tick();
-                }
+                Ok(request) => self.answer(request),
+                Err(RecvTimeoutError::Timeout) => self.fill_ahead(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
+            }
+        }
+    }
+
+    fn fill_ahead(&mut self) {
+        if let Err(error) = self.files.fill_ahead() {
+            warn!(%error, "journal files");
         }
     }
 

@@ -16,6 +16,7 @@ use super::link::{Link, NONE};
 use super::workload::{EndCause, Workload};
 use crate::limits::{
     CONNECTS_PER_TURN, EVENTS_PER_TURN, SENDS_PER_SUBMIT, SETUP_TIMEOUT_NS, SLEEP_NS_MAX,
+    WAKE_INTERVAL_NS,
 };
 use crate::sys;
 use anyhow::{Context, Result};
@@ -69,6 +70,8 @@ pub struct Fleet<K: Kernel> {
     descriptor_clients: Vec<u32>,
     installed: Vec<Result<SocketId, i32>>,
     outcomes: Vec<SendOutcome>,
+    /// When the last sleep ended.
+    woken_ns: u64,
 }
 
 impl<K: Kernel> Fleet<K> {
@@ -85,6 +88,7 @@ impl<K: Kernel> Fleet<K> {
             descriptor_clients: Vec::new(),
             installed: Vec::new(),
             outcomes: Vec::new(),
+            woken_ns: 0,
         }
     }
 
@@ -145,11 +149,19 @@ impl<K: Kernel> Fleet<K> {
             std::thread::sleep(Duration::from_nanos((wake_ns - now).min(SLEEP_NS_MAX)));
             return Ok(());
         }
+        // In dense traffic each wake-up would bring a single message, and cost more than it.
+        let rested_ns = self.woken_ns + WAKE_INTERVAL_NS;
+        if now < rested_ns {
+            std::thread::sleep(Duration::from_nanos(rested_ns - now));
+            self.woken_ns = rested_ns;
+            return Ok(());
+        }
         if self.kernel.start_sleep() {
             let pause = (wake_ns - now).min(SLEEP_NS_MAX);
             sys::sleep_on(self.kernel.wake_descriptor(), pause).context("sleeping")?;
         }
         self.kernel.end_sleep();
+        self.woken_ns = sys::monotonic_ns();
         Ok(())
     }
 

@@ -29,6 +29,7 @@ mod tests;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use interlink_protocol::ids::RecordId;
 
@@ -339,6 +340,19 @@ impl JournalFiles {
         self.counters.segment_bytes = self.catalog.bytes();
         self.counters.pool_bytes = self.pool.bytes();
         Ok(removed || filled)
+    }
+
+    /// How long to wait before [`Self::fill_ahead`] is due; nothing while enough segments are
+    /// ready.
+    pub fn fill_pause(&self) -> Option<Duration> {
+        self.pool.pause()
+    }
+
+    /// Writes one portion of a segment that will be needed.
+    pub fn fill_ahead(&mut self) -> Result<(), FilesError> {
+        self.pool.refill()?;
+        self.counters.pool_bytes = self.pool.bytes();
+        Ok(())
     }
 
     /// Bytes of a shard's segments that retention may not remove: those still written and
