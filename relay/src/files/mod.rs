@@ -213,8 +213,8 @@ impl JournalFiles {
     }
 
     /// Makes the segment that a shard's journal asked for and opens it for reading and
-    /// writing. Blocks for a rename and a directory sync, or for writing a whole segment
-    /// when none is free.
+    /// writing. Blocks for a rename and a directory sync, and for reserving its room on the
+    /// disk when none is free.
     pub fn prepare(&mut self, shard: u16, segment: SegmentId) -> Result<File, FilesError> {
         let directory = shard_directory(&self.boot.path, shard);
         let path = segment_path(&directory, segment);
