@@ -31,7 +31,7 @@ pub enum DataError {
     /// Another process has it.
     #[error(
         "data directory {path} is in use by process {owner}; stop that process, or start this \
-         node with another directory (--data) and other ports (--listen, --control)"
+         node with another directory (--data) and other ports (--listen, --control, --api)"
     )]
     Locked {
         /// Path.

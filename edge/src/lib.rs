@@ -5,6 +5,7 @@
 //! has a thread of its own; control (metrics and health) has one.
 
 pub mod anomaly;
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod commands;

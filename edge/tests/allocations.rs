@@ -174,6 +174,7 @@ fn on_a_node(shards: u32, test: impl FnOnce(SocketAddr, &dyn Fn(&str) -> String)
     let address = own_address();
     config.listen.client_address = SocketAddr::new(address, 7720);
     config.listen.control_address = SocketAddr::new(address, 7721);
+    config.listen.api_address = SocketAddr::new(address, 7722);
     let (clients, control) = (config.listen.client_address, config.listen.control_address);
     let auth = config.auth.clone();
     let node = std::thread::spawn(move || server::run(config, server::Entry::Alone, shard::launch));

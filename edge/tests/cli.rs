@@ -41,6 +41,8 @@ impl Node {
                 "127.0.0.1:0",
                 "--control",
                 "127.0.0.1:0",
+                "--api",
+                "127.0.0.1:0",
                 "--shards",
                 "1",
             ])
@@ -52,7 +54,7 @@ impl Node {
             .expect("the program starts");
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         let mut ready = Vec::new();
-        while ready.len() < 4 {
+        while ready.len() < 5 {
             let mut line = String::new();
             let read = output.read_line(&mut line).expect("readable");
             assert!(read > 0, "the node ended before it was ready: {ready:?}");
@@ -196,6 +198,8 @@ fn a_node_becomes_ready_keeps_others_out_and_stops_in_order() {
         "--listen",
         "127.0.0.1:0",
         "--control",
+        "127.0.0.1:0",
+        "--api",
         "127.0.0.1:0",
         "--data",
         &data_text,

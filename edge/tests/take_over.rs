@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use interlink_client::{BackoffPolicy, Delivery, Subscription};
 use interlink_edge::hand_over::link::{hear, say, Message};
+use interlink_edge::hand_over::VERSION;
 use interlink_protocol::frame::{PublishFields, ServerFrame};
 use interlink_protocol::{CloseCode, ErrorCode};
 use interlink_wire as wire;
@@ -82,7 +85,7 @@ impl Between {
 
 /// The messages before which a side is killed.
 const STEPS: [Message; 5] = [
-    Message::TakeOver(1),
+    Message::TakeOver(VERSION),
     Message::Offered,
     Message::Prepared,
     Message::Released,
@@ -202,6 +205,62 @@ fn who_comes_during_a_hand_over_is_welcomed_by_the_successor() {
         let done = node.metric("interlink_edge_handshakes_done_total");
         (done == Some(9.0)).then_some(())
     });
+}
+
+/// A connection of a back end, and the head of a publish of `body` on it.
+fn back_end(node: &Node, body: &str) -> (TcpStream, String) {
+    let address = node.api();
+    let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the API listens");
+    let patience = Some(PATIENCE);
+    stream.set_read_timeout(patience).expect("a socket");
+    let token = node.token_of("reports", |grant| grant.roles.push("service".into()));
+    let length = body.len();
+    let head = format!(
+        "POST /v1/publish HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {length}\r\n"
+    );
+    (stream, head)
+}
+
+/// Reads what the API says until the connection ends.
+fn rest_of(mut stream: TcpStream) -> String {
+    let mut said = String::new();
+    stream.read_to_string(&mut said).expect("it ends in order");
+    said
+}
+
+#[test]
+fn the_server_api_answers_on_its_address_after_a_take_over() {
+    let body = r#"{"channel": "user.ada", "json": 1, "idempotency_key": "once"}"#;
+    let config = "[namespaces.user]\nopaque_allowed = true";
+    let mut node = Setup::shards(1).config(config).start();
+    let (idle, _) = back_end(&node, body);
+    let (mut asking, head) = back_end(&node, body);
+    write!(asking, "{head}Expect: 100-continue\r\n\r\n").expect("sent");
+    let mut go_on = [0; 25];
+    asking.read_exact(&mut go_on).expect("the head is read");
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let between = Between::hold(&mut node, Message::Released);
+    // The predecessor keeps nobody who asks for nothing, and takes nothing new.
+    assert_eq!(rest_of(idle), "");
+    write!(asking, "{body}").expect("sent");
+    let refusal = rest_of(asking);
+    assert!(refusal.starts_with("HTTP/1.1 503"), "{refusal}");
+    assert!(refusal.contains(r#""code":"draining""#), "{refusal}");
+    assert!(refusal.contains(r#""temporary":true"#), "{refusal}");
+    // Nobody accepts, so this one waits in the backlog.
+    let (mut waiting, head) = back_end(&node, body);
+    between.release();
+    node.wait_for_successor();
+    write!(waiting, "{head}Connection: close\r\n\r\n{body}").expect("sent");
+    let answer = rest_of(waiting);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.contains(r#""repeat":false"#), "{answer}");
+    assert!(node.wait_for_predecessor().success(), "{}", node.log());
+    let (mut later, head) = back_end(&node, body);
+    write!(later, "{head}Connection: close\r\n\r\n{body}").expect("sent");
+    let answer = rest_of(later);
+    assert!(answer.contains(r#""repeat":true"#), "{answer}");
 }
 
 #[test]

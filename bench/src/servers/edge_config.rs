@@ -50,6 +50,8 @@ impl EdgeConfig {
         line("[listen]".to_owned());
         line(format!("client_address = \"{}\"", self.listen));
         line(format!("control_address = \"{}\"", self.control));
+        // Nobody asks it; a free port leaves others alone.
+        line("api_address = \"127.0.0.1:0\"".to_owned());
         line("[limits]".to_owned());
         line(format!("address_burst = {ADDRESS_BURST}"));
         for name in ["connection_rate", "user_rate", "institution_rate"] {

@@ -27,6 +27,9 @@ pub struct NodeArguments {
     /// Address for metrics and health (listen.control_address).
     #[arg(long, value_name = "ADDRESS")]
     pub control: Option<String>,
+    /// Address of the server API (listen.api_address).
+    #[arg(long, value_name = "ADDRESS")]
+    pub api: Option<String>,
     /// Data directory (node.data_directory).
     #[arg(long, value_name = "DIRECTORY")]
     pub data: Option<String>,

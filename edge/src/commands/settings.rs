@@ -15,6 +15,7 @@ pub(super) fn load(file: Option<&Path>, node: &NodeArguments) -> Result<Config, 
     let arguments = [
         ("--listen", "listen", "client_address", &node.listen),
         ("--control", "listen", "control_address", &node.control),
+        ("--api", "listen", "api_address", &node.api),
         ("--data", "node", "data_directory", &node.data),
         ("--shards", "node", "shards", &node.shards),
     ];

@@ -13,9 +13,10 @@ use crate::tls::limits::CERTIFICATES_MAX;
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 15] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 16] = [
         names_are_present,
         plaintext_stays_on_loopback,
+        plaintext_of_the_api_stays_on_loopback,
         certificates_fit_tls,
         control_is_guarded_off_loopback,
         addresses_differ,
@@ -72,6 +73,22 @@ fn plaintext_stays_on_loopback(config: &Config) -> Option<ConfigError> {
     )
 }
 
+fn plaintext_of_the_api_stays_on_loopback(config: &Config) -> Option<ConfigError> {
+    let address = config.listen.api_address;
+    if address.ip().is_loopback() || config.listen.tls != Tls::Off {
+        return None;
+    }
+    conflict(
+        "listen.api_address",
+        format!(
+            "{address} is not a loopback address and tokens of services would cross the network \
+             in clear"
+        ),
+        "set listen.tls = \"on\" with tls.certificate and tls.key, or \"terminated-upstream\" when \
+         a proxy in front of the node speaks TLS, or listen on 127.0.0.1",
+    )
+}
+
 fn certificates_fit_tls(config: &Config) -> Option<ConfigError> {
     let (certificates, keys) = (config.tls.certificate.len(), config.tls.key.len());
     if certificates != keys || certificates > CERTIFICATES_MAX {
@@ -112,16 +129,20 @@ fn control_is_guarded_off_loopback(config: &Config) -> Option<ConfigError> {
 }
 
 fn addresses_differ(config: &Config) -> Option<ConfigError> {
-    let (client, control) = (config.listen.client_address, config.listen.control_address);
-    if client.port() != control.port() || client.port() == 0 {
-        return None;
-    }
+    let listen = &config.listen;
+    let used = [
+        ("listen.client_address", listen.client_address.port()),
+        ("listen.control_address", listen.control_address.port()),
+        ("listen.api_address", listen.api_address.port()),
+    ];
+    let (path, port, other) = [(1, 0), (2, 0), (2, 1)]
+        .into_iter()
+        .map(|(later, earlier)| (used[later].0, used[later].1, used[earlier]))
+        .find(|(_, port, other)| *port != 0 && *port == other.1)
+        .map(|(path, port, other)| (path, port, other.0))?;
     conflict(
-        "listen.control_address",
-        format!(
-            "port {} is also the port of listen.client_address",
-            client.port()
-        ),
+        path,
+        format!("port {port} is also the port of {other}"),
         "choose another port for one of them",
     )
 }

@@ -102,9 +102,14 @@ section! {
         control_token_file: Option<PathBuf> = None,
         unit "", example "\"/etc/interlink/control.token\"";
 
-        /// Who encrypts the traffic of clients. With "off" the client address has to be a
-        /// loopback address; with "on" the node does it with tls.certificate and tls.key; with
-        /// "terminated-upstream" a proxy in front of the node does it.
+        /// Address of the server API, for back ends with a token of the role service. It is
+        /// encrypted as listen.tls says. Port 0 takes a free port.
+        api_address: SocketAddr = loopback(8082),
+        unit "", example "\"10.0.0.5:8082\"";
+
+        /// Who encrypts the traffic of clients and of the server API. With "off" both addresses
+        /// have to be loopback addresses; with "on" the node does it with tls.certificate and
+        /// tls.key; with "terminated-upstream" a proxy in front of the node does it.
         tls: Tls = Tls::Off,
         unit "", example "\"terminated-upstream\"";
 

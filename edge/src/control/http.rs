@@ -14,7 +14,7 @@ use axum::middleware::{from_fn_with_state, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::Router;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{expose, signals, status, ControlState, Keepers};
 use crate::server::{NodeEvent, Phase};
@@ -28,7 +28,7 @@ pub(super) struct Ends {
     /// All of it.
     pub stopped: oneshot::Receiver<()>,
     /// Its answers to requests; the rest goes on.
-    pub closed: oneshot::Receiver<()>,
+    pub closed: watch::Receiver<bool>,
 }
 
 /// Serves until it is stopped, or an error of the listener.
@@ -37,7 +37,10 @@ pub(super) async fn serve(
     state: ControlState,
     keepers: Keepers,
     events: &Sender<NodeEvent>,
-    ends: Ends,
+    Ends {
+        stopped,
+        mut closed,
+    }: Ends,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let state = Arc::new(state);
@@ -48,9 +51,9 @@ pub(super) async fn serve(
         .route("/v1/drain", post(drain))
         .route_layer(from_fn_with_state(Arc::clone(&state), guard))
         .with_state(Arc::clone(&state));
-    let requests = axum::serve(listener, router).with_graceful_shutdown(async {
+    let requests = axum::serve(listener, router).with_graceful_shutdown(async move {
         // A sender that is dropped means that the whole endpoint ends.
-        let _ = ends.closed.await;
+        let _ = closed.wait_for(|is_closed| *is_closed).await;
     });
     let requests = async {
         requests.into_future().await?;
@@ -62,7 +65,7 @@ pub(super) async fn serve(
         () = observe(&state) => Ok(()),
         () = status::publish(&state) => Ok(()),
         result = keepers.run() => result,
-        _ = ends.stopped => Ok(()),
+        _ = stopped => Ok(()),
     }
 }
 

@@ -5,8 +5,8 @@
 //! `POST /v1/drain` empties the node and ends it in order.
 //! Signals are received here too and passed to the main thread; SIGHUP reads keys and
 //! revocations again, which are kept up to date here. The thread's lanes to the shards are
-//! served here as well (`gateway`), and what the node says about itself on `sys.status` and
-//! `sys.metrics` is published from here (`status`).
+//! served here as well (`gateway`), and the server API (`api`); what the node says about itself
+//! on `sys.status` and `sys.metrics` is published from here (`status`).
 //!
 //! Invariant: without a token ([`guard`]) it listens on loopback addresses only.
 //! Runs on: one thread "control" with a current-thread tokio runtime.
@@ -26,10 +26,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
+use crate::api::Api;
 use crate::auth::{Keeper, KeeperCounts};
 use crate::gateway::{Gateway, GatewayTask};
+use crate::hand_over::Endpoints;
 use crate::server::{NodeEvent, NodeState};
 use crate::telemetry::ShardCounters;
 use crate::tls::{TlsCounts, TlsKeeper};
@@ -152,8 +154,8 @@ impl Keepers {
 #[derive(Debug)]
 pub struct Control {
     address: SocketAddr,
-    socket: Option<TcpListener>,
-    close: Option<oneshot::Sender<()>>,
+    sockets: Option<Endpoints>,
+    close: watch::Sender<bool>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -168,14 +170,14 @@ impl Control {
         state: ControlState,
         keepers: Keepers,
         gateway: (Gateway, GatewayTask),
-        events: Sender<NodeEvent>,
+        tasks: (Api, Sender<NodeEvent>),
     ) -> Result<Self, ControlError> {
         if !address.ip().is_loopback() && state.guard.is_none() {
             return Err(ControlError::NotLoopback(address));
         }
         let bind = |source| ControlError::Bind { address, source };
         let listener = TcpListener::bind(address).map_err(bind)?;
-        Self::serve(listener, state, keepers, gateway, events)
+        Self::serve(listener, state, keepers, gateway, tasks)
     }
 
     /// Starts the thread on a socket that listens already.
@@ -187,12 +189,15 @@ impl Control {
         mut state: ControlState,
         keepers: Keepers,
         (gateway, task): (Gateway, GatewayTask),
-        events: Sender<NodeEvent>,
+        (api, events): (Api, Sender<NodeEvent>),
     ) -> Result<Self, ControlError> {
         let address = listener.local_addr().map_err(ControlError::Thread)?;
         let bind = |source| ControlError::Bind { address, source };
         listener.set_nonblocking(true).map_err(bind)?;
-        let socket = listener.try_clone().map_err(bind)?;
+        let sockets = Endpoints {
+            control: listener.try_clone().map_err(bind)?,
+            api: api.socket().try_clone().map_err(ControlError::Thread)?,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -202,15 +207,19 @@ impl Control {
         state.tls = keepers.tls.as_ref().map(TlsKeeper::counts);
         state.gateway = Some(gateway);
         let (stop, stopped) = oneshot::channel();
-        let (close, closed) = oneshot::channel();
+        let (close, closed) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
-                let ends = http::Ends { stopped, closed };
+                let ends = http::Ends {
+                    stopped,
+                    closed: closed.clone(),
+                };
                 let served = runtime.block_on(async {
                     tokio::select! {
                         result = http::serve(listener, state, keepers, &events, ends) => result,
                         result = task.run() => result,
+                        result = api.serve(closed) => result,
                     }
                 });
                 if let Err(error) = served {
@@ -221,8 +230,8 @@ impl Control {
             .map_err(ControlError::Thread)?;
         Ok(Self {
             address,
-            socket: Some(socket),
-            close: Some(close),
+            sockets: Some(sockets),
+            close,
             stop,
             thread,
         })
@@ -233,19 +242,16 @@ impl Control {
         self.address
     }
 
-    /// The listening socket, until it is closed.
-    pub fn socket(&self) -> Option<&TcpListener> {
-        self.socket.as_ref()
+    /// The listening sockets, until they are closed.
+    pub fn sockets(&self) -> Option<&Endpoints> {
+        self.sockets.as_ref()
     }
 
-    /// Takes no more requests, so that another process answers on the address. Signals and keys
-    /// are still looked after.
+    /// Takes no more requests, so that another process answers on the addresses of the endpoint
+    /// and of the server API. Signals and keys are still looked after.
     pub fn close(&mut self) {
-        self.socket = None;
-        if let Some(close) = self.close.take() {
-            // An error means that the thread has ended by itself.
-            let _ = close.send(());
-        }
+        self.sockets = None;
+        self.close.send_replace(true);
     }
 
     /// Ends the endpoint and waits for its thread.

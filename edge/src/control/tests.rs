@@ -34,6 +34,33 @@ fn gateway(node: &Arc<NodeState>) -> (Gateway, GatewayTask) {
     GatewayTask::open(port, namespaces, Arc::clone(node)).expect("opened")
 }
 
+/// An API that has a port and nobody to ask.
+fn api(gateway: &Gateway) -> Api {
+    let keys = keepers().keys;
+    let plan = crate::api::ApiPlan {
+        address: "127.0.0.1:0".parse().expect("address"),
+        socket: None,
+        callers: crate::api::Callers {
+            verifier: keys.verifier(),
+            revocations: keys.revocations(),
+        },
+        tls: None,
+        gateway: gateway.clone(),
+    };
+    Api::open(plan).expect("a free port")
+}
+
+/// A control thread with a gateway and an API of its own.
+fn started_on(
+    address: SocketAddr,
+    state: ControlState,
+    events: Sender<NodeEvent>,
+) -> Result<Control, ControlError> {
+    let gateway = gateway(&Arc::default());
+    let api = api(&gateway.0);
+    Control::start(address, state, keepers(), gateway, (api, events))
+}
+
 struct Running {
     control: Option<Control>,
     node: Arc<NodeState>,
@@ -52,7 +79,9 @@ fn start_at(address: &str, guard: Option<guard::Guard>) -> Running {
     let (events, _) = mpsc::channel();
     let address = address.parse().expect("address");
     let gateway = gateway(&node);
-    let control = Control::start(address, state, keepers(), gateway, events).expect("started");
+    let api = api(&gateway.0);
+    let control =
+        Control::start(address, state, keepers(), gateway, (api, events)).expect("started");
     Running {
         control: Some(control),
         node,
@@ -151,7 +180,7 @@ fn addresses_beyond_loopback_are_refused_with_a_cure() {
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
     let address = "0.0.0.0:0".parse().expect("address");
-    let error = Control::start(address, state, keepers(), gateway(&Arc::default()), events)
+    let error = started_on(address, state, events)
         .expect_err("refused")
         .to_string();
     assert!(error.contains("127.0.0.1"), "{error}");
@@ -163,7 +192,7 @@ fn an_address_in_use_names_the_argument() {
     let address = running.control.as_ref().expect("running").address();
     let state = ControlState::new(Vec::new(), Arc::default(), 0);
     let (events, _) = mpsc::channel();
-    let error = Control::start(address, state, keepers(), gateway(&Arc::default()), events)
+    let error = started_on(address, state, events)
         .expect_err("in use")
         .to_string();
     assert!(error.contains("--control"), "{error}");

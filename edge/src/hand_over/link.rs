@@ -23,6 +23,8 @@ pub enum Message {
     Listener,
     /// The socket of the control endpoint comes with this.
     Control,
+    /// The socket of the server API comes with this.
+    Api,
     /// Those were all sockets.
     Offered,
     /// The successor is waiting for the journal.
@@ -39,6 +41,7 @@ impl Message {
             Self::TakeOver(version) => [b'T', version],
             Self::Listener => [b'L', 0],
             Self::Control => [b'C', 0],
+            Self::Api => [b'A', 0],
             Self::Offered => [b'O', 0],
             Self::Prepared => [b'P', 0],
             Self::Released => [b'R', 0],
@@ -51,6 +54,7 @@ impl Message {
             [b'T', version] => Self::TakeOver(version),
             [b'L', 0] => Self::Listener,
             [b'C', 0] => Self::Control,
+            [b'A', 0] => Self::Api,
             [b'O', 0] => Self::Offered,
             [b'P', 0] => Self::Prepared,
             [b'R', 0] => Self::Released,

@@ -8,7 +8,7 @@
 //! ```text
 //! successor                                     predecessor, which serves
 //!   TakeOver(version)  ------------------------>
-//!   <-----------------------  Listener* Control Offered    with the listening sockets
+//!   <-------------------  Listener* Control Api Offered    with the listening sockets
 //!   reads keys and certificates                   serves
 //!   Prepared           ------------------------>
 //!                                                 refuses new work for now, settles, writes
@@ -20,7 +20,8 @@
 //! ```
 //!
 //! The listening sockets themselves are passed, so that both processes have the same backlog:
-//! who connects meanwhile waits in it for `Welcome` and is neither refused nor reset.
+//! who connects meanwhile waits in it, for `Welcome` or the answer to a request, and is neither
+//! refused nor reset.
 //!
 //! Invariants: at most one process has the locks, and only who has them writes; before
 //! `Released` the predecessor goes on serving when the successor is gone, and after it the
@@ -40,7 +41,7 @@ pub mod successor;
 mod tests;
 
 pub use door::Door;
-pub use successor::{Inherited, Successor};
+pub use successor::{Endpoints, Inherited, Successor};
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -50,7 +51,7 @@ use std::path::{Path, PathBuf};
 const SOCKET: &str = "hand-over";
 
 /// Version of this conversation. Another one is refused, so that a node is then restarted.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// A path of the socket that is short enough for every data directory, since an address of a
 /// socket has 107 bytes. It is valid as long as the returned directory is open.

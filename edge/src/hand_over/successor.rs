@@ -73,6 +73,17 @@ pub struct Inherited {
     pub clients: Vec<OwnedFd>,
     /// That of the control endpoint.
     pub control: Option<TcpListener>,
+    /// That of the server API.
+    pub api: Option<TcpListener>,
+}
+
+/// Listening sockets of the control thread, which a successor gets.
+#[derive(Debug)]
+pub struct Endpoints {
+    /// That of the control endpoint.
+    pub control: TcpListener,
+    /// That of the server API.
+    pub api: TcpListener,
 }
 
 impl Inherited {
@@ -96,10 +107,17 @@ impl Inherited {
 
     /// The control socket if it is the one that the configuration names.
     pub fn take_control(&mut self, wanted: SocketAddr) -> Option<TcpListener> {
-        let control = self.control.take()?;
-        let address = control.local_addr().ok()?;
-        (address == wanted).then_some(control)
+        self.control.take().filter(|it| listens_on(it, wanted))
     }
+
+    /// The socket of the server API if it is the one that the configuration names.
+    pub fn take_api(&mut self, wanted: SocketAddr) -> Option<TcpListener> {
+        self.api.take().filter(|it| listens_on(it, wanted))
+    }
+}
+
+fn listens_on(socket: &TcpListener, wanted: SocketAddr) -> bool {
+    socket.local_addr().is_ok_and(|address| address == wanted)
 }
 
 /// A process on its way to serving.
@@ -237,6 +255,9 @@ fn ask(stream: &UnixStream) -> io::Result<Option<Inherited>> {
             Some((Message::Control, Some(socket))) => {
                 inherited.control = Some(TcpListener::from(socket));
             }
+            Some((Message::Api, Some(socket))) => {
+                inherited.api = Some(TcpListener::from(socket));
+            }
             Some((Message::Offered, None)) => return Ok(Some(inherited)),
             Some(_) => return Err(ErrorKind::InvalidData.into()),
         }
@@ -247,11 +268,12 @@ fn ask(stream: &UnixStream) -> io::Result<Option<Inherited>> {
 ///
 /// # Errors
 /// When the successor is gone.
-pub fn offer(stream: &UnixStream, clients: &[OwnedFd], control: &TcpListener) -> io::Result<()> {
+pub fn offer(stream: &UnixStream, clients: &[OwnedFd], others: &Endpoints) -> io::Result<()> {
     for socket in clients {
         say(stream, Message::Listener, Some(socket.as_fd()))?;
     }
-    say(stream, Message::Control, Some(control.as_fd()))?;
+    say(stream, Message::Control, Some(others.control.as_fd()))?;
+    say(stream, Message::Api, Some(others.api.as_fd()))?;
     say(stream, Message::Offered, None)
 }
 

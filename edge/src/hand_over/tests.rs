@@ -17,6 +17,13 @@ fn listener() -> std::net::TcpListener {
     std::net::TcpListener::bind("127.0.0.1:0").expect("a free port")
 }
 
+fn endpoints() -> Endpoints {
+    Endpoints {
+        control: listener(),
+        api: listener(),
+    }
+}
+
 #[test]
 fn the_table_of_the_successor_is_as_committed() {
     let table = interlink_protocol::session::machine::render::<Taking>();
@@ -30,23 +37,30 @@ fn messages_and_sockets_arrive_in_order() {
     let addresses = sockets
         .each_ref()
         .map(|it| it.local_addr().expect("an address"));
-    let control = listener();
+    let others = endpoints();
+    let [control, api] =
+        [&others.control, &others.api].map(|it| it.local_addr().expect("an address"));
     let clients = sockets.map(std::os::fd::OwnedFd::from);
-    offer(&one, &clients, &control).expect("said");
+    offer(&one, &clients, &others).expect("said");
     say(&one, Message::Released, None).expect("said");
-    drop((one, clients, control));
-    for address in addresses {
+    drop((one, clients, others));
+    let [first, second] = addresses;
+    for (kind, address) in [
+        (Message::Listener, first),
+        (Message::Listener, second),
+        (Message::Control, control),
+        (Message::Api, api),
+    ] {
         let heard = hear(&other).expect("heard").expect("a message");
-        let (Message::Listener, Some(socket)) = heard else {
-            panic!("a listener was expected: {heard:?}");
+        let (message, Some(socket)) = heard else {
+            panic!("a socket was expected: {heard:?}");
         };
+        assert_eq!(message, kind);
         let passed = std::net::TcpListener::from(socket);
         assert_eq!(passed.local_addr().expect("an address"), address);
         // The one that was passed on is all that is left of it, and still listens.
         TcpStream::connect(address).expect("it listens");
     }
-    let control = hear(&other).expect("heard");
-    assert!(matches!(control, Some((Message::Control, Some(_)))));
     let offered = hear(&other).expect("heard");
     assert!(matches!(offered, Some((Message::Offered, None))));
     let released = hear(&other).expect("heard");
@@ -70,7 +84,8 @@ fn a_successor_without_a_predecessor_starts_alone() {
     let data = tempfile::tempdir().expect("a directory");
     let (successor, inherited) = Successor::call(data.path(), PATIENCE).expect("nobody is there");
     assert!(successor.is_alone());
-    assert!(inherited.clients.is_empty() && inherited.control.is_none());
+    assert!(inherited.clients.is_empty());
+    assert!(inherited.control.is_none() && inherited.api.is_none());
     let missing = data.path().join("missing");
     assert!(Successor::call(&missing, PATIENCE).is_ok());
 }
@@ -85,8 +100,9 @@ fn a_hand_over_through_the_door_of_a_long_path() {
         // The second one replaces what the first has left.
         Door::open(&data, events.clone()).expect("opened");
     }
-    let (sockets, control) = (vec![listener().into()], listener());
-    let address = control.local_addr().expect("an address");
+    let (sockets, others) = (vec![listener().into()], endpoints());
+    let [control, api] =
+        [&others.control, &others.api].map(|it| it.local_addr().expect("an address"));
     let predecessor = std::thread::spawn(move || {
         let next = || match inbox.recv_timeout(PATIENCE).expect("an event") {
             NodeEvent::Successor { heard, .. } => heard,
@@ -95,7 +111,7 @@ fn a_hand_over_through_the_door_of_a_long_path() {
         let Heard::Called(stream) = next() else {
             panic!("a call was expected");
         };
-        offer(&stream, &sockets, &control).expect("offered");
+        offer(&stream, &sockets, &others).expect("offered");
         assert!(matches!(next(), Heard::Prepared));
         say(&stream, Message::Released, None).expect("said");
         assert!(matches!(next(), Heard::Ready));
@@ -106,7 +122,8 @@ fn a_hand_over_through_the_door_of_a_long_path() {
     assert_eq!(inherited.clients.len(), 1);
     let other = "127.0.0.1:1".parse().expect("an address");
     assert!(inherited.client_address(other).is_err());
-    assert!(inherited.take_control(address).is_some());
+    assert!(inherited.take_control(control).is_some());
+    assert!(inherited.take_api(api).is_some());
     successor.await_release().expect("released");
     let _data = successor.lock(&data).expect("locked");
     successor.tell_ready();

@@ -231,13 +231,13 @@ impl Conduct<'_> {
     }
 
     fn offer(&self, progress: &Progress) -> std::io::Result<()> {
-        match (&progress.successor, self.control.socket()) {
-            (Some((_, stream)), Some(control)) => offer(stream, self.shards.sockets(), control),
+        match (&progress.successor, self.control.sockets()) {
+            (Some((_, stream)), Some(others)) => offer(stream, self.shards.sockets(), others),
             _ => Err(std::io::ErrorKind::NotConnected.into()),
         }
     }
 
-    /// Gives up journal, control address and lock, in this order, and tells the successor.
+    /// Gives up journal, control and API address, and lock, in this order, and tells the successor.
     fn release(&mut self, progress: &mut Progress) -> Option<Happening> {
         if !self.shards.give_up_journal() {
             fail(progress, "the journal could not be given up in time");

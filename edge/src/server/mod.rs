@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
+use crate::api::{Api, ApiPlan, Callers};
 use crate::auth::Key;
 use crate::config::{Config, MemoryPlan};
 use crate::control::{Control, ControlState, Keepers};
@@ -77,10 +78,9 @@ pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandEr
     let node = Arc::new(NodeState::default());
     let counters: Vec<Arc<ShardCounters>> =
         (0..config.shard_count()).map(|_| Arc::default()).collect();
-    let guard = load_guard(&config)?;
     let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes())
         .named(&config.node.name)
-        .guarded(guard);
+        .guarded(load_guard(&config)?);
     let (ports, gateway) = open_ports(&config, &node)?;
     let first_start = first_token(&config, keys.created.as_ref())?;
     let (verifier, revocations) = (keys.keeper.verifier(), keys.keeper.revocations());
@@ -89,9 +89,10 @@ pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandEr
         keys: keys.keeper,
         tls,
     };
-    let address = config.listen.control_address;
-    let socket = inherited.take_control(address);
-    let mut control = open_control(socket, address, state, keepers, gateway, events.clone())?;
+    let (api, api_address) = open_api(&config, &mut inherited, &keepers, gateway.0.clone())?;
+    let socket = inherited.take_control(config.listen.control_address);
+    let tasks = (api, events.clone());
+    let mut control = open_control(&config, socket, state, keepers, gateway, tasks)?;
     open_door(&data, events.clone())?;
     let shards = launch(ShardPlan {
         config: Arc::clone(&config),
@@ -111,7 +112,7 @@ pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandEr
     ready::announce(
         &config,
         client_address,
-        control.address(),
+        (control.address(), api_address),
         first_start.as_deref(),
     );
     let outcome = Conduct {
@@ -154,16 +155,22 @@ fn open_door(data: &DataDirectory, events: Sender<NodeEvent>) -> Result<(), Comm
 
 /// The control endpoint, on the predecessor's socket if there is one.
 fn open_control(
+    config: &Config,
     socket: Option<TcpListener>,
-    address: SocketAddr,
     state: ControlState,
     keepers: Keepers,
     gateway: (Gateway, GatewayTask),
-    events: Sender<NodeEvent>,
+    tasks: (Api, Sender<NodeEvent>),
 ) -> Result<Control, CommandError> {
     match socket {
-        Some(socket) => Control::serve(socket, state, keepers, gateway, events),
-        None => Control::start(address, state, keepers, gateway, events),
+        Some(socket) => Control::serve(socket, state, keepers, gateway, tasks),
+        None => Control::start(
+            config.listen.control_address,
+            state,
+            keepers,
+            gateway,
+            tasks,
+        ),
     }
     .map_err(|error| CommandError::new(Exit::Address, error))
 }
@@ -220,6 +227,34 @@ fn enter(config: &Config, entry: Entry) -> Result<Entered, CommandError> {
         tls,
         data,
     })
+}
+
+/// The server API, on the predecessor's socket if there is one, and its address.
+fn open_api(
+    config: &Config,
+    inherited: &mut Inherited,
+    keepers: &Keepers,
+    gateway: Gateway,
+) -> Result<(Api, SocketAddr), CommandError> {
+    let address = config.listen.api_address;
+    let opened = Api::open(ApiPlan {
+        address,
+        socket: inherited.take_api(address),
+        callers: Callers {
+            verifier: keepers.keys.verifier(),
+            revocations: keepers.keys.revocations(),
+        },
+        tls: keepers.tls.as_ref().map(TlsKeeper::serving),
+        gateway,
+    });
+    opened
+        .and_then(|api| Ok((api.address()?, api)))
+        .map(|(address, api)| (api, address))
+        .map_err(|error| {
+            let problem = format!("cannot listen on API address {address}: {error}");
+            CommandError::new(Exit::Address, problem)
+                .cure("another node may run there; choose another address with --api")
+        })
 }
 
 /// The address with a real port: port 0 is replaced by one that is free now.

@@ -44,16 +44,16 @@ pub fn unix_seconds() -> u64 {
 pub(super) fn announce(
     config: &Config,
     clients: SocketAddr,
-    control: SocketAddr,
+    (control, api): (SocketAddr, SocketAddr),
     token: Option<&str>,
 ) {
-    let scheme = match config.listen.tls {
-        Tls::On => "wss",
-        Tls::Off | Tls::TerminatedUpstream => "ws",
+    let (scheme, web) = match config.listen.tls {
+        Tls::On => ("wss", "https"),
+        Tls::Off | Tls::TerminatedUpstream => ("ws", "http"),
     };
     let mut text = format!(
         "interlink-edge {} is ready\n  clients  {scheme}://{clients}{}\n  \
-         control  http://{control}\n  data     {}\n",
+         control  http://{control}\n  api      {web}://{api}\n  data     {}\n",
         env!("CARGO_PKG_VERSION"),
         config.listen.path,
         config.node.data_directory.display(),

@@ -14,6 +14,7 @@ fn config(data: &Path) -> Config {
     config.node.shards = 2;
     config.listen.client_address.set_port(0);
     config.listen.control_address.set_port(0);
+    config.listen.api_address.set_port(0);
     config
 }
 

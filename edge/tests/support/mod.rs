@@ -38,6 +38,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 const CLIENT_PORT: u16 = 7700;
 /// Port for metrics and health.
 const CONTROL_PORT: u16 = 7701;
+/// Port of the server API.
+const API_PORT: u16 = 7702;
 /// Life of the tokens that tests mint, in seconds.
 const TOKEN_S: u64 = 3_600;
 
@@ -200,6 +202,7 @@ impl Node {
         command
             .args(["--listen", &self.clients().to_string()])
             .args(["--control", &self.control().to_string()])
+            .args(["--api", &self.api().to_string()])
             .args(["--shards", &self.shards.to_string()])
             .args(arguments)
             .stdin(Stdio::null())
@@ -256,6 +259,11 @@ impl Node {
     /// Where metrics and health are.
     pub fn control(&self) -> SocketAddr {
         SocketAddr::new(self.address, CONTROL_PORT)
+    }
+
+    /// Where the server API is.
+    pub fn api(&self) -> SocketAddr {
+        SocketAddr::new(self.address, API_PORT)
     }
 
     /// Process id.

@@ -117,7 +117,8 @@ fn spawn(directory: &Path, address: SocketAddr) -> Result<Child, CommandError> {
     let mut command = own_program()?;
     command
         .args(["--listen", &address.to_string()])
-        .args(["--control", "127.0.0.1:0", "--shards", "1", "--data"])
+        .args(["--control", "127.0.0.1:0", "--api", "127.0.0.1:0"])
+        .args(["--shards", "1", "--data"])
         .arg(data_of(directory))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

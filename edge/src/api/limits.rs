@@ -1,0 +1,34 @@
+//! Limits of the server API, each with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a request's body: a full call of 1,000 publishes of 3 KiB in base64. Larger ones are
+/// divided by the caller.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+
+/// Bodies that may be in memory together, in units of [`ROOM_UNIT_BYTES`]: 128 MiB. A request
+/// counts by its Content-Length, and as the largest when it names none.
+pub const ROOM_UNITS: usize = 2_048;
+
+/// Unit of the room for bodies; a request takes at least one.
+pub const ROOM_UNIT_BYTES: usize = 64 << 10;
+
+/// Open connections. Back ends keep a few dozen open each; what comes beyond waits in the
+/// kernel's backlog.
+pub const CONNECTIONS_MAX: usize = 1_024;
+
+/// Bytes of a request's head, as on the address for clients.
+pub const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Time for a TLS handshake, and for the head of each request; also the longest idle time of a
+/// connection that is kept open.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for a request with its body and answer. An acknowledgement takes milliseconds; a disk
+/// that needs longer is answered `unavailable`, and the same keys may be sent again.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of an idempotency key: several UUIDs beside each other.
+pub const KEY_BYTES_MAX: usize = 255;
+
+const _: () = assert!(BODY_BYTES_MAX / ROOM_UNIT_BYTES < ROOM_UNITS);
