@@ -1,9 +1,9 @@
 //! One anonymous private mapping, released on drop.
 //!
 //! Invariants: the range starts zeroed, stays at one address, and is never executable. Pages
-//! become resident on first touch: in huge pages where the range is large, since a message
-//! touches records in a dozen places and each would cost a walk through the page tables; in small
-//! ones elsewhere, where one touched byte should not make 2 MiB resident.
+//! become resident on first touch, as small ones, since one touched byte should not make 2 MiB
+//! resident. What is in use all over may be turned into huge pages: a message touches records in
+//! a dozen places, and each would cost a walk through the page tables.
 //!
 //! `unsafe` stands here because a mapping is raw memory; the owners above give it types.
 //!
@@ -12,9 +12,8 @@
 use super::MemoryError;
 use std::ptr::NonNull;
 
-/// Mappings of this size use huge pages. Tables are filled from their beginning, so that at most
-/// one of the two huge pages at least is resident for nothing.
-const HUGE_FROM_BYTES: usize = 4 * 1024 * 1024;
+/// Size of a huge page.
+const HUGE_PAGE: usize = 2 * 1024 * 1024;
 
 /// A range of reserved address space.
 #[derive(Debug)]
@@ -53,19 +52,34 @@ impl Mapping {
                 errno: libc::ENOMEM,
             });
         };
-        let advice = match bytes >= HUGE_FROM_BYTES {
-            true => libc::MADV_HUGEPAGE,
-            false => libc::MADV_NOHUGEPAGE,
-        };
         // SAFETY: the range is the mapping made above. The advice changes residency only, and
         // a kernel without huge pages refuses it, which is as good.
-        unsafe { libc::madvise(address, bytes, advice) };
+        unsafe { libc::madvise(address, bytes, libc::MADV_NOHUGEPAGE) };
         Ok(Self { start, bytes })
     }
 
     /// The first byte.
     pub(super) fn start(&self) -> NonNull<u8> {
         self.start
+    }
+
+    /// The bytes before `end` are in use, `step` more than last time: when they have filled a
+    /// huge page, it becomes one. The kernel copies it, once for each; it may decline.
+    pub(super) fn fill(&mut self, end: usize, step: usize) {
+        let start = self.start.as_ptr() as usize;
+        let full = (start + end) / HUGE_PAGE;
+        if (start + end - step) / HUGE_PAGE == full || (full - 1) * HUGE_PAGE < start {
+            return;
+        }
+        let offset = (full - 1) * HUGE_PAGE - start;
+        assert!(offset + HUGE_PAGE <= self.bytes, "outside the mapping");
+        // SAFETY: the range lies inside this mapping (checked above); both calls change the
+        // size of its pages and no byte in them.
+        unsafe {
+            let address = self.start.as_ptr().add(offset).cast();
+            libc::madvise(address, HUGE_PAGE, libc::MADV_HUGEPAGE);
+            libc::madvise(address, HUGE_PAGE, libc::MADV_COLLAPSE);
+        }
     }
 
     /// Gives the pages of a range back; they read as zero afterwards (madvise(2)).

@@ -75,6 +75,13 @@ impl<T: Zeroed> Reserved<T> {
         })
     }
 
+    /// The first `count` elements are in use, and one more than last time: memory that they fill
+    /// is turned into huge pages.
+    pub fn fill(&mut self, count: usize) {
+        let size = size_of::<T>();
+        self.mapping.fill(count * size, size);
+    }
+
     /// The number of elements, used or not.
     #[must_use]
     pub fn capacity(&self) -> usize {

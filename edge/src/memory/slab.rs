@@ -93,6 +93,9 @@ impl<T> Slab<T> {
         });
         self.live[index as usize / 64] |= 1 << (index % 64);
         self.len += 1;
+        if index + 1 == self.fresh {
+            self.slots.fill(self.fresh as usize);
+        }
         Some(index)
     }
 

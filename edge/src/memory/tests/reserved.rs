@@ -37,19 +37,23 @@ fn a_capacity_beyond_the_limit_is_refused_with_the_limit() {
 
 #[test]
 fn only_touched_pages_are_resident() {
-    let mut array = Reserved::<u8>::new(2 << 20).expect("reserve");
+    // 4 GiB would not pass unnoticed: a touched page is all that becomes resident.
+    let mut array = Reserved::<u8>::new(4 << 30).expect("reserve");
     assert_eq!(resident_pages(&array), 0);
-    array[(1 << 20) + 5] = 1;
+    array[(2 << 30) + 5] = 1;
     assert_eq!(resident_pages(&array), 1);
 }
 
 #[test]
-fn a_touched_byte_of_a_large_table_makes_one_huge_page_resident_at_most() {
-    // 4 GiB would not pass unnoticed.
-    let mut array = Reserved::<u8>::new(4 << 30).expect("reserve");
-    assert_eq!(resident_pages(&array), 0);
-    array[(2 << 30) + 5] = 1;
-    assert!((1..=HUGE_PAGE / PAGE).contains(&resident_pages(&array)));
+fn what_is_filled_keeps_its_bytes_and_takes_no_page_more() {
+    const BYTES: usize = 5 * HUGE_PAGE;
+    let mut array = Reserved::<u8>::new(BYTES).expect("reserve");
+    for index in 0..3 * HUGE_PAGE {
+        array[index] = index as u8;
+        array.fill(index + 1);
+    }
+    assert_eq!(resident_pages(&array), 3 * HUGE_PAGE / PAGE);
+    assert!((0..3 * HUGE_PAGE).all(|index| array[index] == index as u8));
 }
 
 /// Pages of the array that are in memory, by `mincore(2)`.
