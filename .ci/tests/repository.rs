@@ -50,6 +50,8 @@ tests_of_checks! {
     layers_do_not_name_runtimes => "runtimes in sources",
     pure_crates_reach_no_runtime => "runtimes in dependencies",
     crates_depend_downwards => "dependency direction",
+    one_library_does_the_cryptography => "cryptography",
+    schemas_have_no_unread_fields => "schemas",
     the_top_level_is_the_layout => "layout",
     paths_in_documents_exist => "paths in documents",
     nothing_ties_to_one_machine => "strangers",

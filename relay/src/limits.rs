@@ -101,8 +101,12 @@ pub const KEYS_BYTES: usize = 2 * (KEYS_PER_SET * 8 / 7) * 25;
 /// Windows compared when one has to go; eight find a quiet one with near certainty.
 pub const DEDUPE_EVICTION_CANDIDATES: usize = 8;
 
-/// Bytes that the index of a growing segment reads at a time.
+/// Bytes that the index of a growing segment reads at once at most, for one large block.
 pub const INDEX_READ_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a growing segment that are read and indexed at once: a few full blocks, a fraction of
+/// a millisecond of work, after which whoever shares the core has its turn.
+pub const INDEX_STEP_BYTES: usize = 128 * 1024;
 
 /// Retained journal of a node by default.
 pub const RETENTION_BYTES_DEFAULT: u64 = 8 * 1024 * 1024 * 1024;

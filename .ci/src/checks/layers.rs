@@ -54,6 +54,10 @@ const WITHOUT_RUNTIME: [&str; 4] = [
 /// Runtimes.
 const RUNTIMES: [&str; 2] = ["glommio", "tokio"];
 
+/// Libraries of cryptography other than the one that the node is built on: two of them would be
+/// two sets of faults to follow.
+const OTHER_CRYPTOGRAPHY: [&str; 4] = ["ring", "openssl-sys", "native-tls", "mbedtls"];
+
 /// Crates depend downwards only.
 pub fn directions(repository: &Repository) -> Found {
     let metadata = metadata(&repository.root)?;
@@ -110,21 +114,57 @@ pub fn runtimes(repository: &Repository) -> Found {
     Ok(found)
 }
 
-/// What cargo knows about the workspace.
-fn metadata(root: &Path) -> anyhow::Result<Value> {
-    let target = "--filter-platform=x86_64-unknown-linux-gnu";
+/// One library of cryptography is linked. Asked of `cargo tree`, since the metadata name optional
+/// packages that no feature asks for.
+pub fn cryptography(repository: &Repository) -> Found {
+    let linked = cargo(
+        &repository.root,
+        &[
+            "tree",
+            "--workspace",
+            "--locked",
+            "--edges=normal,build",
+            "--target=x86_64-unknown-linux-gnu",
+            "--prefix=none",
+            "--format={p}",
+        ],
+    )?;
+    let linked = String::from_utf8(linked)?;
+    let others: BTreeSet<&str> = linked
+        .lines()
+        .filter_map(|package| package.split(' ').next())
+        .filter(|name| OTHER_CRYPTOGRAPHY.contains(name))
+        .collect();
+    let message = "is linked beside aws-lc-rs; choose the features of whoever asks for it \
+                   (`cargo tree -i` tells)";
+    Ok(others
+        .into_iter()
+        .map(|name| Violation::of(name, message))
+        .collect())
+}
+
+/// What a command of cargo prints.
+fn cargo(root: &Path, arguments: &[&str]) -> anyhow::Result<Vec<u8>> {
     let output = Command::new("cargo")
         .current_dir(root)
-        .args(["metadata", "--format-version=1", "--locked", target])
+        .args(arguments)
         .output()
         .context("cargo did not start")?;
     let error = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "cargo metadata failed: {}",
+        "cargo {} failed: {}",
+        arguments[0],
         error.trim()
     );
-    Ok(serde_json::from_slice(&output.stdout)?)
+    Ok(output.stdout)
+}
+
+/// What cargo knows about the workspace.
+fn metadata(root: &Path) -> anyhow::Result<Value> {
+    let target = "--filter-platform=x86_64-unknown-linux-gnu";
+    let arguments = ["metadata", "--format-version=1", "--locked", target];
+    Ok(serde_json::from_slice(&cargo(root, &arguments)?)?)
 }
 
 /// The workspace's crates and the names that each depends on, tests and build scripts included.

@@ -12,6 +12,7 @@ mod lengths;
 mod modules;
 mod names;
 mod runtimes;
+mod schemas;
 mod strangers;
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,7 @@ pub struct Check {
 }
 
 /// Every check, in the order of `.ci/STYLE.md`.
-pub const ALL: [Check; 17] = [
+pub const ALL: [Check; 19] = [
     Check {
         name: "file length",
         find: lengths::files,
@@ -123,6 +124,14 @@ pub const ALL: [Check; 17] = [
     Check {
         name: "dependency direction",
         find: layers::directions,
+    },
+    Check {
+        name: "cryptography",
+        find: layers::cryptography,
+    },
+    Check {
+        name: "schemas",
+        find: schemas::schemas,
     },
     Check {
         name: "layout",

@@ -1,7 +1,7 @@
 //! Each check finds what it is for, and leaves alone what only looks like it.
 
 use super::{
-    attributes, commits, documents, layout, leftovers, lengths, modules, names, runtimes,
+    attributes, commits, documents, layout, leftovers, lengths, modules, names, runtimes, schemas,
     strangers, unsafety, Found,
 };
 use crate::repository::Repository;
@@ -218,6 +218,13 @@ fn paths_of_a_machine_and_unknown_hosts_are_found() {
     let hosts = format!("{hosts}/mirror.invalid/index\n");
     let files = [("a.md", path), ("b.md", hosts.as_str())];
     assert_eq!(places(strangers::strangers, &files), ["a.md:1", "b.md:2"]);
+}
+
+#[test]
+fn a_field_that_the_verifier_passes_unread_is_found() {
+    let schema = "// nested_flatbuffer must not be used\n\
+                  table A {\n  b:[ubyte] (nested_flatbuffer: \"B\");\n}\n";
+    assert_eq!(places(schemas::schemas, &[("a.fbs", schema)]), ["a.fbs:3"]);
 }
 
 #[test]

@@ -21,6 +21,7 @@ use interlink_uring::Kernel;
 
 use super::files::{FilesReply, FilesRequest};
 use super::mesh::{Foreign, Message};
+use super::pace::BackgroundPace;
 use super::Shard;
 use crate::telemetry::latency::Stage;
 
@@ -32,12 +33,6 @@ pub const PENDING_CRITICAL: usize = 16 * 1024;
 /// Operations of the journal that are timed.
 const WRITE: usize = 0;
 const SYNC: usize = 1;
-
-/// Acknowledgements of P3 in a turn that has other work. Each lets its client publish again, so
-/// they are what holds background traffic to the time that the other classes leave over.
-pub const BACKGROUND_ACKS_BUSY: usize = 1;
-/// Acknowledgements of P3 in a turn that has nothing else to do.
-pub const BACKGROUND_ACKS_IDLE: usize = 256;
 
 /// What happens once an entry has been written.
 #[derive(Debug)]
@@ -108,6 +103,7 @@ pub struct ShardJournal {
     waiting: [Waiting; 2],
     /// Publishers with acknowledgements to send at the end of this batch.
     pub(super) touched: Vec<u32>,
+    pace: BackgroundPace,
     /// When the write and the sync of each log that are under way began, in `Clock::now_us`.
     began_us: [[u32; 2]; 2],
 }
@@ -120,6 +116,7 @@ impl ShardJournal {
             segments: HashMap::new(),
             waiting: Default::default(),
             touched: Vec::new(),
+            pace: BackgroundPace::default(),
             began_us: [[0; 2]; 2],
         }
     }
@@ -380,20 +377,23 @@ impl Shard {
         }
         // After the others were made visible, so that what waits to be sent is known.
         let busy = busy || !self.dirty.is_empty();
-        let background = match busy {
-            true => BACKGROUND_ACKS_BUSY,
-            false => BACKGROUND_ACKS_IDLE,
-        };
-        for _ in 0..background {
-            let Some(pending) = self.journal.next_durable(Kind::Background) else {
-                break;
-            };
-            self.on_durable(&pending);
-        }
+        self.take_background(busy);
         while let Some(mark) = self.journal.next_mark() {
             let placed = Message::Placed(mark.kind, mark.sequence);
             self.mesh.send(mark.home, Priority::P0, placed);
         }
         self.send_acks();
+    }
+
+    /// Acknowledges P3 at its pace.
+    fn take_background(&mut self, busy: bool) {
+        let allowed = self.journal.pace.allows(busy, self.counters.frames_in);
+        for given in 0..allowed {
+            let Some(pending) = self.journal.next_durable(Kind::Background) else {
+                return self.journal.pace.gave(given);
+            };
+            self.on_durable(&pending);
+        }
+        self.journal.pace.gave(allowed);
     }
 }

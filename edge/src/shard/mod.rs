@@ -38,6 +38,7 @@ mod limits;
 mod logs;
 mod measure;
 mod mesh;
+mod pace;
 mod partials;
 mod pause;
 mod proxy;

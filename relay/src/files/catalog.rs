@@ -12,7 +12,7 @@ use crate::files::layout::{sidecar_path, SegmentKey};
 use crate::index::sidecar::{Section, Sidecar};
 use crate::index::{ChannelFilter, Place, SegmentIndex, Unplaced};
 use crate::journal::{SegmentBlock, SegmentReader};
-use crate::limits::{BLOCK_ALIGN, BLOCK_BYTES_MAX, INDEX_READ_BYTES};
+use crate::limits::{BLOCK_ALIGN, BLOCK_BYTES_MAX, INDEX_READ_BYTES, INDEX_STEP_BYTES};
 use crate::record::{Sequence, StreamId};
 use interlink_protocol::ids::RecordId;
 
@@ -43,6 +43,8 @@ pub(crate) struct Catalog {
     pub files: BTreeMap<SegmentKey, SegmentFile>,
     /// Indexes of segments without a sidecar: growing ones, and poisoned ones.
     pub growing: HashMap<SegmentKey, Growing>,
+    /// What growing segments are read into.
+    pub scratch: Vec<u8>,
 }
 
 /// A segment whose index is in memory.
@@ -72,13 +74,17 @@ impl Growing {
     }
 
     /// Indexes blocks that were written since the last time, `each` sees them; stops at the
-    /// first that is not whole.
-    pub fn advance(&mut self, mut each: impl FnMut(&SegmentBlock<'_>)) -> io::Result<()> {
+    /// first that is not whole. `scratch` is what they are read into.
+    pub fn advance(
+        &mut self,
+        scratch: &mut Vec<u8>,
+        mut each: impl FnMut(&SegmentBlock<'_>),
+    ) -> io::Result<()> {
         let Some(file) = &self.file else {
             return Ok(());
         };
         let (stream, number) = (self.index.stream, self.index.number);
-        let mut bytes = Vec::new();
+        let mut wanted = INDEX_STEP_BYTES;
         loop {
             let start = self.index.length;
             // Mostly nothing was written, which the place of the next header shows.
@@ -87,16 +93,25 @@ impl Growing {
             if !SegmentReader::at(stream, number, start, &header[..read]).is_begun(start) {
                 return Ok(());
             }
-            bytes.resize(INDEX_READ_BYTES, 0);
-            let read = read_up_to(file, &mut bytes, u64::from(start))?;
-            let reader = SegmentReader::at(stream, number, start, &bytes[..read]);
+            if scratch.len() < wanted {
+                scratch.resize(wanted, 0);
+            }
+            let read = read_up_to(file, &mut scratch[..wanted], u64::from(start))?;
+            let reader = SegmentReader::at(stream, number, start, &scratch[..read]);
             for block in reader.blocks(start) {
                 self.index.add_block(&block, Sequence::NONE);
                 each(&block);
             }
-            if read < bytes.len() || self.index.length == start {
+            let is_whole = self.index.length > start;
+            if !is_whole && (read < wanted || wanted == INDEX_READ_BYTES) {
                 return Ok(());
             }
+            wanted = match is_whole {
+                true => INDEX_STEP_BYTES,
+                false => INDEX_READ_BYTES,
+            };
+            // A shard may share the core: what it does for its clients goes first.
+            std::thread::yield_now();
         }
     }
 }

@@ -187,6 +187,7 @@ impl JournalFiles {
             catalog: Catalog {
                 files: scan.files,
                 growing: HashMap::new(),
+                scratch: Vec::new(),
             },
             unresolved: unmarked.clone().map(|record| (record, 0)).collect(),
             early_marks: HashSet::new(),
@@ -318,11 +319,15 @@ impl JournalFiles {
             return Ok(());
         };
         growing.index.sort();
+        // The parts of this work are milliseconds each; a shard that shares the core has its turn
+        // between them.
+        std::thread::yield_now();
         let oldest = self.unresolved.values().min().copied().unwrap_or(seen_us);
         let resolved_us = oldest
             .min(seen_us.saturating_sub(MARK_SLACK_US))
             .max(self.resolved_us);
         let bytes = sidecar::encode(&growing.index, resolved_us, false);
+        std::thread::yield_now();
         layout::write_whole(&sidecar_path(&file.path), &bytes, false)?;
         file.channels = growing.index.filter();
         file.checked = true;
@@ -394,15 +399,20 @@ impl JournalFiles {
     /// Indexes what was written to growing segments; returns the time of the newest block.
     fn index_growing(&mut self) -> Result<u64, FilesError> {
         let mut newest_us = 0;
-        for (key, growing) in &mut self.catalog.growing {
-            let Some(file) = self.catalog.files.get_mut(key) else {
+        let Catalog {
+            files,
+            growing,
+            scratch,
+        } = &mut self.catalog;
+        for (key, growing) in growing {
+            let Some(file) = files.get_mut(key) else {
                 continue;
             };
             let marks = growing.index.marks.len();
             let unplaced = growing.index.unplaced.len();
             let mut resolutions = Vec::new();
             let handed_over = &self.handed_over;
-            let advanced = growing.advance(|block| {
+            let advanced = growing.advance(scratch, |block| {
                 if handed_over.is_empty() {
                     return;
                 }

@@ -106,17 +106,18 @@ impl Pool {
     }
 
     fn fill_portion(&mut self) -> Result<(), FilesError> {
+        // Until it is known that the disk takes it.
+        self.failed = true;
         let mut filling = match self.filling.take() {
             Some(filling) => filling,
             None => self.begin()?,
         };
-        let written = filling.write_portion();
-        self.failed = written.is_err();
-        if let Err(error) = written {
+        if let Err(error) = filling.write_portion() {
             // A half-written one would take the room that is lacking.
             remove(&filling.path)?;
             return Err(FilesError::access("fill", &filling.path)(error));
         }
+        self.failed = false;
         match filling.left {
             0 => self.free.push_back(filling.path),
             _ => self.filling = Some(filling),
@@ -213,5 +214,77 @@ pub(crate) fn remove(path: &Path) -> Result<(), FilesError> {
             Err(FilesError::access("remove", path)(error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two whole portions and one of a block.
+    const SEGMENT: u32 = 2 * 512 * 1024 + 4096;
+
+    fn pool_in(root: &Path, keep: usize) -> Pool {
+        let layout = Layout::new(root);
+        fs::create_dir_all(layout.pool()).expect("a directory");
+        Pool::open(&layout, SEGMENT, keep, 0).expect("a pool")
+    }
+
+    fn is_zeros(path: &Path) -> bool {
+        let bytes = fs::read(path).expect("a segment");
+        bytes.len() == SEGMENT as usize && bytes.iter().all(|&byte| byte == 0)
+    }
+
+    #[test]
+    fn a_segment_is_filled_in_portions_with_a_pause_after_each() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut pool = pool_in(root.path(), 1);
+        for _ in 0..2 {
+            assert_eq!(pool.pause(), Some(PAUSE));
+            assert!(pool.refill().expect("a portion"));
+            assert_eq!(pool.bytes(), 0, "half a segment is not ready");
+        }
+        assert!(pool.refill().expect("the last portion"));
+        assert_eq!(pool.bytes(), u64::from(SEGMENT));
+        assert_eq!(pool.pause(), None);
+        assert!(!pool.refill().expect("nothing to do"));
+        assert!(is_zeros(&pool.free[0]));
+    }
+
+    #[test]
+    fn a_segment_that_is_needed_early_is_whole_and_the_half_filled_one_goes_on() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut pool = pool_in(root.path(), 1);
+        pool.refill().expect("a portion");
+        let path = root.path().join("taken.seg");
+        pool.take(&path).expect("a segment in a hurry");
+        assert!(is_zeros(&path));
+        pool.refill().expect("the second portion");
+        pool.refill().expect("the third");
+        assert_eq!(pool.bytes(), u64::from(SEGMENT), "the first is ready now");
+    }
+
+    #[test]
+    fn a_start_removes_what_a_kill_left_half_filled() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut pool = pool_in(root.path(), 1);
+        pool.refill().expect("a portion");
+        drop(pool);
+        let pool = pool_in(root.path(), 1);
+        assert_eq!(pool.bytes(), 0);
+        assert_eq!(fs::read_dir(&pool.directory).expect("entries").count(), 0);
+    }
+
+    #[test]
+    fn a_disk_that_refuses_is_not_asked_again_before_the_next_regular_round() {
+        let root = tempfile::tempdir().expect("a directory");
+        let mut pool = pool_in(root.path(), 1);
+        let (here, away) = (pool.directory.clone(), root.path().join("away"));
+        fs::rename(&here, &away).expect("the directory is gone");
+        pool.refill().expect_err("there is no place for a segment");
+        assert_eq!(pool.pause(), None);
+        fs::rename(&away, &here).expect("it is back");
+        assert!(pool.refill().expect("a portion"));
+        assert_eq!(pool.pause(), Some(PAUSE));
     }
 }
