@@ -3,7 +3,8 @@
 //! Runs on: the main thread, before anything else.
 
 use crate::bare::Script;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -87,6 +88,9 @@ pub enum Scenario {
         /// Sessions to hold. Example: --sessions 100000
         #[arg(long, default_value_t = 100_000)]
         sessions: u32,
+        /// Speak TLS.
+        #[arg(long)]
+        tls: bool,
         /// Options of every scenario.
         #[command(flatten)]
         options: RunOptions,
@@ -96,6 +100,9 @@ pub enum Scenario {
         /// Connections, each with one message under way. Example: --connections 10000
         #[arg(long, default_value_t = 10_000)]
         connections: u32,
+        /// Speak TLS, and profile how much of the server's CPU is cryptography.
+        #[arg(long)]
+        tls: bool,
         /// Options of every scenario.
         #[command(flatten)]
         options: RunOptions,
@@ -189,10 +196,51 @@ pub enum Scenario {
         /// Sessions between SYN and subscribed at once. Example: --unfinished 2000
         #[arg(long, default_value_t = 2_000)]
         unfinished: u32,
+        /// Speak TLS, in turn with full handshakes and with those that continue a session, and
+        /// profile how much of the server's CPU is cryptography.
+        #[arg(long)]
+        tls: bool,
+        /// How tokens are signed, and where the server has the key from. Example: --tokens jwks
+        #[arg(long, value_enum, default_value_t)]
+        tokens: Tokens,
         /// Options of every scenario.
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Tokens, signing key and certificate are replaced under load.
+    Rotation {
+        /// Sessions, those that expire included. Example: --sessions 10000
+        #[arg(long, default_value_t = 10_000)]
+        sessions: u32,
+        /// Sessions that do not replace their token. Example: --expiring 1000
+        #[arg(long, default_value_t = 1_000)]
+        expiring: u32,
+        /// Options of every scenario.
+        #[command(flatten)]
+        options: RunOptions,
+    },
+}
+
+/// How tokens are signed, and where the server has the key from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Tokens {
+    /// HS256, with the key that the server makes at its first start.
+    #[default]
+    Hs256,
+    /// EdDSA, with the public key in a file of the server.
+    Eddsa,
+    /// EdDSA, with the public key in a key set that the server fetches.
+    Jwks,
+}
+
+impl fmt::Display for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hs256 => "hs256",
+            Self::Eddsa => "eddsa",
+            Self::Jwks => "jwks",
+        })
+    }
 }
 
 /// Users in group chats.
@@ -275,7 +323,8 @@ impl Scenario {
             | Self::Mixed { options, .. }
             | Self::Crash { options, .. }
             | Self::Drain { options, .. }
-            | Self::Storm { options, .. } => options,
+            | Self::Storm { options, .. }
+            | Self::Rotation { options, .. } => options,
         }
     }
 
@@ -292,6 +341,7 @@ impl Scenario {
             Self::Crash { .. } => "crash",
             Self::Drain { .. } => "drain",
             Self::Storm { .. } => "storm",
+            Self::Rotation { .. } => "rotation",
         }
     }
 }

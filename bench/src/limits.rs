@@ -42,6 +42,16 @@ pub const EVENTS_PER_TURN: usize = 64;
 /// Longest frame that a client accepts, header included: 16 MiB of payload and its header.
 pub const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024 + 14;
 
+/// Largest plaintext of one TLS record (RFC 8446, section 5.1).
+pub const TLS_RECORD_BYTES: usize = 16 * 1024;
+
+/// What a record of TLS 1.3 adds: header 5, type 1, tag 16, rounded up.
+pub const TLS_RECORD_OVERHEAD: usize = 32;
+
+/// Most bytes of an incomplete record that a client keeps: a largest one, and a second one of a
+/// handshake message that was cut.
+pub const TLS_HELD_BYTES_MAX: usize = 2 * (TLS_RECORD_BYTES + TLS_RECORD_OVERHEAD);
+
 /// Pooled buffers of this capacity and above are freed instead of kept.
 pub const POOLED_BUFFER_BYTES_MAX: usize = 64 * 1024;
 

@@ -2,7 +2,8 @@
 //!
 //! A turn: the workload sends what is due; connects are begun; what was written leaves in
 //! batches; completions are taken, at most a bounded number; buffers go back. Without work the
-//! thread sleeps until the next event is due or a ring wakes it.
+//! thread sleeps until the next event is due or a ring wakes it. With TLS, what was written is
+//! sealed when it leaves and opened when it comes; everything above sees plaintext.
 //!
 //! Invariants: the order of bytes to one client is kept, also over a full socket; a completion
 //! of an earlier connection of a client never reaches the next one; heartbeats are answered here.
@@ -13,19 +14,19 @@
 use super::client::{Client, Phase};
 use super::connect;
 use super::link::{Link, NONE};
+use super::tls::SecureTable;
 use super::workload::{EndCause, Workload};
 use crate::limits::{
-    CONNECTS_PER_TURN, EVENTS_PER_TURN, SENDS_PER_SUBMIT, SETUP_TIMEOUT_NS, SLEEP_NS_MAX,
-    WAKE_INTERVAL_NS,
+    CONNECTS_PER_TURN, EVENTS_PER_TURN, SETUP_TIMEOUT_NS, SLEEP_NS_MAX, WAKE_INTERVAL_NS,
 };
 use crate::sys;
 use anyhow::{Context, Result};
-use interlink_uring::{
-    EndReason, Event, Kernel, Received, Send, SendOutcome, SendTarget, SocketId,
-};
+use interlink_uring::{EndReason, Event, Kernel, Received, SendOutcome, SocketId};
+use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a connection starts with.
@@ -54,6 +55,8 @@ pub struct FleetConfig {
     pub sources_from: u32,
     /// Seed of keys and nonces.
     pub seed: u64,
+    /// What clients offer, when they speak TLS.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
 /// Clients on their rings.
@@ -62,6 +65,7 @@ pub struct Fleet<K: Kernel> {
     pub(super) config: FleetConfig,
     pub(super) link: Link,
     pub(super) partials: super::link::Pool,
+    pub(super) secure: Option<SecureTable>,
     /// By ring and slot: the client.
     slots: Vec<Vec<u32>>,
     /// Clients in the order of their connects, to find those that take too long.
@@ -69,7 +73,7 @@ pub struct Fleet<K: Kernel> {
     descriptors: Vec<OwnedFd>,
     descriptor_clients: Vec<u32>,
     installed: Vec<Result<SocketId, i32>>,
-    outcomes: Vec<SendOutcome>,
+    pub(super) outcomes: Vec<SendOutcome>,
     /// When the last sleep ended.
     woken_ns: u64,
 }
@@ -77,9 +81,11 @@ pub struct Fleet<K: Kernel> {
 impl<K: Kernel> Fleet<K> {
     /// A fleet without connections.
     pub fn new(kernel: K, config: FleetConfig) -> Self {
+        let tls = config.tls.as_ref();
         Self {
             kernel,
             link: Link::new(config.clients, config.seed),
+            secure: tls.map(|tls| SecureTable::new(tls, config.clients)),
             config,
             partials: super::link::Pool::default(),
             slots: Vec::new(),
@@ -241,6 +247,13 @@ impl<K: Kernel> Fleet<K> {
         state.socket = socket;
         self.beginnings.push_back((client, state.started_ns));
         self.kernel.arm_receive(socket);
+        if let Some(secure) = &mut self.secure {
+            // Its first record leaves now; what is written meanwhile waits for the handshake.
+            if let Err(cause) = secure.begin(client) {
+                return self.end(workload, client, cause);
+            }
+            self.link.mark_ready(client);
+        }
         self.open(workload, client);
     }
 
@@ -271,11 +284,9 @@ impl<K: Kernel> Fleet<K> {
                 let Some(client) = self.client_of(socket) else {
                     return;
                 };
-                let state = &mut self.link.clients[client as usize];
-                state.is_blocked = false;
-                if state.outgoing != NONE && !state.is_queued {
-                    state.is_queued = true;
-                    self.link.ready.push_back(client);
+                self.link.clients[client as usize].is_blocked = false;
+                if self.has_output(client) {
+                    self.link.mark_ready(client);
                 }
             }
             Event::Closed { socket } => {
@@ -308,70 +319,12 @@ impl<K: Kernel> Fleet<K> {
             config: &self.config,
             workload,
         };
-        if let Err(cause) = stream.take(client, bytes) {
-            self.end(workload, client, cause);
-        }
-    }
-
-    /// Sends what clients have to send, one send for each client, one batch a turn.
-    fn flush<W: Workload>(&mut self, workload: &mut W) {
-        let mut clients = [0_u32; SENDS_PER_SUBMIT];
-        let mut count = 0;
-        let now_ns = sys::monotonic_ns();
-        while count < SENDS_PER_SUBMIT {
-            let Some(client) = self.link.ready.pop_front() else {
-                break;
-            };
-            let state = &mut self.link.clients[client as usize];
-            state.is_queued = false;
-            let due_ns = std::mem::take(&mut state.due_ns);
-            if state.outgoing != NONE && !state.is_blocked && state.phase.is_connected() {
-                clients[count] = client;
-                count += 1;
-                if due_ns != 0 {
-                    self.link.lag.record_from(due_ns, now_ns);
-                }
-            }
-        }
-        if count > 0 {
-            self.send(workload, &clients[..count]);
-        }
-    }
-
-    fn send<W: Workload>(&mut self, workload: &mut W, clients: &[u32]) {
-        let nothing = Send {
-            target: SendTarget::Descriptor(-1),
-            bytes: &[],
+        let result = match &mut self.secure {
+            None => stream.take(client, bytes),
+            Some(secure) => secure.take(client, bytes, &mut stream),
         };
-        let mut batch = [nothing; SENDS_PER_SUBMIT];
-        for (entry, &client) in batch.iter_mut().zip(clients) {
-            let state = &self.link.clients[client as usize];
-            entry.target = SendTarget::Socket(state.socket);
-            entry.bytes = self.link.outgoing.get(state.outgoing);
-        }
-        self.kernel
-            .send(&batch[..clients.len()], &mut self.outcomes);
-        for (place, &client) in clients.iter().enumerate() {
-            let state = &mut self.link.clients[client as usize];
-            let buffer = state.outgoing;
-            match self.outcomes[place] {
-                SendOutcome::Sent => {
-                    self.link.totals.sent_bytes += self.link.outgoing.get(buffer).len() as u64;
-                    self.link.outgoing.give(buffer);
-                    state.outgoing = NONE;
-                }
-                SendOutcome::Short(bytes) => {
-                    self.link.totals.sent_bytes += u64::from(bytes);
-                    self.link.outgoing.get_mut(buffer).drain(..bytes as usize);
-                    state.is_blocked = true;
-                    self.kernel.poll_writable(state.socket);
-                }
-                SendOutcome::Blocked => {
-                    state.is_blocked = true;
-                    self.kernel.poll_writable(state.socket);
-                }
-                SendOutcome::Failed(errno) => self.end(workload, client, EndCause::Socket(errno)),
-            }
+        if let Err(cause) = result {
+            self.end(workload, client, cause);
         }
     }
 
@@ -422,6 +375,9 @@ impl<K: Kernel> Fleet<K> {
         }
         state.is_blocked = false;
         state.answers_due = 0;
+        if let Some(secure) = &mut self.secure {
+            secure.end(client);
+        }
         if state.socket == SocketId::NONE {
             state.phase = Phase::Idle;
         } else {

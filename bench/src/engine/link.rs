@@ -185,6 +185,12 @@ impl Link {
             state.outgoing = self.outgoing.take();
         }
         write(&mut self.writer, self.outgoing.get_mut(state.outgoing));
+        self.mark_ready(client);
+    }
+
+    /// Queues a client that has something to send, unless its socket is full.
+    pub(super) fn mark_ready(&mut self, client: u32) {
+        let state = &mut self.clients[client as usize];
         if !state.is_queued && !state.is_blocked {
             state.is_queued = true;
             self.ready.push_back(client);

@@ -18,11 +18,14 @@ pub mod payload;
 pub mod peek;
 pub mod publisher;
 pub mod schedule;
+mod sending;
+pub mod signing_key;
 pub mod stamp;
 mod stream;
 pub mod template;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 pub mod token;
 pub mod tracker;
 pub mod workload;

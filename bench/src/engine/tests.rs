@@ -1,4 +1,4 @@
-//! The fleet against servers of its own process: bytes, and WebSocket.
+//! The fleet against servers of its own process: bytes, WebSocket, and WebSocket inside of TLS.
 
 use super::client::Phase;
 use super::schedule::Schedule;
@@ -10,12 +10,23 @@ use crate::scenarios::echo_load::{Drive, EchoLoad, Path};
 use crate::scenarios::settle::{run_until, Counted};
 use interlink_protocol::websocket::handshake::{parse_request, write_accept, HandshakeLimits};
 use interlink_uring::{EdgeRing, RingConfig};
+use rustls::{ClientConfig, ServerConnection, StreamOwned};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 
 const PATIENCE_S: f64 = 20.0;
 
 fn fleet(target: SocketAddr, greeting: Greeting, clients: u32) -> Fleet<EdgeRing> {
+    fleet_over(None, target, greeting, clients)
+}
+
+fn fleet_over(
+    tls: Option<Arc<ClientConfig>>,
+    target: SocketAddr,
+    greeting: Greeting,
+    clients: u32,
+) -> Fleet<EdgeRing> {
     let kernel = EdgeRing::new(RingConfig::default()).unwrap();
     let config = FleetConfig {
         target,
@@ -24,6 +35,7 @@ fn fleet(target: SocketAddr, greeting: Greeting, clients: u32) -> Fleet<EdgeRing
         unfinished_max: 20,
         sources_from: 0,
         seed: 1,
+        tls,
     };
     Fleet::new(kernel, config)
 }
@@ -75,15 +87,15 @@ fn every_client_gets_its_bytes_back_from_a_bare_ring() {
 /// frames. A message of the load has a four-byte length header and the mask.
 fn serve_in_pieces(listener: TcpListener) {
     for stream in listener.incoming().map_while(Result::ok) {
+        stream.set_nodelay(true).unwrap();
         std::thread::spawn(move || echo_in_pieces(stream));
     }
 }
 
-fn echo_in_pieces(mut stream: TcpStream) -> std::io::Result<()> {
+fn echo_in_pieces(mut stream: impl Read + Write) -> std::io::Result<()> {
     let mut received = Vec::new();
     let mut piece = [0; 4096];
     let mut is_open = false;
-    stream.set_nodelay(true)?;
     loop {
         let count = stream.read(&mut piece)?;
         if count == 0 {
@@ -127,6 +139,57 @@ fn cut_frames_are_put_together_and_every_stamp_matches() {
     let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 400;
     assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
     assert_eq!((load.wrong, load.ends().count), (0, 0));
+}
+
+#[test]
+fn messages_inside_of_tls_come_back_whole_and_in_order() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = super::tls::tests::Served::make();
+    let config = Arc::clone(&served.server);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            stream.set_nodelay(true).unwrap();
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            std::thread::spawn(move || echo_in_pieces(StreamOwned::new(session, stream)));
+        }
+    });
+    let client = served.client(0);
+    let mut fleet = fleet_over(Some(client), address, Greeting::WebSocket, 8);
+    let mut load = EchoLoad::new(Path::Codec(Template::message(300)), 8);
+    connect(&mut fleet, &mut load);
+    load.begin(fleet.link(), Drive::Closed);
+    let enough = |load: &mut EchoLoad, _: &mut Link| load.done >= 400;
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, enough).unwrap());
+    assert_eq!((load.wrong, load.ends().count), (0, 0));
+    // Records are longer than what is in them.
+    let totals = fleet.link().totals;
+    assert!(totals.received_bytes > 400 * (300 + 4 + 5 + 16));
+}
+
+#[test]
+fn a_server_whose_certificate_is_not_of_the_run_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let stranger = super::tls::tests::Served::make();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut session = ServerConnection::new(Arc::clone(&stranger.server)).unwrap();
+            // The client ends it.
+            let _ = session.complete_io(&mut stream);
+        }
+    });
+    let client = super::tls::tests::Served::make().client(0);
+    let mut fleet = fleet_over(Some(client), address, Greeting::WebSocket, 1);
+    let mut load = EchoLoad::new(Path::Codec(Template::message(100)), 1);
+    fleet.link().connect(0);
+    let ended = |load: &mut EchoLoad, _: &mut Link| load.ends().count > 0;
+    assert!(run_until(&mut fleet, &mut load, PATIENCE_S, ended).unwrap());
+    let cause = load.ends().first.unwrap();
+    assert!(
+        matches!(cause, super::EndCause::Protocol(what) if what.contains("certificate")),
+        "{cause:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Tokens that the bench signs itself, with the server's own HS256 key.
+//! Tokens that the bench signs itself: with the server's own HS256 key, or with a key of its own
+//! ([`super::signing_key`]) that the server is told.
 //!
-//! Runs on: the main thread, before the traffic.
+//! Runs on: the main thread, before the traffic; scenarios whose tokens are replaced sign while
+//! they run.
 
 use anyhow::{ensure, Context, Result};
 use base64::Engine;
@@ -11,8 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Tokens of a run outlive it by far.
 const LIFETIME_S: u64 = 24 * 3600;
-/// Issuer and audience that the server expects by default.
-const ISSUER: &str = "interlink";
+/// Issuer that the server expects of tokens of its key files by default.
+pub const ISSUER: &str = "interlink";
+/// Audience that the server expects by default.
+const AUDIENCE: &str = "interlink";
 
 /// What a user token says beside the user.
 #[derive(Clone, Debug, Default)]
@@ -57,8 +61,11 @@ struct SubscriptionClaims<'a> {
 }
 
 /// Signs tokens.
+#[derive(Clone)]
 pub struct Signer {
     key: EncodingKey,
+    header: Header,
+    issuer: String,
     expires_s: u64,
 }
 
@@ -82,25 +89,38 @@ impl Signer {
             "has {} bytes, HS256 wants 32 or more",
             secret.len()
         );
+        let header = Header::new(Algorithm::HS256);
+        Self::new(EncodingKey::from_secret(&secret), header, ISSUER)
+    }
+
+    /// A signer of tokens with this header and `iss`.
+    pub fn new(key: EncodingKey, header: Header, issuer: &str) -> Result<Self> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .context("reading the clock")?;
         Ok(Self {
-            key: EncodingKey::from_secret(&secret),
+            key,
+            header,
+            issuer: issuer.to_owned(),
             expires_s: now.as_secs() + LIFETIME_S,
         })
     }
 
     /// A user token.
     pub fn user(&self, user: &str, grants: &Grants) -> Result<String> {
+        self.user_until(user, grants, self.expires_s)
+    }
+
+    /// A user token that ends at a second since 1970.
+    pub fn user_until(&self, user: &str, grants: &Grants, expires_s: u64) -> Result<String> {
         self.sign(&UserClaims {
             sub: user,
             inst: &grants.institution,
             class: &grants.classes,
             roles: &grants.roles,
-            iss: ISSUER,
-            aud: ISSUER,
-            exp: self.expires_s,
+            iss: &self.issuer,
+            aud: AUDIENCE,
+            exp: expires_s,
         })
     }
 
@@ -114,8 +134,7 @@ impl Signer {
     }
 
     fn sign(&self, claims: &impl Serialize) -> Result<String> {
-        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.key)
-            .context("signing a token")
+        jsonwebtoken::encode(&self.header, claims, &self.key).context("signing a token")
     }
 }
 
@@ -134,7 +153,7 @@ mod tests {
         let token = signer.user("ada", &grants).unwrap();
         let secret: Vec<u8> = (0..32).collect();
         let mut validation = Validation::new(Algorithm::HS256);
-        validation.set_audience(&[ISSUER]);
+        validation.set_audience(&[AUDIENCE]);
         let key = DecodingKey::from_secret(&secret);
         let claims = decode::<serde_json::Value>(&token, &key, &validation)
             .unwrap()

@@ -4,6 +4,7 @@
 
 use super::link::Link;
 use super::template::FrameWriter;
+use super::tls::Secured;
 use interlink_wire as wire;
 
 /// Why a client's connection ended.
@@ -46,6 +47,11 @@ pub trait Workload {
     /// Writes the `Subscribe` of a client; writing nothing means that it has no channels.
     fn subscribe(&mut self, client: u32, writer: &mut FrameWriter, out: &mut Vec<u8>) {
         let _ = (client, writer, out);
+    }
+
+    /// The TLS handshake of a client is over.
+    fn on_secured(&mut self, link: &mut Link, client: u32, secured: Secured<'_>) {
+        let _ = (link, client, secured);
     }
 
     /// A client is connected, greeted and subscribed.

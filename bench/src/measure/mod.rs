@@ -7,8 +7,11 @@ pub mod generator;
 pub mod host;
 pub mod latency;
 pub mod process;
+pub mod profile;
+mod symbols;
 
 pub use core::CoreSample;
 pub use generator::{GeneratorGauge, GeneratorShare};
 pub use latency::Latency;
 pub use process::ProcessSample;
+pub use profile::{Profile, Profiler};

@@ -13,12 +13,14 @@ use crate::measure::Latency;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::servers::edge::find_binary;
-use crate::servers::{EdgeConfig, EdgeServer};
+use crate::servers::{EdgeConfig, EdgeServer, KeysOf, TlsFiles};
 use crate::sys;
 use anyhow::{ensure, Context, Result};
 use interlink_uring::{EdgeRing, RingConfig};
+use rustls::ClientConfig;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -96,6 +98,16 @@ impl Bench {
         self.address(2)
     }
 
+    /// Address of a server of keys.
+    pub fn keys_address(&self) -> SocketAddr {
+        self.address(3)
+    }
+
+    /// The folder of the run, which is removed at its end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn address(&self, offset: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.options.port + offset)
     }
@@ -113,6 +125,8 @@ impl Bench {
             sessions,
             rings_at_start,
             reconnects_per_second: None,
+            tls: None,
+            keys: KeysOf::Itself,
         }
     }
 
@@ -140,15 +154,30 @@ impl Bench {
     }
 
     /// Starts the codec path without sessions.
-    pub fn start_conformance(&mut self) -> Result<EdgeServer> {
+    pub fn start_conformance(&mut self, tls: Option<TlsFiles>) -> Result<EdgeServer> {
         let binary = find_binary(self.options.edge_binary.as_deref())?;
-        let config = self.edge_config(0, None);
+        let config = EdgeConfig {
+            tls,
+            ..self.edge_config(0, None)
+        };
         EdgeServer::start_conformance(&binary, self.options.edge_core, config)
     }
 
     /// A fleet without connections.
     pub fn fleet(
         &mut self,
+        target: SocketAddr,
+        greeting: Greeting,
+        clients: u32,
+        unfinished_max: u32,
+    ) -> Result<Fleet<EdgeRing>> {
+        self.fleet_over(None, target, greeting, clients, unfinished_max)
+    }
+
+    /// A fleet without connections, which will speak TLS where that is given.
+    pub fn fleet_over(
+        &mut self,
+        tls: Option<Arc<ClientConfig>>,
         target: SocketAddr,
         greeting: Greeting,
         clients: u32,
@@ -175,6 +204,7 @@ impl Bench {
             unfinished_max,
             sources_from,
             seed,
+            tls,
         };
         Ok(Fleet::new(kernel, config))
     }
@@ -225,12 +255,13 @@ fn folder(options: &RunOptions) -> Result<TempDir> {
         .with_context(|| format!("creating a folder in {}", parent.display()))
 }
 
-/// All options of the run as words.
-fn parameters(scenario: &Scenario) -> String {
-    let options = scenario.options();
-    let mut words = match scenario {
-        Scenario::Idle { sessions, .. } => format!("sessions={sessions}"),
-        Scenario::Echo { connections, .. } => format!("connections={connections}"),
+/// The options of the scenario alone as words.
+fn own_parameters(scenario: &Scenario) -> String {
+    match scenario {
+        Scenario::Idle { sessions, tls, .. } => format!("sessions={sessions} tls={tls}"),
+        Scenario::Echo {
+            connections, tls, ..
+        } => format!("connections={connections} tls={tls}"),
         Scenario::Fanout { subscribers, .. } => format!("subscribers={subscribers}"),
         Scenario::Durable {
             connections,
@@ -268,11 +299,20 @@ fn parameters(scenario: &Scenario) -> String {
         Scenario::Storm {
             sessions,
             unfinished,
+            tls,
+            tokens,
             ..
-        } => {
-            format!("sessions={sessions} unfinished={unfinished}")
-        }
-    };
+        } => format!("sessions={sessions} unfinished={unfinished} tls={tls} tokens={tokens}"),
+        Scenario::Rotation {
+            sessions, expiring, ..
+        } => format!("sessions={sessions} expiring={expiring}"),
+    }
+}
+
+/// All options of the run as words.
+fn parameters(scenario: &Scenario) -> String {
+    let options = scenario.options();
+    let mut words = own_parameters(scenario);
     let optional = [
         ("duration", options.duration),
         ("rate", options.rate),

@@ -146,7 +146,7 @@ pub(super) fn load(
     Ok(CrashLoad::new(users, routes, payloads, bench.options.seed))
 }
 
-fn user(
+pub(super) fn user(
     signer: &Signer,
     name: String,
     roles: &[&str],

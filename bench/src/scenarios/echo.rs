@@ -10,11 +10,16 @@
 //! is measured, and a server at its limit has every connection waiting, so that each message
 //! finds its socket in no cache, while the other server's are still there.
 //!
+//! With TLS both paths are sealed and the bare ring moves as many bytes as the records have; a last
+//! run of each path, beside those that count, is profiled.
+//!
 //! Runs on: the bench's main thread.
 
 use super::bench::Bench;
 use super::echo_load::{Drive, EchoLoad, Path};
+use super::profiled;
 use super::settle::{close_all, connect_all, run_for};
+use super::transport::Transport;
 use super::users::{UserMaker, Users};
 use super::watch::{Usage, Watch};
 use crate::bare::Script;
@@ -23,7 +28,7 @@ use crate::engine::schedule::Schedule;
 use crate::engine::template::{FrameWriter, Template};
 use crate::engine::token::Grants;
 use crate::engine::Greeting;
-use crate::measure::Latency;
+use crate::measure::{Latency, Profile, Profiler};
 use crate::report::Goal;
 use crate::servers::{BareServer, EdgeServer};
 use crate::stats::{paired_ratio, Series};
@@ -42,7 +47,8 @@ const SERVER_SHARE: f64 = 0.75;
 
 /// A server and how it is spoken to.
 #[derive(Clone, Copy)]
-struct Target {
+struct Target<'a> {
+    transport: Option<&'a Transport>,
     address: SocketAddr,
     pid: u32,
     greeting: Greeting,
@@ -85,6 +91,8 @@ struct Slice {
     bytes_out: f64,
     bytes_back: f64,
     refused: u64,
+    /// Where the server's CPU went, if that was wanted.
+    profile: Option<Result<Profile, String>>,
 }
 
 /// What is gathered over the runs of one path.
@@ -102,39 +110,48 @@ struct Gathered {
     limited_by: &'static str,
     /// Messages a second of edge and bare ring in the closed loop.
     closed_loop: Option<(f64, f64)>,
+    profile: Option<Result<Profile, String>>,
 }
 
 /// Runs the scenario.
-pub fn run(bench: &mut Bench, connections: u32) -> Result<()> {
-    let mut edge = bench.start_conformance()?;
-    let codec = measure(
-        bench,
-        &edge,
-        connections,
-        Greeting::WebSocket,
-        |bench, _| Ok(Path::Codec(Template::message(bench.options.payload))),
-    )?;
+pub fn run(bench: &mut Bench, connections: u32, tls: bool) -> Result<()> {
+    let transport = Transport::prepare(bench, tls)?;
+    let mut edge = bench.start_conformance(transport.files())?;
+    let target = target(&edge, &transport, Greeting::WebSocket, connections);
+    let codec = measure(bench, target, |bench| {
+        Ok(Path::Codec(Template::message(bench.options.payload)))
+    })?;
     edge.stop();
     drop(edge);
     report(bench, "codec_", &codec);
-    bench
-        .report
-        .goal("codec_cpu_ratio_to_bare_ring", Goal::AtMost(1.15));
-    let edge = bench.start_edge(connections, None)?;
-    let full = measure(
-        bench,
-        &edge,
-        connections,
-        Greeting::Session,
-        |bench, edge| full_path(bench, edge, connections),
-    )?;
+    let edge = bench.start_edge_with(connections, |config| config.tls = transport.files())?;
+    let target = self::target(&edge, &transport, Greeting::Session, connections);
+    let full = measure(bench, target, |bench| full_path(bench, &edge, connections))?;
     report(bench, "", &full);
-    bench
-        .report
-        .goal("cpu_ratio_to_bare_ring", Goal::AtMost(1.30));
+    if !tls {
+        // They are what WebSocket and sessions may cost beside the kernel's work.
+        let report = &mut bench.report;
+        report.goal("codec_cpu_ratio_to_bare_ring", Goal::AtMost(1.15));
+        report.goal("cpu_ratio_to_bare_ring", Goal::AtMost(1.30));
+    }
     bench.report.number("wire_bytes_per_event", full.wire_bytes);
     bench.report.text("limited_by", full.limited_by);
     Ok(())
+}
+
+fn target<'a>(
+    edge: &EdgeServer,
+    transport: &'a Transport,
+    greeting: Greeting,
+    connections: u32,
+) -> Target<'a> {
+    Target {
+        transport: Some(transport),
+        address: edge.config.listen,
+        pid: edge.pid(),
+        greeting,
+        connections,
+    }
 }
 
 fn full_path(bench: &Bench, edge: &EdgeServer, connections: u32) -> Result<Path> {
@@ -153,34 +170,30 @@ fn full_path(bench: &Bench, edge: &EdgeServer, connections: u32) -> Result<Path>
     Ok(Path::Full { templates, users })
 }
 
-/// Runs one path and its baseline in turns.
+/// Runs one path and its baseline in turns; with TLS once more, profiled.
 fn measure(
     bench: &mut Bench,
-    edge: &EdgeServer,
-    connections: u32,
-    greeting: Greeting,
-    path: impl Fn(&Bench, &EdgeServer) -> Result<Path>,
+    target: Target<'_>,
+    path: impl Fn(&Bench) -> Result<Path>,
 ) -> Result<Gathered> {
     let mut gathered = Gathered::default();
-    let target = Target {
-        address: edge.config.listen,
-        pid: edge.pid(),
+    let Target {
         greeting,
         connections,
-    };
+        ..
+    } = target;
     let seconds = bench.seconds(SECONDS);
     let pace = match bench.options.rate {
         Some(rate) => Pace::Open(rate),
         None => {
-            let first = path(bench, edge)?;
+            let first = path(bench)?;
             let found = calibrate(bench, target, first, seconds.min(CALIBRATION_SECONDS))?;
             gathered.closed_loop = Some((found.of_edge, found.of_bare));
             found.pace
         }
     };
     for run in 1..=bench.repeats(REPEATS) {
-        let path = path(bench, edge)?;
-        let slice = self::slice(bench, target, path, pace, seconds)?;
+        let slice = self::slice(bench, target, path(bench)?, pace, seconds, false)?;
         gathered.wire_bytes = slice.bytes_out + slice.bytes_back;
         let bare = bare_slice(bench, connections, &slice, pace, seconds)?;
         let is_full = greeting == Greeting::Session;
@@ -196,12 +209,22 @@ fn measure(
         ));
         note(bench, &mut gathered, &slice, &bare);
     }
+    if target.transport.is_some_and(Transport::is_secure) {
+        let seconds = seconds.min(profiled::SECONDS);
+        let slice = self::slice(bench, target, path(bench)?, pace, seconds, true)?;
+        gathered.profile = slice.profile;
+    }
     Ok(gathered)
 }
 
 /// The pace at which neither generator nor edge nor bare ring is at its limit.
-fn calibrate(bench: &mut Bench, target: Target, path: Path, seconds: f64) -> Result<Calibrated> {
-    let edge = slice(bench, target, path, Pace::Closed, seconds)?;
+fn calibrate(
+    bench: &mut Bench,
+    target: Target<'_>,
+    path: Path,
+    seconds: f64,
+) -> Result<Calibrated> {
+    let edge = slice(bench, target, path, Pace::Closed, seconds, false)?;
     let bare = bare_slice(bench, target.connections, &edge, Pace::Closed, seconds)?;
     let cost =
         |slice: &Slice| slice.usage.generator.cpu * slice.usage.seconds / slice.messages as f64;
@@ -261,6 +284,7 @@ fn bare_slice(
     let bare = BareServer::exchange(bench.bare_address(), bench.options.edge_core, &script)?;
     let (address, pid) = (bare.address, bare.pid());
     let target = Target {
+        transport: None,
         address,
         pid,
         greeting: Greeting::Bare,
@@ -270,15 +294,29 @@ fn bare_slice(
         bytes_out: bytes_out as usize,
         bytes_back,
     };
-    self::slice(bench, target, path, pace, seconds)
+    self::slice(bench, target, path, pace, seconds, false)
 }
 
 /// Connects, warms up, measures and closes.
-fn slice(bench: &mut Bench, target: Target, path: Path, pace: Pace, seconds: f64) -> Result<Slice> {
+fn slice(
+    bench: &mut Bench,
+    target: Target<'_>,
+    path: Path,
+    pace: Pace,
+    seconds: f64,
+    is_profiled: bool,
+) -> Result<Slice> {
     let connections = target.connections;
-    let mut fleet = bench.fleet(target.address, target.greeting, connections, UNFINISHED_MAX)?;
+    let mut fleet = bench.fleet_over(
+        target.transport.and_then(Transport::client),
+        target.address,
+        target.greeting,
+        connections,
+        UNFINISHED_MAX,
+    )?;
     let mut load = EchoLoad::new(path, connections);
     connect_all(bench, &mut fleet, &mut load)?;
+    let profiler = is_profiled.then(|| Profiler::start(target.pid, bench.folder()));
     load.begin(fleet.link(), pace.start());
     run_for(&mut fleet, &mut load, bench.options.warm_up)?;
     load.reset();
@@ -286,6 +324,7 @@ fn slice(bench: &mut Bench, target: Target, path: Path, pace: Pace, seconds: f64
     let watch = Watch::start(target.pid, bench.options.edge_core, fleet.link())?;
     run_for(&mut fleet, &mut load, seconds)?;
     let usage = watch.end(fleet.link())?;
+    let profile = profiler.map(|started| started.and_then(Profiler::finish));
     let after = fleet.link().totals;
     ensure!(
         load.done > 0,
@@ -304,6 +343,7 @@ fn slice(bench: &mut Bench, target: Target, path: Path, pace: Pace, seconds: f64
         bytes_out: (after.sent_bytes - before.sent_bytes) as f64 / load.done as f64,
         bytes_back: (after.received_bytes - before.received_bytes) as f64 / load.done as f64,
         refused: load.refused,
+        profile,
     };
     close_all(fleet)?;
     Ok(slice)
@@ -327,5 +367,8 @@ fn report(bench: &mut Bench, prefix: &str, gathered: &Gathered) {
     report.latency(&name("round_trip"), &gathered.latency);
     if gathered.refused > 0 {
         report.note(format!("{} publishes were refused", gathered.refused));
+    }
+    if let Some(profile) = &gathered.profile {
+        profiled::report(bench, prefix, profile);
     }
 }

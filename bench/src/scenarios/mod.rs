@@ -21,13 +21,18 @@ pub mod fanout_ramp;
 pub mod groups;
 pub mod idle;
 pub mod isolation;
+pub mod issuer;
 pub mod mixed;
+pub mod profiled;
 pub mod push_load;
+pub mod rotation;
 pub mod rounds;
 pub mod settle;
 pub mod storm;
 pub mod storm_load;
+pub mod storm_tls;
 pub mod traffic;
+pub mod transport;
 pub mod users;
 pub mod watch;
 
@@ -37,17 +42,19 @@ use anyhow::Result;
 use bench::Bench;
 
 /// Name, definition and goals of every scenario.
-pub const DEFINITIONS: [(&str, &str, &str); 10] = [
+pub const DEFINITIONS: [(&str, &str, &str); 11] = [
     (
         "idle",
         "100,000 sessions on one shard, each subscribed to its user, a class of 30 and the \
-         institution; heartbeats; 90 s; then one broadcast",
-        "lost_sessions = 0, broadcast_missed = 0, server_user_bytes_per_session <= 512",
+         institution; heartbeats; 90 s; then one broadcast. --tls: over TLS",
+        "lost_sessions = 0, broadcast_missed = 0, server_user_bytes_per_session <= 512, with TLS \
+         <= 6,144",
     ),
     (
         "echo",
         "10,000 connections with one message under way: the codec path, and an ephemeral publish \
-         to the own channel with its event back; beside them a bare ring with the same bytes",
+         to the own channel with its event back; beside them a bare ring with the same bytes. \
+         --tls: both over TLS, with the share of cryptography in a profile, without goals",
         "codec_cpu_ratio_to_bare_ring <= 1.15, cpu_ratio_to_bare_ring <= 1.30",
     ),
     (
@@ -97,8 +104,19 @@ pub const DEFINITIONS: [(&str, &str, &str); 10] = [
     (
         "storm",
         "5 rounds of 20,000 connects with token check, at most 2,000 unfinished at once, from the \
-         first SYN to the last subscription",
+         first SYN to the last subscription. --tokens: EdDSA, with the key in a file or fetched. \
+         --tls: rounds of full and of resumed handshakes in turn, without goals",
         "sessions_per_second >= 15,000",
+    ),
+    (
+        "rotation",
+        "10,000 sessions over TLS with 2,000 events a second. All but 1,000 replace their tokens, \
+         which live for a third of the run; the signing key is rotated with overlap, and the \
+         certificate is replaced",
+        "dropped_sessions, acked_lost, order_violations, duplicates_in_session, unreported_gaps, \
+         recovered_false, refreshes_refused, subscriptions_ended, expired_wrong_codes, \
+         expired_early, expired_not_closed, certificate_old_after_new = 0, \
+         expired_closed_within_ms <= 1,000, certificate_new, refreshed_with_new_key >= 1",
     ),
 ];
 
@@ -106,7 +124,9 @@ pub const DEFINITIONS: [(&str, &str, &str); 10] = [
 pub fn run(scenario: &Scenario) -> Result<Report> {
     let mut bench = Bench::prepare(scenario)?;
     match scenario {
-        Scenario::Echo { connections, .. } => echo::run(&mut bench, *connections)?,
+        Scenario::Echo {
+            connections, tls, ..
+        } => echo::run(&mut bench, *connections, *tls)?,
         Scenario::Fanout { subscribers, .. } => fanout::run(&mut bench, *subscribers)?,
         Scenario::Durable {
             connections,
@@ -116,7 +136,7 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
             durable::run(&mut bench, *connections, *window)?;
         }
         Scenario::Chat { groups, .. } => chat::run(&mut bench, groups)?,
-        Scenario::Idle { sessions, .. } => idle::run(&mut bench, *sessions)?,
+        Scenario::Idle { sessions, tls, .. } => idle::run(&mut bench, *sessions, *tls)?,
         Scenario::Isolation {
             groups,
             alerts,
@@ -133,10 +153,21 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
         Scenario::Storm {
             sessions,
             unfinished,
+            tls,
+            tokens,
             ..
         } => {
-            storm::run(&mut bench, *sessions, *unfinished)?;
+            let plan = storm::Plan {
+                sessions: *sessions,
+                unfinished: *unfinished,
+                tls: *tls,
+                tokens: *tokens,
+            };
+            storm::run(&mut bench, plan)?;
         }
+        Scenario::Rotation {
+            sessions, expiring, ..
+        } => rotation::run(&mut bench, *sessions, *expiring)?,
         Scenario::Drain {
             sessions,
             reconnects,

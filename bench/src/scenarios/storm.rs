@@ -1,54 +1,118 @@
 //! `run storm`: connects with token check, from the first SYN to the last subscription.
 //!
 //! Beside it a bare server accepts as many connections and exchanges the same bytes in the same
-//! number of round trips.
+//! number of round trips. With TLS there is none: rounds of full handshakes and rounds that
+//! continue sessions take turns ([`super::storm_tls`]).
 //!
 //! Runs on: the bench's main thread.
 
 use super::bench::Bench;
+use super::issuer::Issuer;
 use super::settle::{close_all, run_until, Counted};
 use super::storm_load::{Bytes, StormLoad};
+use super::storm_tls;
 use super::users::{UserMaker, Users};
 use super::watch::{Usage, Watch};
 use crate::bare::script::{Script, Step};
-use crate::engine::token::Grants;
+use crate::cli::Tokens;
+use crate::engine::token::{Grants, Signer};
 use crate::engine::Greeting;
-use crate::measure::Latency;
+use crate::measure::{Latency, Profile, Profiler};
 use crate::report::Goal;
 use crate::servers::{BareServer, EdgeServer};
 use crate::stats::{paired_ratio, Series};
 use anyhow::{bail, Result};
+use rustls::ClientConfig;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-const ROUNDS: u32 = 5;
+pub(super) const ROUNDS: u32 = 5;
 /// Longest round.
-const ROUND_SECONDS: f64 = 60.0;
+pub(super) const ROUND_SECONDS: f64 = 60.0;
 /// Students of a class.
 const CLASS_SIZE: u32 = 30;
 
+/// What is wanted of a storm.
+#[derive(Clone, Copy)]
+pub struct Plan {
+    /// Sessions of a round.
+    pub sessions: u32,
+    /// Sessions between SYN and subscribed at once.
+    pub unfinished: u32,
+    /// Speak TLS.
+    pub tls: bool,
+    /// How tokens are signed.
+    pub tokens: Tokens,
+}
+
+/// To whom a round goes.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub address: SocketAddr,
+    pub pid: u32,
+    pub tls: Option<Arc<ClientConfig>>,
+    pub is_profiled: bool,
+}
+
+impl Target {
+    /// An edge, in plaintext.
+    pub fn of(edge: &EdgeServer) -> Self {
+        Self {
+            address: edge.config.listen,
+            pid: edge.pid(),
+            tls: None,
+            is_profiled: false,
+        }
+    }
+}
+
 /// One round.
-struct Round {
-    usage: Usage,
-    per_second: f64,
-    cpu_us_each: f64,
-    setup: Latency,
-    bytes: Bytes,
+pub(super) struct Round {
+    pub usage: Usage,
+    pub per_second: f64,
+    pub cpu_us_each: f64,
+    pub setup: Latency,
+    pub bytes: Bytes,
+    /// TLS handshakes that continued an earlier session.
+    pub resumed: u32,
+    pub profile: Option<Result<Profile, String>>,
 }
 
 /// Runs the scenario.
-pub fn run(bench: &mut Bench, sessions: u32, unfinished: u32) -> Result<()> {
+pub fn run(bench: &mut Bench, plan: Plan) -> Result<()> {
+    let issuer = Issuer::prepare(bench, plan.tokens)?;
+    if plan.tls {
+        storm_tls::run(bench, plan, &issuer)?;
+    } else {
+        plaintext(bench, plan, &issuer)?;
+    }
+    if let Some(fetches) = issuer.fetches() {
+        bench.report.count("key_set_fetches", fetches);
+    }
+    Ok(())
+}
+
+fn plaintext(bench: &mut Bench, plan: Plan, issuer: &Issuer) -> Result<()> {
+    let Plan {
+        sessions,
+        unfinished,
+        ..
+    } = plan;
     let rounds = bench.repeats(ROUNDS);
     // A session outlives its connection, so every round's sessions exist at the end.
-    let edge = bench.start_edge(sessions * (rounds + 1), None)?;
+    let most = sessions * (rounds + 1);
+    let mut edge = bench.start_edge_with(most, |config| config.keys = issuer.keys())?;
+    let signer = issuer.signer(&mut edge)?;
+    let target = Target::of(&edge);
     let (mut rate, mut cpu, mut bare_cpu) =
         (Series::default(), Series::default(), Series::default());
     let mut generator = Series::default();
     let mut setup = Latency::new();
     let mut last = None;
     for number in 1..=rounds {
-        let load = StormLoad::sessions(users(bench, &edge, sessions)?);
-        let ours = round(bench, edge.config.listen, edge.pid(), load, unfinished)?;
-        let bare = bare_round(bench, &ours.bytes, sessions, unfinished)?;
+        let load = StormLoad::sessions(users(bench, &signer, sessions)?);
+        let ours = round(bench, &target, load, unfinished)?;
+        let bare = bare_round(bench, &ours.bytes, plan)?;
         bench.progress.say(format!(
             "round {number}: {:.0} sessions/s, {:.1} us CPU each (bare {:.1})",
             ours.per_second, ours.cpu_us_each, bare.cpu_us_each
@@ -77,9 +141,8 @@ pub fn run(bench: &mut Bench, sessions: u32, unfinished: u32) -> Result<()> {
     bench.latency("setup", &setup, ROUND_SECONDS)
 }
 
-fn users(bench: &Bench, edge: &EdgeServer, sessions: u32) -> Result<Users> {
-    let signer = edge.signer()?;
-    let mut maker = UserMaker::new(&signer, bench.options.seed);
+pub(super) fn users(bench: &Bench, signer: &Signer, sessions: u32) -> Result<Users> {
+    let mut maker = UserMaker::new(signer, bench.options.seed);
     let mut users = Users::default();
     for client in 0..sessions {
         let class = format!("c{}", client / CLASS_SIZE);
@@ -98,7 +161,7 @@ fn users(bench: &Bench, edge: &EdgeServer, sessions: u32) -> Result<Users> {
     Ok(users)
 }
 
-fn bare_round(bench: &mut Bench, bytes: &Bytes, sessions: u32, unfinished: u32) -> Result<Round> {
+fn bare_round(bench: &mut Bench, bytes: &Bytes, plan: Plan) -> Result<Round> {
     let steps = bytes.pairs().map(|(bytes_in, bytes_out)| Step {
         bytes_in,
         bytes_out,
@@ -108,14 +171,19 @@ fn bare_round(bench: &mut Bench, bytes: &Bytes, sessions: u32, unfinished: u32) 
         repeats: false,
     };
     let bare = BareServer::exchange(bench.bare_address(), bench.options.edge_core, &script)?;
-    let load = StormLoad::bare(*bytes, sessions);
-    round(bench, bare.address, bare.pid(), load, unfinished)
+    let load = StormLoad::bare(*bytes, plan.sessions);
+    let target = Target {
+        address: bare.address,
+        pid: bare.pid(),
+        tls: None,
+        is_profiled: false,
+    };
+    round(bench, &target, load, plan.unfinished)
 }
 
-fn round(
+pub(super) fn round(
     bench: &mut Bench,
-    address: SocketAddr,
-    pid: u32,
+    target: &Target,
     mut load: StormLoad,
     unfinished: u32,
 ) -> Result<Round> {
@@ -125,8 +193,12 @@ fn round(
         Greeting::Session
     };
     let sessions = load.count();
-    let mut fleet = bench.fleet(address, greeting, sessions, unfinished)?;
-    let watch = Watch::start(pid, bench.options.edge_core, fleet.link())?;
+    let tls = target.tls.clone();
+    let mut fleet = bench.fleet_over(tls, target.address, greeting, sessions, unfinished)?;
+    let profiler = target
+        .is_profiled
+        .then(|| Profiler::start(target.pid, bench.folder()));
+    let watch = Watch::start(target.pid, bench.options.edge_core, fleet.link())?;
     let started_ns = crate::sys::monotonic_ns();
     load.begin(fleet.link(), unfinished);
     let is_done = run_until(&mut fleet, &mut load, ROUND_SECONDS, |load, _| {
@@ -134,6 +206,7 @@ fn round(
     })?;
     let seconds = (crate::sys::monotonic_ns() - started_ns) as f64 / 1e9;
     let usage = watch.end(fleet.link())?;
+    let profile = profiler.map(|started| started.and_then(Profiler::finish));
     if let Some(cause) = load.ends().first {
         bail!(
             "{} of {sessions} sessions were set up when one ended: {cause:?}",
@@ -153,7 +226,9 @@ fn round(
         cpu_us_each: usage.cpu_us_each(u64::from(sessions)),
         usage,
         per_second: f64::from(sessions) / seconds,
+        resumed: load.resumed,
         setup: load.setup,
         bytes,
+        profile,
     })
 }

@@ -6,6 +6,7 @@ use super::settle::{Counted, Ends};
 use super::users::Users;
 use crate::engine::link::FleetTotals;
 use crate::engine::template::FrameWriter;
+use crate::engine::tls::Secured;
 use crate::engine::{EndCause, Link, Workload};
 use crate::measure::Latency;
 use crate::sys;
@@ -50,6 +51,8 @@ pub struct StormLoad {
     ends: Ends,
     /// Clients that are set up.
     pub done: u32,
+    /// TLS handshakes that continued an earlier session.
+    pub resumed: u32,
     /// From the start of a client's connect to its last answer.
     pub setup: Latency,
 }
@@ -74,6 +77,7 @@ impl StormLoad {
             next: 0,
             ends: Ends::default(),
             done: 0,
+            resumed: 0,
             setup: Latency::new(),
         }
     }
@@ -136,6 +140,10 @@ impl StormLoad {
 impl Workload for StormLoad {
     fn on_turn(&mut self, _: &mut Link) -> u64 {
         u64::MAX
+    }
+
+    fn on_secured(&mut self, _: &mut Link, _: u32, secured: Secured<'_>) {
+        self.resumed += u32::from(secured.is_resumed);
     }
 
     fn hello(&mut self, client: u32, writer: &mut FrameWriter, out: &mut Vec<u8>) {

@@ -106,7 +106,19 @@ impl EdgeServer {
         ensure_free(config.listen)?;
         let listen = config.listen.to_string();
         let log = config.data.with_extension("log");
-        let arguments = ["conformance", "--listen", &listen];
+        let mut arguments = vec!["conformance", "--listen", &listen];
+        let files = config.tls.as_ref().map(|tls| {
+            let paths = [&tls.certificate, &tls.key];
+            paths.map(|path| path.to_string_lossy().into_owned())
+        });
+        if let Some([certificate, key]) = &files {
+            arguments.extend([
+                "--tls-cert",
+                certificate.as_str(),
+                "--tls-key",
+                key.as_str(),
+            ]);
+        }
         let child = spawn(binary, core, &arguments, &log)?;
         let config_text = arguments.join(" ");
         let mut server = Self {
@@ -191,6 +203,16 @@ impl EdgeServer {
     /// Signs tokens with the edge's development key.
     pub fn signer(&self) -> Result<Signer> {
         Signer::from_file(&self.config.data.join(DEVELOPMENT_KEY))
+    }
+
+    /// Waits until a metric has at least this value.
+    pub fn wait_for_metric(&mut self, name: &str, least: f64) -> Result<()> {
+        let control = self.config.control;
+        self.wait_until(|| {
+            let text = http::get(control, "/metrics");
+            text.is_ok_and(|(_, text)| http::metric(&text, name) >= Some(least))
+        })
+        .with_context(|| format!("waiting for {name}"))
     }
 
     /// The metrics text.

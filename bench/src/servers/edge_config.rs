@@ -1,8 +1,8 @@
 //! The configuration file of an edge under test.
 //!
-//! Invariant: beside addresses, paths and the number of shards only rate limits, connection and
-//! ring counts differ from the defaults. Nothing here can name a setting of the journal: what is
-//! acknowledged is synced as in production.
+//! Invariant: beside addresses, paths, the number of shards, certificates and keys only rate
+//! limits, connection and ring counts differ from the defaults. Nothing here can name a setting of
+//! the journal: what is acknowledged is synced as in production.
 //!
 //! Runs on: the bench's main thread.
 
@@ -16,6 +16,32 @@ const SPARE_SESSIONS: u32 = 1_000;
 const ADDRESS_BURST: u32 = 1_000_000;
 /// Default of the setting `limits.max_sessions`.
 const SESSIONS_DEFAULT: u32 = 100_000;
+
+/// Files of a certificate.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The chain, in PEM.
+    pub certificate: PathBuf,
+    /// The private key, in PEM.
+    pub key: PathBuf,
+}
+
+/// Whose tokens the edge takes.
+#[derive(Clone, Debug, Default)]
+pub enum KeysOf {
+    /// Those of the development key that it makes itself.
+    #[default]
+    Itself,
+    /// Those of the keys in a file.
+    File(PathBuf),
+    /// Those of an issuer, whose keys it fetches.
+    Issuer {
+        /// Value of `iss`.
+        name: String,
+        /// Where the key set is.
+        url: String,
+    },
+}
 
 /// What a scenario asks of its edge.
 #[derive(Clone, Debug)]
@@ -34,6 +60,10 @@ pub struct EdgeConfig {
     pub rings_at_start: Option<u32>,
     /// Clients that a drain sends away in a second; `None` is the default.
     pub reconnects_per_second: Option<u32>,
+    /// The certificate to serve; without one clients speak plaintext.
+    pub tls: Option<TlsFiles>,
+    /// Whose tokens are taken.
+    pub keys: KeysOf,
 }
 
 impl EdgeConfig {
@@ -52,6 +82,23 @@ impl EdgeConfig {
         line(format!("control_address = \"{}\"", self.control));
         // Nobody asks it; a free port leaves others alone.
         line("api_address = \"127.0.0.1:0\"".to_owned());
+        if let Some(tls) = &self.tls {
+            line("tls = \"on\"".to_owned());
+            line("[tls]".to_owned());
+            line(format!("certificate = [{}]", quoted(&tls.certificate)));
+            line(format!("key = [{}]", quoted(&tls.key)));
+        }
+        match &self.keys {
+            KeysOf::Itself => {}
+            KeysOf::File(path) => {
+                line("[auth]".to_owned());
+                line(format!("key_files = [{}]", quoted(path)));
+            }
+            KeysOf::Issuer { name, url } => {
+                line("[auth]".to_owned());
+                line(format!("jwks = [\"{name} {url}\"]"));
+            }
+        }
         line("[limits]".to_owned());
         line(format!("address_burst = {ADDRESS_BURST}"));
         for name in ["connection_rate", "user_rate", "institution_rate"] {
@@ -95,6 +142,8 @@ mod tests {
             sessions,
             rings_at_start: Some(6),
             reconnects_per_second: Some(100),
+            tls: None,
+            keys: KeysOf::Itself,
         }
     }
 
@@ -113,5 +162,27 @@ mod tests {
         let text = config(2_000).to_toml();
         assert!(!text.contains("max_sessions"));
         assert!(text.contains("data_directory = \"/tmp/a \\\"b\\\"\""));
+    }
+
+    #[test]
+    fn certificates_and_keys_stand_in_sections_of_their_own() {
+        let mut config = config(2_000);
+        let plain = config.to_toml();
+        assert!(!plain.contains("[tls]") && !plain.contains("[auth]"));
+        config.tls = Some(TlsFiles {
+            certificate: PathBuf::from("/x/edge.pem"),
+            key: PathBuf::from("/x/edge.key"),
+        });
+        config.keys = KeysOf::Issuer {
+            name: "https://login.example.com".to_owned(),
+            url: "http://127.0.0.1:7403/jwks.json".to_owned(),
+        };
+        let text = config.to_toml();
+        let listen = text.split("[listen]").nth(1).unwrap();
+        assert!(listen.split('[').next().unwrap().contains("tls = \"on\""));
+        assert!(text.contains("[tls]\ncertificate = [\"/x/edge.pem\"]\nkey = [\"/x/edge.key\"]"));
+        assert!(text.contains(
+            "[auth]\njwks = [\"https://login.example.com http://127.0.0.1:7403/jwks.json\"]"
+        ));
     }
 }

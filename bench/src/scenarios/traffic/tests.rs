@@ -51,6 +51,7 @@ fn stage() -> Stage {
         unfinished_max: 3,
         sources_from: 0,
         seed: 1,
+        tls: None,
     };
     let kernel = EdgeRing::new(RingConfig::default()).unwrap();
     Stage {
