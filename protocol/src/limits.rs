@@ -97,8 +97,9 @@ pub const HEARTBEAT_TIMEOUT_MS: u32 = 5_000;
 pub const SILENCE_MS: u32 = HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS;
 /// Time for `Hello` after the WebSocket handshake, in milliseconds.
 pub const HELLO_TIMEOUT_MS: u32 = 5_000;
-/// A client that takes no byte for this long is closed, in milliseconds.
-pub const WRITE_TIMEOUT_MS: u32 = 20_000;
+/// A client that takes no byte for this long is closed unless the node is configured otherwise,
+/// in milliseconds: as long as a heartbeat takes to find a client that is gone.
+pub const WRITE_TIMEOUT_MS: u32 = 30_000;
 /// How long a session can be resumed after its connection was lost, in milliseconds.
 pub const RESUME_WINDOW_MS: u32 = 120_000;
 /// How long the server waits for the peer's close frame, in milliseconds.

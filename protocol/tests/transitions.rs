@@ -8,7 +8,6 @@ use std::path::Path;
 
 use interlink_protocol::session::heartbeat::HeartbeatState;
 use interlink_protocol::session::machine::{render, unreachable, Machine};
-use interlink_protocol::session::outbox::OutboxState;
 use interlink_protocol::session::state::{ConnectionState, SessionState};
 use interlink_protocol::session::subscribe::SubscriptionState;
 
@@ -46,9 +45,4 @@ fn the_subscription_does_what_its_table_says() {
 #[test]
 fn the_heartbeat_does_what_its_table_says() {
     check::<HeartbeatState>("heartbeat");
-}
-
-#[test]
-fn the_outbox_does_what_its_table_says() {
-    check::<OutboxState>("outbox");
 }

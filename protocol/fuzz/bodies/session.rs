@@ -18,7 +18,6 @@ use interlink_protocol::session::ack::{decide_ack, AckDecision};
 use interlink_protocol::session::auth::check_hello;
 use interlink_protocol::session::heartbeat::{HeartbeatState, HeartbeatTimes};
 use interlink_protocol::session::machine::Machine;
-use interlink_protocol::session::outbox::OutboxState;
 use interlink_protocol::session::publish::{check_publish, Credit};
 use interlink_protocol::session::resume::{decide_recovery, History, NextEvent, Recovery};
 use interlink_protocol::session::state::{ConnectionState, SessionState};
@@ -81,7 +80,6 @@ struct Model {
     connection: ConnectionState,
     session: SessionState,
     subscription: SubscriptionState,
-    outbox: OutboxState,
     heartbeat: HeartbeatState,
     credit: Credit,
     taken: [u8; Priority::COUNT],
@@ -94,7 +92,6 @@ impl Model {
         apply(&mut self.connection, choice);
         apply(&mut self.session, choice);
         apply(&mut self.subscription, choice);
-        apply(&mut self.outbox, choice);
         if was.0 == ConnectionState::Closed {
             assert_eq!(self.connection, ConnectionState::Closed);
         }

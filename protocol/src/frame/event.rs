@@ -146,3 +146,12 @@ pub fn patch_position(
 pub fn read_position(frame: &[u8]) -> Result<(Position, u64), NotAnEvent> {
     Ok(EventPlaces::find(frame)?.read(frame))
 }
+
+/// The conflation key of an encoded event.
+pub fn conflation_key_of(frame: &[u8]) -> Option<&str> {
+    if claimed_kind(frame)? != wire::Body::Event {
+        return None;
+    }
+    let event = Table::root(frame)?.table(wire::Frame::VT_BODY)?;
+    event.text(wire::Event::VT_CONFLATION_KEY)
+}

@@ -60,6 +60,15 @@ impl<'a> Table<'a> {
         Self::referred(self.bytes, self.field(field)?)
     }
 
+    /// The text that a field refers to.
+    pub(super) fn text(&self, field: u16) -> Option<&'a str> {
+        let reference = self.field(field)?;
+        let at = reference.checked_add(u32_at(self.bytes, reference)? as usize)?;
+        let start = at.checked_add(4)?;
+        let end = start.checked_add(u32_at(self.bytes, at)? as usize)?;
+        std::str::from_utf8(self.bytes.get(start..end)?).ok()
+    }
+
     /// The value of a field of one byte.
     pub(super) fn byte(&self, field: u16) -> Option<u8> {
         self.bytes.get(self.field(field)?).copied()

@@ -201,6 +201,17 @@ fn the_largest_event_fits_its_frame() {
 }
 
 #[test]
+fn the_conflation_key_of_an_event_is_found() {
+    let mut fields = event(b"payload", None);
+    let mut encoder = FrameEncoder::new();
+    let key_of = super::event::conflation_key_of;
+    assert_eq!(key_of(encoder.event(&fields)), None);
+    fields.conflation_key = Some("cursor of ada");
+    assert_eq!(key_of(encoder.event(&fields)), Some("cursor of ada"));
+    assert_eq!(key_of(encoder.heartbeat(1, None)), None);
+}
+
+#[test]
 fn full_pages_pass_the_verifier() {
     let mut encoder = FrameEncoder::new();
     let trace = TraceFields {
@@ -282,6 +293,7 @@ proptest! {
             prop_assert!(read.payload.len() <= frame.len());
             // What the verifier accepts as an event can be positioned, unless it lacks the
             // optional chain.
+            prop_assert_eq!(super::event::conflation_key_of(&frame), read.conflation_key);
             if let Ok(places) = super::event::EventPlaces::find(&frame) {
                 let (position, previous) = places.read(&frame);
                 prop_assert_eq!((position, previous), (read.position, read.previous_chain));

@@ -35,7 +35,6 @@ pub mod subscribe;
 /// What the mechanisms keep for each connection.
 const PER_CONNECTION: usize = size_of::<state::ConnectionState>()
     + size_of::<heartbeat::HeartbeatState>()
-    + size_of::<outbox::OutboxState>()
     + size_of::<publish::Credit>();
 
 const _: () = assert!(
