@@ -9,7 +9,9 @@ use support::chat::{next_text, say, saying};
 use support::{http_get, run, wait_for, Node, Setup};
 
 /// Labels that samples may have: closed sets, never a channel, user or connection.
-const LABELS: [&str; 7] = ["shard", "class", "code", "version", "phase", "kind", "le"];
+const LABELS: [&str; 8] = [
+    "shard", "class", "code", "version", "phase", "kind", "outcome", "le",
+];
 /// Events of the conversation.
 const EVENTS: u64 = 40;
 

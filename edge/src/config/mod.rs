@@ -28,7 +28,9 @@ use std::collections::BTreeMap;
 
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use namespaces::{AckLevel, NamespaceSettings};
-pub use plan::{MemoryPlan, HISTORY_BYTES, REPLY_BYTES};
+pub use plan::{
+    MemoryPlan, HISTORY_BYTES, REPLY_BYTES, SLOW_SUBSCRIPTION_BYTES, SUBSCRIPTIONS_PLANNED,
+};
 pub use property::{Property, Section, SetError};
 pub use sections::{
     AnomalySettings, Auth, Drain, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel,

@@ -55,6 +55,16 @@ pub const HISTORY_BYTES: u64 = 256 * ((128 + 64) << 10);
 /// written and two to recycle, of 128 KiB each.
 pub const JOURNAL_BLOCK_BYTES: u64 = 2 * 4 * (128 << 10);
 
+/// Subscriptions that a shard has room for, for each session.
+pub const SUBSCRIPTIONS_PLANNED: u64 = 16;
+
+/// Bytes for a subscription that has not been sent everything: its place, and what it waits for
+/// if it reads history or last values.
+pub const SLOW_SUBSCRIPTION_BYTES: u64 = 24 + 96;
+
+/// Bytes for a connection whose socket is full: it is in line for its timeout and for a retry.
+pub const SLOW_CONNECTION_BYTES: u64 = 2 * 16;
+
 /// Bytes of the histograms of a shard's latencies.
 pub const LATENCY_BYTES: u64 = (Stage::COUNT * SLOTS * 8) as u64;
 
@@ -102,6 +112,12 @@ impl MemoryPlan {
                 bytes: config.limits.channel_log_bytes_per_shard.0,
                 reason: "limits.channel_log_bytes_per_shard".to_owned(),
             },
+            PlanLine {
+                name: "last values",
+                bytes: config.limits.last_values_bytes_per_shard.0,
+                reason: "limits.last_values_bytes_per_shard".to_owned(),
+            },
+            slow_line(sessions),
             PlanLine {
                 name: "replies",
                 bytes: REPLY_BYTES,
@@ -192,6 +208,18 @@ fn subscription_line(config: &Config, sessions: u64) -> PlanLine {
         name: "further subscriptions",
         bytes: sessions * more * SUBSCRIPTION_BYTES,
         reason: format!("{sessions} sessions x {more} beyond the third x {SUBSCRIPTION_BYTES} B"),
+    }
+}
+
+fn slow_line(sessions: u64) -> PlanLine {
+    let subscriptions = sessions * SUBSCRIPTIONS_PLANNED;
+    PlanLine {
+        name: "slow clients",
+        bytes: subscriptions * SLOW_SUBSCRIPTION_BYTES + sessions * SLOW_CONNECTION_BYTES,
+        reason: format!(
+            "{subscriptions} subscriptions that lag or read history x {SLOW_SUBSCRIPTION_BYTES} B, \
+             {sessions} full sockets x {SLOW_CONNECTION_BYTES} B"
+        ),
     }
 }
 

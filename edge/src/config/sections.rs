@@ -9,6 +9,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use interlink_protocol::limits::WRITE_TIMEOUT_MS;
+
 use super::limits;
 use super::property::section;
 use super::setting::{words, ByteSize};
@@ -246,8 +248,9 @@ section! {
         institution_burst: u32 = 400_000,
         unit "messages", bounds limits::BURST_MIN..=10_000_000, example "100000";
 
-        /// A client that takes no byte for this long is closed and may resume.
-        write_timeout: Duration = 30 * SECOND,
+        /// A client that takes no byte for this long is closed as `slow_client` and may resume;
+        /// it has one second more to take its close frame.
+        write_timeout: Duration = Duration::from_millis(WRITE_TIMEOUT_MS as u64),
         unit "time", bounds SECOND..=10 * MINUTE, example "\"30s\"";
 
         /// Time within which a begun message has to be complete.
@@ -261,6 +264,11 @@ section! {
         /// Memory of one shard for the frames of channels with subscribers.
         channel_log_bytes_per_shard: ByteSize = ByteSize::mib(256),
         unit "bytes", bounds ByteSize::mib(8)..=ByteSize::gib(64), example "\"256MiB\"";
+
+        /// Memory of one shard for the last value of each conflation key. When it is used up the
+        /// values go first that were published longest ago.
+        last_values_bytes_per_shard: ByteSize = ByteSize::mib(16),
+        unit "bytes", bounds ByteSize::mib(1)..=ByteSize::gib(4), example "\"16MiB\"";
 
         /// Time after the loss of a connection in which its session can be resumed.
         resume_window: Duration = 2 * MINUTE,

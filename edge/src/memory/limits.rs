@@ -46,3 +46,11 @@ pub const FRAME_POOL_BYTES_MAX: usize = CHUNK_BYTES - 32;
 /// A frame pool looks at its return stack after this many frames taken: often enough that a
 /// burst reuses warm blocks, seldom enough that the stack's cache line stays with the readers.
 pub const FRAME_RETURN_INTERVAL: u32 = 32;
+
+/// Last values of one conflated channel: a document or a room with so many people shows one value
+/// each, and more would not be looked at. Finding the first one to give walks over all of them.
+pub const VALUES_PER_CHANNEL_MAX: u32 = 1_024;
+
+/// Old values that go to make room for a new one. Blocks of another size become free only with
+/// their whole chunk, and one event must not pay for emptying many.
+pub const EVICTIONS_PER_VALUE_MAX: usize = 8;

@@ -2,20 +2,22 @@
 //!
 //! Purpose: a subscriber whose next event is no longer in the channel's log reads
 //! history from the retained journal, one page at a time and never more than its
-//! socket has taken, until it reaches the log and goes live. Channels of P2 and P3
-//! do not go back: what a slow client missed there is counted and announced.
+//! socket has taken, until it reaches the log and goes live. Conflated channels give
+//! the last value of each key instead (`values`).
 //!
 //! Invariants: nothing of the channel is sent from the log while a page is awaited,
 //! so order holds; a page is used only by the wish that it answers.
 //!
 //! Limits: one page at a time for the subscriptions of a connection, so that it fits the
-//! replies that may wait; [`HISTORIES_PER_CONNECTION`] and [`HISTORIES_PER_SHARD`] requests.
+//! replies that may wait; [`HISTORIES_PER_CONNECTION`] and [`HISTORIES_PER_SHARD`] requests;
+//! [`BEHIND_BYTES`] for each subscription.
 //!
 //! Thread: the shard; pages are read by the journal-files thread.
 
+use std::collections::VecDeque;
+
 use interlink_protocol::frame::HistoryPageFields;
-use interlink_protocol::ids::Position;
-use interlink_protocol::priority::Priority;
+use interlink_protocol::ids::{Position, SessionKey};
 use interlink_protocol::{channel::ChannelName, ErrorCode};
 use interlink_relay::files::HistoryFloor;
 use interlink_wire as wire;
@@ -45,144 +47,102 @@ const _: () = {
     assert!(HISTORIES_PER_SHARD * page == crate::config::HISTORY_BYTES as usize);
 };
 
+/// How long a subscription waits for an event whose write has not ended.
+const UNWRITTEN_MS: u32 = 50;
+/// How often it does so before the gap is announced: a disk that takes longer refuses publishes.
+const UNWRITTEN_TRIES: u8 = 200;
+
 /// What a subscription that is behind waits for.
 #[derive(Debug, Clone, Copy)]
 pub struct Behind {
     /// Last position that the client has.
     pub position: Position,
-    /// Whether a page is being read.
-    pub fetching: bool,
+    /// Where it reads.
+    pub source: Source,
+}
+
+/// Where a subscription that is behind gets its events.
+#[derive(Debug, Clone, Copy)]
+pub enum Source {
+    /// The retained journal.
+    History {
+        /// Whether a page is being read.
+        fetching: bool,
+        /// Pages in a row that were empty since a write had not ended.
+        tries: u8,
+    },
+    /// The last values of the channel's keys; why other events are missing.
+    Values(wire::PositionReason),
 }
 
 impl Behind {
     /// A subscription that continues after `position`.
     pub fn recovering(position: Position) -> Self {
-        Self {
-            position,
+        let source = Source::History {
             fetching: false,
-        }
+            tries: 0,
+        };
+        Self { position, source }
+    }
+
+    /// A subscription that is given the last values after `position`; `lost` is said of events
+    /// that none stands for.
+    pub fn conflating(position: Position, lost: wire::PositionReason) -> Self {
+        let source = Source::Values(lost);
+        Self { position, source }
+    }
+
+    fn is_fetching(&self) -> bool {
+        matches!(self.source, Source::History { fetching: true, .. })
+    }
+}
+
+/// Bytes that a shard plans for a subscription that is behind: its entry, and again as much for
+/// the free places of the table.
+pub const BEHIND_BYTES: usize = 2 * (size_of::<(u32, Behind)>() + 1);
+
+const _: () = {
+    let each = super::places::PLACE_BYTES + BEHIND_BYTES;
+    assert!(each <= crate::config::SLOW_SUBSCRIPTION_BYTES as usize);
+};
+
+/// Subscriptions that wait until an event is written.
+#[derive(Debug, Default)]
+pub struct Unwritten {
+    waiting: VecDeque<(u32, SessionKey, u32)>,
+}
+
+impl Unwritten {
+    /// When the first of them looks again, in shard milliseconds.
+    pub fn next_at_ms(&self) -> Option<u32> {
+        self.waiting.front().map(|entry| entry.2)
     }
 }
 
 impl Shard {
-    /// Whether the subscription's next bytes were given up; if so it is put behind, or the loss
-    /// is announced. Nothing more of it may be planned before that has left.
-    pub(super) fn overrun(&mut self, subscription: u32) -> bool {
-        let sub = &self.subscriptions[subscription];
-        let channel = &self.channels[sub.channel];
-        if !self.logs.is_overrun(channel, sub.cursor) {
-            return false;
-        }
-        let (tail, oldest) = self.logs.oldest(channel);
-        let noted = self.lagging.remove(&subscription);
-        debug_assert!(noted.is_some(), "a place that is cut off was noted before");
-        let last = noted.unwrap_or(oldest);
-        let priority = sub.priority;
-        if matches!(priority, Priority::P0 | Priority::P1) {
-            self.subscriptions[subscription].state = SubscriptionState::Behind;
-            self.behind.insert(subscription, Behind::recovering(last));
-            self.fetch_if_behind(subscription);
-            return true;
-        }
-        let skipped = oldest.offset.saturating_sub(last.offset);
-        self.subscriptions[subscription].cursor = tail;
-        self.note_progress(subscription);
-        self.announce_skipped(subscription, oldest, skipped, wire::PositionReason::Slow);
-        true
-    }
-
-    fn announce_skipped(
-        &mut self,
-        subscription: u32,
-        position: Position,
-        skipped: u64,
-        reason: wire::PositionReason,
-    ) {
-        let sub = self.subscriptions[subscription];
-        self.counters.events_skipped.add(sub.priority, skipped);
-        if sub.connection == NONE {
-            return;
-        }
-        let mut encoder = self.take_encoder();
-        let name = &self.channels[sub.channel].name;
-        let frame = encoder.position(name, position, skipped, reason);
-        self.queue_frame(sub.connection, frame);
-        self.encoder = Some(encoder);
-    }
-
-    /// Remembers where a subscriber stands that a pass could not send to.
-    ///
-    /// Invariant: while its channel is not dirty, every live subscriber has been sent all that
-    /// is visible, or stands in `lagging`; so the log may be trimmed and nobody's place is lost.
-    pub(super) fn note_lagging(&mut self, subscription: u32) {
-        if self.lagging.contains_key(&subscription) {
-            return;
-        }
-        let sub = &self.subscriptions[subscription];
-        let channel = &self.channels[sub.channel];
-        if sub.state != SubscriptionState::Live || self.logs.is_overrun(channel, sub.cursor) {
-            return;
-        }
-        let position = self.logs.position_at(channel, sub.cursor);
-        self.lagging.insert(subscription, position);
-    }
-
-    /// Remembers where a subscriber stands after a send, unless it was sent everything.
-    pub(super) fn note_progress(&mut self, subscription: u32) {
-        if !self.lagging.is_empty() {
-            self.lagging.remove(&subscription);
-        }
-        let sub = &self.subscriptions[subscription];
-        if sub.cursor < self.logs.visible_end(&self.channels[sub.channel]) {
-            self.note_lagging(subscription);
-        }
-    }
-
-    /// Remembers where every subscriber of the channel stands, before its log is cut while a
-    /// pass over them is due.
-    pub(super) fn note_members(&mut self, channel: u32) {
-        let end = self.logs.visible_end(&self.channels[channel]);
-        for place in 0..self.channels[channel].member_count as usize {
-            let subscription = self.members.members(&self.channels[channel])[place];
-            if self.subscriptions[subscription].cursor < end {
-                self.note_lagging(subscription);
-            }
-        }
-    }
-
-    /// An event found no memory: every member continues from history, or skips it.
-    pub(super) fn overrun_members(&mut self, channel: u32) {
-        let members: Vec<u32> = self.members.members(&self.channels[channel]).to_vec();
-        for subscription in members {
-            let sub = &self.subscriptions[subscription];
-            if sub.state != SubscriptionState::Live {
-                continue;
-            }
-            // One whose place was cut off already was noted before.
-            let noted = self.lagging.remove(&subscription);
-            let position =
-                noted.unwrap_or_else(|| self.logs.position_at(&self.channels[channel], sub.cursor));
-            self.subscriptions[subscription].state = SubscriptionState::Behind;
-            self.behind
-                .insert(subscription, Behind::recovering(position));
-            self.fetch_if_behind(subscription);
-        }
-    }
-
-    /// Asks for the next page of a subscription that is behind, unless replies wait already.
+    /// Goes on with a subscription that is behind: from the log if it holds what follows, else
+    /// with the last values or the next page, unless replies wait already.
     pub(super) fn fetch_if_behind(&mut self, subscription: u32) {
-        let Some(behind) = self.behind.get_mut(&subscription) else {
+        let Some(&behind) = self.behind.get(&subscription) else {
             return;
         };
         let sub = &self.subscriptions[subscription];
-        if behind.fetching || sub.connection == NONE {
+        if behind.is_fetching() || sub.connection == NONE {
             return;
         }
-        let position = behind.position;
         let entry = &self.channels[sub.channel];
-        if let Some(cursor) = self.logs.find(entry, position) {
+        if let Some(cursor) = self.logs.find(entry, behind.position) {
             return self.go_live(subscription, cursor);
         }
+        match behind.source {
+            Source::Values(lost) => self.send_values(subscription, (behind.position, lost)),
+            Source::History { tries, .. } => self.fetch_page(subscription, behind.position, tries),
+        }
+    }
+
+    fn fetch_page(&mut self, subscription: u32, position: Position, tries: u8) {
+        let sub = &self.subscriptions[subscription];
+        let entry = &self.channels[sub.channel];
         let connection = &mut self.connections[sub.connection];
         // TLS sends a queue in parts; in plaintext it leaves whole unless the socket is full.
         let in_parts = connection.flags & (BLOCKED | SECURE) != 0;
@@ -192,7 +152,10 @@ impl Shard {
             return;
         }
         connection.set(FETCHING);
-        behind.fetching = true;
+        if let Some(behind) = self.behind.get_mut(&subscription) {
+            let fetching = true;
+            behind.source = Source::History { fetching, tries };
+        }
         let session = self.sessions[sub.session].key;
         self.files.request(FilesRequest::History(HistoryWish {
             shard: self.id,
@@ -207,9 +170,9 @@ impl Shard {
         }));
     }
 
-    fn go_live(&mut self, subscription: u32, cursor: u64) {
+    pub(super) fn go_live(&mut self, subscription: u32, cursor: u64) {
         self.behind.remove(&subscription);
-        self.lagging.remove(&subscription);
+        self.lagging.remove(subscription);
         let sub = &mut self.subscriptions[subscription];
         sub.state = SubscriptionState::Live;
         sub.cursor = cursor;
@@ -238,7 +201,7 @@ impl Shard {
                 // begun again elsewhere.
                 let current = self.behind.get(&subscription).is_some_and(|behind| {
                     let session_now = self.subscriptions[subscription].session;
-                    behind.fetching
+                    behind.is_fetching()
                         && behind.position == answer.wish.after
                         && self.sessions[session_now].key == session
                 });
@@ -264,8 +227,21 @@ impl Shard {
         let Some(behind) = self.behind.get_mut(&subscription) else {
             return;
         };
-        behind.fetching = false;
-        if answer.frames.is_empty() {
+        let Source::History { tries, .. } = behind.source else {
+            return;
+        };
+        let was_empty = answer.frames.is_empty();
+        behind.source = Source::History {
+            fetching: false,
+            tries: if was_empty { tries + 1 } else { 0 },
+        };
+        if was_empty {
+            let newest = self.channels[sub.channel].sequencer.top();
+            let is_newest = answer.complete && !answer.more;
+            let is_coming = is_newest && behind.position.offset < newest.offset;
+            if is_coming && tries < UNWRITTEN_TRIES {
+                return self.wait_for_write(subscription);
+            }
             // The archive cannot prove what follows: the gap is announced, never hidden.
             let position = self.logs.visible_position(&self.channels[sub.channel]);
             let skipped = position.offset.saturating_sub(behind.position.offset);
@@ -277,6 +253,30 @@ impl Shard {
         behind.position = answer.last;
         for frame in &answer.frames {
             self.queue_frame(sub.connection, frame);
+        }
+    }
+
+    /// The next event of a subscription is numbered and not written yet, and found no memory in
+    /// the log: the subscription looks again.
+    fn wait_for_write(&mut self, subscription: u32) {
+        let session = self.subscriptions[subscription].session;
+        let at_ms = self.clock.now_ms + UNWRITTEN_MS;
+        let waiting = &mut self.journal.unwritten.waiting;
+        waiting.push_back((subscription, self.sessions[session].key, at_ms));
+    }
+
+    /// Subscriptions that waited for a write look again.
+    pub(super) fn look_again_for_writes(&mut self) {
+        while let Some(&(subscription, session, at_ms)) = self.journal.unwritten.waiting.front() {
+            if at_ms > self.clock.now_ms {
+                return;
+            }
+            self.journal.unwritten.waiting.pop_front();
+            let is_same = self.behind.contains_key(&subscription)
+                && self.sessions[self.subscriptions[subscription].session].key == session;
+            if is_same {
+                self.fetch_if_behind(subscription);
+            }
         }
     }
 

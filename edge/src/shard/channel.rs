@@ -59,6 +59,8 @@ pub const DIRTY: u8 = 1;
 pub const INTERESTED: u8 = 1 << 1;
 /// The owner has granted it, so the top is known.
 pub const GRANTED: u8 = 1 << 2;
+/// Its events are of no further use, and it waits to give up their memory.
+pub const SPENT: u8 = 1 << 3;
 
 /// A channel on this shard.
 #[derive(Debug)]

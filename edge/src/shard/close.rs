@@ -2,8 +2,9 @@
 //!
 //! Purpose: every way out. A close by the server sends its code, waits until the
 //! frame has left and the peer has answered or [`LINGER_MS`] are over, and only
-//! then frees the socket, so that the code is not lost to a reset. A connection
-//! that the peer lost is freed at once. The session stays for the resume window.
+//! then frees the socket, so that the code is not lost to a reset. A socket that takes
+//! nothing has the same time to take the frame, and no more. A connection that the peer
+//! lost is freed at once. The session stays for the resume window.
 //!
 //! Thread: the shard.
 
@@ -13,7 +14,7 @@ use interlink_protocol::websocket::{ControlKind, Opcode};
 use interlink_uring::{Kernel, SocketId};
 
 use super::channel::SubscriptionState;
-use super::connection::{BLOCKED, CLOSE_WHEN_SENT, CLOSING, LINGERING, NONE, SECURE};
+use super::connection::{BLOCKED, CLOSE_WHEN_SENT, CLOSING, LINGERING, NONE, SEALED, SECURE};
 use super::Shard;
 
 /// How long a closed connection may take to read its close frame.
@@ -74,6 +75,19 @@ impl Shard {
         }
     }
 
+    /// Ends a connection that has no room left for its close frame.
+    pub(super) fn cut_off(&mut self, connection: u32, code: CloseCode) {
+        let entry = &mut self.connections[connection];
+        if entry.flags & (CLOSE_WHEN_SENT | CLOSING) != 0 {
+            return;
+        }
+        entry.close_code = code.number();
+        self.counters.closed_by_server += 1;
+        self.counters.closes.add(code);
+        self.counters.closes_untold += 1;
+        self.close_lost(connection);
+    }
+
     /// Frees a connection whose peer is gone or that cannot be told anything.
     pub(super) fn close_lost(&mut self, connection: u32) {
         if self.connections[connection].flags & CLOSING != 0 {
@@ -81,6 +95,10 @@ impl Shard {
         }
         self.detach_session(connection);
         let entry = &mut self.connections[connection];
+        let is_waiting = entry.queue != NONE || entry.is(SEALED);
+        if entry.is(CLOSE_WHEN_SENT) && is_waiting {
+            self.counters.closes_untold += 1;
+        }
         entry.set(CLOSING);
         let socket = entry.socket;
         self.queues.drop_queue(&mut entry.queue);
@@ -153,6 +171,7 @@ impl Shard {
             sub.connection = NONE;
             sub.state = SubscriptionState::Detached;
             self.behind.remove(&next);
+            self.lagging.remove(next);
             next = sub.next;
         }
         self.absent.push_back((key, session, forget_at_ms));

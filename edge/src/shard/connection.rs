@@ -47,6 +47,8 @@ pub const SECURE: u16 = 1 << 12;
 pub const WARNED: u16 = 1 << 13;
 /// The connection is not read for a while.
 pub const PAUSED: u16 = 1 << 14;
+/// The time in which the socket has to take bytes is being watched.
+pub const WATCHED: u16 = 1 << 15;
 
 /// Control frames that a connection may send in a second. Clients ping every few seconds, if at
 /// all; each ping costs an answer and carries nothing.

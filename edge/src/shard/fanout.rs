@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use interlink_protocol::priority::Priority;
 use interlink_uring::Kernel;
 
-use super::channel::DIRTY;
+use super::channel::{DIRTY, SPENT};
 use super::connection::{BLOCKED, IN_BATCH, LAGGING, NONE, READY};
 use super::turn::SENDS_PER_TURN;
 use super::Shard;
@@ -24,6 +24,9 @@ use crate::telemetry::latency::Stage;
 /// Shares of the sends that P0 leaves over, for replies, P1, P2 and P3.
 const WEIGHTS: [usize; 4] = [4, 20, 6, 2];
 const _: () = assert!(WEIGHTS[0] + WEIGHTS[1] + WEIGHTS[2] + WEIGHTS[3] == SENDS_PER_TURN);
+
+/// Channels whose events one turn gives up; there are more only after somebody lagged.
+const SPENT_PER_TURN: usize = 64;
 
 /// Dirty channels by priority.
 #[derive(Debug, Default)]
@@ -213,25 +216,34 @@ impl Shard {
 
     /// Notes a channel that no pass is due for: without history its events are of no further use.
     pub(super) fn note_spent(&mut self, channel: u32) {
-        if !self.policy(self.channels[channel].policy).durable {
+        let entry = &self.channels[channel];
+        if entry.flags & SPENT == 0 && !self.policy(entry.policy).durable {
+            self.channels[channel].flags |= SPENT;
             self.dirty.spent.push(channel);
         }
     }
 
-    /// Gives back the memory of events that cannot be asked for again, unless somebody has still
-    /// to be sent some: the next event then finds it in the cache, whatever its channel.
+    /// Gives back the memory of events that cannot be asked for again, once nobody has still to
+    /// be sent some: the next event then finds it in the cache, whatever its channel.
     fn drop_spent_events(&mut self) {
-        while let Some(channel) = self.dirty.spent.pop() {
-            let Some(entry) = self.channels.get(channel) else {
+        if !self.lagging.is_empty() || !self.behind.is_empty() {
+            return;
+        }
+        for _ in 0..SPENT_PER_TURN {
+            let Some(channel) = self.dirty.spent.pop() else {
+                return;
+            };
+            let entry = self.channels.get_mut(channel);
+            // The index may be another channel's by now.
+            let Some(entry) = entry.filter(|entry| entry.flags & SPENT != 0) else {
                 continue;
             };
-            let durable = self.policy(entry.policy).durable;
-            if !durable
-                && entry.flags & DIRTY == 0
-                && self.lagging.is_empty()
-                && self.behind.is_empty()
-            {
+            entry.flags &= !SPENT;
+            if entry.flags & DIRTY == 0 {
                 self.logs.drop_sent(entry);
+            }
+            if entry.log == NONE {
+                self.forget_channel_if_idle(channel);
             }
         }
     }

@@ -7,15 +7,18 @@
 //!
 //! Thread: the shard.
 
+use interlink_protocol::session::outbox::write_timed_out;
 use interlink_protocol::CloseCode;
 use interlink_uring::{Kernel, SocketId};
 use interlink_wire as wire;
 
-use super::connection::{AWAITING_PONG, BLOCKED, CLOSE_WHEN_SENT, CLOSING, NONE, PAUSED};
+use super::connection::{AWAITING_PONG, BLOCKED, CLOSE_WHEN_SENT, CLOSING, NONE, PAUSED, WATCHED};
 use super::Shard;
 
 /// Wheel entries that one turn handles.
 const WHEEL_PER_TURN: usize = 32;
+/// How often a socket is looked at within the write timeout: it ends at most an eighth late.
+const WRITE_LOOKS: u32 = 8;
 /// A socket that was writable and then took nothing is tried again after this.
 const RETRY_MS: u32 = 10;
 /// How far wall clock and monotonic clock may part between two looks at a connection.
@@ -63,6 +66,7 @@ impl Shard {
         self.forget_absent();
         self.expire_messages();
         self.expire_writes();
+        self.look_again_for_writes();
         self.retry_sends();
         while let Some(channel) = self.logs.next_aged(self.clock.now_ms) {
             if self.channels.contains(channel) {
@@ -88,8 +92,9 @@ impl Shard {
             _ => {}
         }
         let entry = &self.connections[connection];
-        if entry.is(AWAITING_PONG | PAUSED) {
-            // Its answer may lie unread in the socket.
+        if entry.is(AWAITING_PONG) && entry.flags & (PAUSED | BLOCKED) != 0 {
+            // Its answer may lie unread in the socket, or the heartbeat behind what the socket
+            // does not take; that has a timeout of its own.
             return self.allow_pong_again(connection);
         }
         if entry.is(AWAITING_PONG) {
@@ -101,7 +106,7 @@ impl Shard {
         self.send_heartbeat(connection);
     }
 
-    /// The node did not read a client that owes an answer: its time begins anew.
+    /// A client that owes an answer could not be read or told: its time begins anew.
     pub(super) fn allow_pong_again(&mut self, connection: u32) {
         self.schedule(connection, self.limits.heartbeat_timeout_ms);
     }
@@ -140,24 +145,35 @@ impl Shard {
 
     /// Notes that the socket has to take bytes within the write timeout.
     pub(super) fn arm_write_timeout(&mut self, connection: u32) {
-        let entry = &self.connections[connection];
-        self.blocked
-            .push_back((entry.socket, entry.blocked_since_ms));
+        let entry = &mut self.connections[connection];
+        if !entry.is(WATCHED) {
+            entry.set(WATCHED);
+            let look_ms = self.clock.now_ms + self.limits.write_timeout_ms / WRITE_LOOKS;
+            self.blocked.push_back((entry.socket, look_ms));
+        }
     }
 
+    /// Looks at sockets that took less than they were offered, a few times within the timeout.
     fn expire_writes(&mut self) {
-        while let Some(&(socket, since_ms)) = self.blocked.front() {
-            if self.clock.now_ms.wrapping_sub(since_ms) < self.limits.write_timeout_ms {
+        let (now_ms, timeout_ms) = (self.clock.now_ms, self.limits.write_timeout_ms);
+        while let Some(&(socket, look_ms)) = self.blocked.front() {
+            if look_ms > now_ms {
                 return;
             }
             self.blocked.pop_front();
             let Some(connection) = self.connection_of(socket) else {
                 continue;
             };
-            let entry = &self.connections[connection];
-            if entry.is(BLOCKED) && entry.blocked_since_ms == since_ms {
-                self.counters.closes.add(CloseCode::SlowClient);
-                self.close_lost(connection);
+            let entry = &mut self.connections[connection];
+            entry.clear(WATCHED);
+            let since_ms = entry.blocked_since_ms;
+            if since_ms == 0 || entry.flags & (CLOSE_WHEN_SENT | CLOSING) != 0 {
+                continue;
+            }
+            if entry.is(BLOCKED) && write_timed_out(since_ms, now_ms, timeout_ms) {
+                self.close_with(connection, CloseCode::SlowClient);
+            } else {
+                self.arm_write_timeout(connection);
             }
         }
     }
@@ -201,6 +217,7 @@ impl Shard {
             self.next_handshake_deadline_ms(),
             self.pauses.next_end_ms(),
             self.cursors.next_batch_at(),
+            self.journal.unwritten.next_at_ms(),
         ];
         let grants = self.tokens.grants.next_end_s();
         let grants = grants.map(|end_s| self.clock.ns_of_us(u64::from(end_s) * 1_000_000));

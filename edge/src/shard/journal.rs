@@ -19,6 +19,7 @@ use interlink_relay::journal::{Action, AppendError, Journal};
 use interlink_relay::record::{Kind, RecordRef, SegmentId, Sequence};
 use interlink_uring::Kernel;
 
+use super::behind::Unwritten;
 use super::files::{FilesReply, FilesRequest};
 use super::mesh::{Foreign, Message};
 use super::pace::BackgroundPace;
@@ -104,6 +105,8 @@ pub struct ShardJournal {
     /// Publishers with acknowledgements to send at the end of this batch.
     pub(super) touched: Vec<u32>,
     pace: BackgroundPace,
+    /// Subscriptions that wait for a write.
+    pub(super) unwritten: Unwritten,
     /// When the write and the sync of each log that are under way began, in `Clock::now_us`.
     began_us: [[u32; 2]; 2],
 }
@@ -117,6 +120,7 @@ impl ShardJournal {
             waiting: Default::default(),
             touched: Vec::new(),
             pace: BackgroundPace::default(),
+            unwritten: Unwritten::default(),
             began_us: [[0; 2]; 2],
         }
     }

@@ -20,7 +20,9 @@ use interlink_protocol::websocket::{frame::server_header, DataKind, Opcode};
 use super::channel::{Channel, Visible};
 use super::connection::NONE;
 use crate::memory::channel_log::Frame;
-use crate::memory::{AppendError, BlockPool, ChannelLog, EventMeta, MemoryError, Slab, TrimRule};
+use crate::memory::{
+    AppendError, BlockPool, ChannelLog, EventMeta, LastValues, MemoryError, Slab, TrimRule,
+};
 
 /// Events that a log keeps for recovery.
 pub const KEEP_EVENTS: u32 = 256;
@@ -40,6 +42,8 @@ struct Entry {
 /// All logs of a shard.
 #[derive(Debug)]
 pub struct Logs {
+    /// The last values of conflated channels.
+    pub values: LastValues,
     pool: BlockPool,
     entries: Slab<Entry>,
     /// Channels by the time at which their log is looked at again.
@@ -47,12 +51,13 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// At most `logs` logs in `bytes` of memory.
+    /// At most `logs` logs in `bytes` of memory, and `values` bytes of last values.
     ///
     /// # Errors
     /// When the address space is refused.
-    pub fn new(logs: usize, bytes: usize) -> Result<Self, MemoryError> {
+    pub fn new(logs: usize, bytes: usize, values: usize) -> Result<Self, MemoryError> {
         Ok(Self {
+            values: LastValues::new(values)?,
             pool: BlockPool::new(bytes)?,
             entries: Slab::new(logs)?,
             aging: VecDeque::new(),
@@ -132,8 +137,6 @@ impl Logs {
     pub fn find(&self, channel: &Channel, position: Position) -> Option<u64> {
         let top = channel.sequencer.top();
         match self.entry(channel) {
-            // An event that found no memory is missing after the log's last one.
-            Some(entry) if position == entry.log.top() && position != top => None,
             Some(entry) => entry.log.find(&self.pool, position).ok(),
             None => (position == top).then_some(channel.log_start),
         }
@@ -158,16 +161,27 @@ impl Logs {
         frames.map(|frame| &frame.bytes[header_bytes(frame.bytes)..])
     }
 
-    /// Forgets what the log holds: the channel goes on after events that were not kept here.
-    pub fn restart(&mut self, channel: &mut Channel) {
+    /// Whether the channel has a log.
+    pub fn has_log(&self, channel: &Channel) -> bool {
+        channel.log != NONE
+    }
+
+    /// Forgets what the log holds, whether it may be sent or not: the channel goes on after
+    /// `position`. One byte position is left out, so that every cursor is overrun, also one that
+    /// has passed all that was held.
+    pub fn restart(&mut self, channel: &mut Channel, position: Position) {
         if channel.log == NONE {
+            channel.log_start += 1;
             return;
         }
         let entry = &mut self.entries[channel.log];
-        channel.log_start = entry.log.head();
+        let start = entry.log.head() + 1;
         entry.log.clear(&mut self.pool);
-        self.entries.remove(channel.log);
-        channel.log = NONE;
+        entry.log = ChannelLog::new(position, start);
+        entry.visible = Visible {
+            end: start,
+            ..Visible::default()
+        };
     }
 
     /// Frames between two byte positions of the channel's log within one block.

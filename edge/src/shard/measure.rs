@@ -71,6 +71,11 @@ impl Shard {
         self.counters.channels_active = self.channels.len() as u64;
         self.counters.cursors = self.cursors.len() as u64;
         self.counters.log_bytes = self.logs.held_bytes() as u64;
+        self.counters.last_values_bytes = self.logs.values.held_bytes() as u64;
+        self.counters.last_values_evicted = self.logs.values.evicted();
+        self.counters.connections_blocked = self.blocked.len() as u64;
+        self.counters.subscriptions_lagging = self.lagging.len() as u64;
+        self.counters.subscriptions_behind = self.behind.len() as u64;
         self.counters.partial_bytes = self.partials.bytes() as u64;
         self.counters.keys_forgotten_early = self.service.keys_forgotten_early();
         self.gather_journal();

@@ -34,6 +34,7 @@ use super::files::event_of;
 use super::journal::PendingMark;
 use super::publish::Checked;
 use super::service::{Outcomes, Submission};
+use super::values::ToldValues;
 use super::Shard;
 use crate::lanes::{Port, SenderCounters, Taken};
 use interlink_wire as wire;
@@ -79,6 +80,8 @@ pub enum Message {
     NoInterest(u16, Box<str>),
     /// A numbered event for the members of a shard.
     Event(Arc<[u8]>),
+    /// The last values of a conflated channel, before it is granted.
+    Values(Box<ToldValues>),
     /// Publishes that come from no session, for the home shard of their key.
     Submit(Box<Submission>),
     /// What became of them, for the thread that asked.
@@ -202,6 +205,7 @@ impl Shard {
             Message::Granted(grant) => self.on_granted(&grant.0, grant.1),
             Message::NoInterest(shard, name) => self.on_no_interest(shard, &name),
             Message::Event(frame) => self.on_event_of(&frame),
+            Message::Values(told) => self.on_values_of(&told),
             Message::Submit(submission) => self.on_submission(*submission),
             Message::Outcomes(outcomes) => self.on_outcomes(&outcomes),
         }
@@ -427,6 +431,7 @@ impl Shard {
         *self.interest.entry(channel).or_default() |= 1 << shard;
         let position = self.logs.visible_position(&self.channels[channel]);
         let priority = self.channels[channel].priority;
+        self.send_values_to(shard, channel);
         let grant = Message::Granted(Box::new((name.into(), position)));
         self.mesh.send(shard, priority, grant);
     }
@@ -435,10 +440,14 @@ impl Shard {
         if let Some(channel) = self.find_channel(name) {
             let entry = &mut self.channels[channel];
             entry.flags |= GRANTED;
+            let before = entry.sequencer.top();
+            let is_current = self.logs.visible_position(entry) == position;
             entry.sequencer = Sequencer::resume(position);
-            if self.logs.visible_position(entry) != position {
-                // Events that came while nobody here was interested are not in the log.
-                self.logs.restart(entry);
+            if !is_current {
+                // Events that came while nobody here was interested, or that found no memory at
+                // the owner, are not in the log.
+                self.logs.values.pass_over(channel, position.offset);
+                self.give_up_log(channel, before, position);
             }
             self.granted.push(channel);
         }

@@ -7,10 +7,10 @@
 //!
 //! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
-//! `subscribe`, `recover`, `behind` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
-//! send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies`
-//! notices; `mesh`, `files` reach other threads; `service` takes publishes that come from no
-//! session; `tables`, `logs` hold, `measure` and `latencies` tell.
+//! `subscribe`, `recover`, `behind`, `overrun`, `values` give them, `ack` notes how far; `fanout`,
+//! `transmit`, `queues` send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause`
+//! slow, `anomalies` notices; `mesh`, `files` reach other threads; `service` takes publishes that
+//! come from no session; `tables`, `logs` and `places` hold, `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -38,9 +38,11 @@ mod limits;
 mod logs;
 mod measure;
 mod mesh;
+mod overrun;
 mod pace;
 mod partials;
 mod pause;
+mod places;
 mod proxy;
 mod publish;
 mod queues;
@@ -61,6 +63,7 @@ mod tables;
 mod tokens;
 mod transmit;
 mod turn;
+mod values;
 mod warm;
 
 use std::collections::{HashMap, VecDeque};
@@ -68,7 +71,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use interlink_protocol::frame::FrameEncoder;
-use interlink_protocol::ids::{InstanceId, Position, SessionKey};
+use interlink_protocol::ids::{InstanceId, SessionKey};
 use interlink_protocol::namespace::{NamespaceId, NamespacePolicy, Namespaces};
 use interlink_protocol::registry::Registry;
 use interlink_relay::dedupe::PublisherWindow;
@@ -182,7 +185,7 @@ pub struct Shard {
     logs: logs::Logs,
     dirty: fanout::DirtyChannels,
     behind: HashMap<u32, Behind>,
-    lagging: HashMap<u32, Position>,
+    lagging: places::Places,
 
     // Going out.
     encoder: Option<Box<FrameEncoder>>,

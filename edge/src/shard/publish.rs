@@ -350,9 +350,16 @@ impl Shard {
             self.logs.trim_scarce(entry);
             appended = self.logs.append(channel, entry, parts, now_ms);
         }
-        appended.unwrap_or_else(|_| {
+        if appended.is_err() {
             self.counters.pool_empty += 1;
-            self.overrun_members(channel);
+            self.give_up_log(channel, before, before);
+            let entry = &mut self.channels[channel];
+            appended = self.logs.append(channel, entry, parts, now_ms);
+        }
+        self.keep_value(channel, next.position, frame);
+        appended.unwrap_or_else(|_| {
+            // The log goes on after the event, which is missing in it.
+            self.give_up_log(channel, before, next.position);
             self.logs.visible_end(&self.channels[channel])
         })
     }
@@ -399,20 +406,21 @@ impl Shard {
             (entry.priority, entry.member_count)
         };
         let Some(visible) = self.logs.visible_mut(&self.channels[channel]) else {
-            return;
+            return self.tell_of_missing(channel);
         };
         let from = visible.end;
         visible.end = from.max(end);
-        if end > from {
-            if members > 0 {
-                visible.coming.add(since_us, 1);
-            }
-            self.samples.note(Stage::Visible(class), since_us, 1);
-            self.mark_dirty(channel);
-            self.spread(channel, from);
-            if self.channels[channel].flags & super::channel::DIRTY == 0 {
-                self.note_spent(channel);
-            }
+        if end <= from {
+            return self.tell_of_missing(channel);
+        }
+        if members > 0 {
+            visible.coming.add(since_us, 1);
+        }
+        self.samples.note(Stage::Visible(class), since_us, 1);
+        self.mark_dirty(channel);
+        self.spread(channel, from);
+        if self.channels[channel].flags & super::channel::DIRTY == 0 {
+            self.note_spent(channel);
         }
     }
 }

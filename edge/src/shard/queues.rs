@@ -50,11 +50,11 @@ impl Queues {
         if *index == NONE {
             *index = self.take();
         }
+        let crowded = self.is_crowded();
         let queue = &mut self.slots[*index as usize];
         let more: usize = parts.iter().map(|part| part.len()).sum();
         let waiting = queue.bytes.len() - queue.sent;
-        let crowded = self.held >= HELD_BYTES_MAX && waiting > 0;
-        let bytes_max = match crowded {
+        let bytes_max = match crowded && waiting > 0 {
             true => QUEUE_BYTES_CROWDED,
             false => QUEUE_BYTES_MAX,
         };
@@ -71,6 +71,11 @@ impl Queues {
         }
         self.held += queue.bytes.capacity() - capacity;
         Ok(())
+    }
+
+    /// Whether all queues together hold so much that clients which do not read are closed early.
+    pub fn is_crowded(&self) -> bool {
+        self.held >= HELD_BYTES_MAX
     }
 
     /// What waits in the queue.

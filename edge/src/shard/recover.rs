@@ -4,6 +4,7 @@
 //! channel with cursors from its device's, if the log or the archive can prove that
 //! nothing is missed; the client is told how many events follow, or why they cannot. A
 //! `Subscribe` whose position is not in the log waits until the archive has been asked.
+//! On a conflated channel, which keeps no history, the last values follow.
 //!
 //! Invariant: `recovered` in `Subscribed` is said of what was looked at. A resumed
 //! session does not wait; there the archive is presumed to have what the namespace
@@ -216,7 +217,7 @@ impl Shard {
         finding: Option<Finding>,
     ) -> Start {
         // Where an earlier connection stood is of no use to this one.
-        self.lagging.remove(&subscription);
+        self.lagging.remove(subscription);
         self.behind.remove(&subscription);
         let channel = self.subscriptions[subscription].channel;
         let entry = &self.channels[channel];
@@ -244,6 +245,9 @@ impl Shard {
             } else {
                 self.note_progress(subscription);
             }
+        }
+        if let (Some(wanted), Recovery::NotRecovered { .. }) = (wanted, decided) {
+            position = self.start_at_values(subscription, wanted).unwrap_or(top);
         }
         match decided {
             Recovery::NotWanted => {}

@@ -61,10 +61,7 @@ impl Shard {
                 self.counters.frames_out += 1;
                 self.mark_ready(connection);
             }
-            Err(_) => {
-                self.counters.closes.add(CloseCode::SlowClient);
-                self.close_lost(connection);
-            }
+            Err(_) => self.cut_off(connection, CloseCode::SlowClient),
         }
     }
 

@@ -29,6 +29,7 @@ use super::logs::Logs;
 use super::measure::Shown;
 use super::mesh::{Mesh, Message};
 use super::partials::Partials;
+use super::places::Places;
 use super::secure::SecureTable;
 use super::tokens::Tokens;
 use super::{driver, Shard, Shared};
@@ -48,7 +49,7 @@ use crate::wheel::Wheel;
 /// shared ones.
 const CHANNELS_PER_SESSION: usize = 4;
 /// Subscriptions that a shard plans for, for each session.
-const SUBSCRIPTIONS_PER_SESSION: usize = 16;
+const SUBSCRIPTIONS_PER_SESSION: usize = crate::config::SUBSCRIPTIONS_PLANNED as usize;
 /// Channels that may have recent events at one time, for each session.
 const LOGS_PER_SESSION: usize = 2;
 
@@ -132,7 +133,7 @@ impl Shard {
             logs: logs(&parts.config)?,
             dirty: Default::default(),
             behind: HashMap::new(),
-            lagging: HashMap::new(),
+            lagging: Places::new(sessions * SUBSCRIPTIONS_PER_SESSION)?,
             encoder: None,
             queues: Default::default(),
             ready: VecDeque::new(),
@@ -163,11 +164,13 @@ fn partials(config: &Config) -> Partials {
     Partials::new(config.limits.partial_bytes_per_shard.0 as usize)
 }
 
-/// The logs of channels.
+/// The logs of channels, and their last values.
 fn logs(config: &Config) -> Result<Logs, MemoryError> {
     let limits = &config.limits;
     let most = limits.max_sessions as usize * LOGS_PER_SESSION;
-    Logs::new(most, limits.channel_log_bytes_per_shard.0 as usize)
+    let bytes = limits.channel_log_bytes_per_shard.0 as usize;
+    let values = limits.last_values_bytes_per_shard.0 as usize;
+    Logs::new(most, bytes, values)
 }
 
 /// Starts the shards of a node; returns when each of them listens.
@@ -363,7 +366,9 @@ fn ring_config(config: &Config) -> RingConfig {
 fn listener_options(config: &Config) -> listener::ListenerOptions {
     listener::ListenerOptions {
         backlog: config.listen.backlog as i32,
-        write_timeout: config.limits.write_timeout,
+        // The shard's own timeout begins when the socket is full, which is later than the kernel's,
+        // and its close frame is to have a chance.
+        write_timeout: 2 * config.limits.write_timeout,
         ..listener::ListenerOptions::default()
     }
 }

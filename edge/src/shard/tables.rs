@@ -14,7 +14,7 @@ use interlink_protocol::session::publish::PublishDecision;
 use interlink_protocol::ErrorCode;
 use interlink_relay::backplane::Sequencer;
 
-use super::channel::{Channel, SubscriptionState, DIRTY, GRANTED, INTERESTED};
+use super::channel::{Channel, SubscriptionState, DIRTY, GRANTED, INTERESTED, SPENT};
 use super::connection::{LAGGING, NONE};
 use super::mesh::Message;
 use super::Shard;
@@ -190,6 +190,8 @@ impl Shard {
                 let priority = entry.priority;
                 self.mesh
                     .send(owner, priority, Message::NoInterest(self.id, name));
+                // From now on the owner tells nothing new of them.
+                self.logs.values.forget(channel);
             }
             self.channels[channel].flags &= !(INTERESTED | GRANTED);
         }
@@ -197,13 +199,14 @@ impl Shard {
         let owned = self.owner_of(&entry.name) == self.id;
         let numbered = owned && entry.sequencer.top().offset > 0;
         let wanted = self.interest.contains_key(&channel);
-        if numbered || wanted || entry.log != NONE || entry.flags & DIRTY != 0 {
+        if numbered || wanted || entry.log != NONE || entry.flags & (DIRTY | SPENT) != 0 {
             return;
         }
         let hash = placement_hash(entry.name.as_bytes());
         if let Ok(entry) = self.tables.channels.find_entry(hash, |&at| at == channel) {
             entry.remove();
         }
+        self.logs.values.forget(channel);
         self.channels.remove(channel);
     }
 
@@ -211,7 +214,7 @@ impl Shard {
     pub(super) fn remove_subscription(&mut self, subscription: u32) {
         let sub = self.subscriptions[subscription];
         self.behind.remove(&subscription);
-        self.lagging.remove(&subscription);
+        self.lagging.remove(subscription);
         self.tokens.grants.remove(subscription);
         let moved = self
             .members

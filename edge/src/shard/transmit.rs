@@ -176,6 +176,11 @@ impl Shard {
         if self.connections[connection].flags & (LAGGING | SEALED) == LAGGING {
             total += self.plan_lagging(connection, total);
         }
+        if self.connections[connection].is(CLOSING) {
+            // What an overrun subscription was to be told found no room.
+            self.transmit.parts.truncate(first_part);
+            return false;
+        }
         let parts = self.transmit.parts.len() - first_part;
         if parts == 0 {
             return false;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use interlink_uring::RingCounters;
 
-use super::fields::{ByAnomaly, ByClass, ByCloseCode, ByErrorCode, Field, Label};
+use super::fields::{ByAnomaly, ByClass, ByCloseCode, ByErrorCode, ByOverrun, Field, Label};
 use super::latency::ShardLatencies;
 use super::metric::Metric;
 use super::names;
@@ -33,6 +33,8 @@ pub struct Descriptor {
     pub slots: usize,
     /// Label of each number beside the shard's.
     pub label: fn(usize) -> Label,
+    /// Its second one.
+    pub second_label: fn(usize) -> Label,
 }
 
 macro_rules! counters {
@@ -61,6 +63,7 @@ macro_rules! counters {
                     },
                     slots: <$type as Field>::SLOTS,
                     label: <$type as Field>::label,
+                    second_label: <$type as Field>::second_label,
                 },
             )+];
 
@@ -88,8 +91,14 @@ counters! {
     Counter closed_by_server: u64 = CLOSED_BY_SERVER,
         "Connections that this node ended.";
     Counter closes: ByCloseCode = CLOSES,
-        "Close frames sent, by close code.",
+        "Connections that this node ended with a close code, by code.",
         "slow_client or overloaded grow";
+    Counter closes_untold: u64 = CLOSES_UNTOLD,
+        "Of these, those that ended before their close frame had left.",
+        "as many as slow_client: clients do not read at all";
+    Gauge connections_blocked: u64 = CONNECTIONS_BLOCKED,
+        "Connections whose socket was full when it was looked at last.",
+        "a share of connections far above the usual: clients or their network are slow";
     Counter reconnects_sent: u64 = RECONNECTS_SENT,
         "Clients that a drain has sent away.";
     Counter accept_failures: u64 = ACCEPT_FAILURES,
@@ -198,6 +207,17 @@ counters! {
     Counter events_skipped: ByClass = EVENTS_SKIPPED,
         "Events that a slow client did not get and was told of, by class.",
         "it grows: slow clients lose events of p2 and p3";
+    Counter events_conflated: ByClass = EVENTS_CONFLATED,
+        "Events that a slow or returning client got a newer one of their key for, by class.";
+    Counter overruns: ByOverrun = OVERRUNS,
+        "Times that a log overtook a subscription, by class and what became of it.",
+        "it grows: clients are slower than what they subscribe to";
+    Gauge subscriptions_lagging: u64 = SUBSCRIPTIONS_LAGGING,
+        "Subscriptions that have not been sent all that is in the log.",
+        "it grows steadily: clients or the shard are too slow";
+    Gauge subscriptions_behind: u64 = SUBSCRIPTIONS_BEHIND,
+        "Subscriptions that read history or last values.",
+        "it stays high after a restart: history is read too slowly";
     Counter journal_records: ByClass = JOURNAL_RECORDS,
         "Records appended, by class, without marks.";
     Counter journal_bytes: u64 = JOURNAL_BYTES,
@@ -239,6 +259,12 @@ counters! {
     Gauge partial_bytes: u64 = PARTIAL_BYTES,
         "Bytes of incomplete messages in use.",
         "near limits.partial_bytes_per_shard: clients send in pieces";
+    Gauge last_values_bytes: u64 = LAST_VALUES_BYTES,
+        "Bytes of last values in use.",
+        "near limits.last_values_bytes_per_shard";
+    Counter last_values_evicted: u64 = LAST_VALUES_EVICTED,
+        "Last values that went to make room for others.",
+        "it grows: clients that come back miss them";
     Counter pool_empty: u64 = POOL_EMPTY,
         "Times that a pool had no free block.",
         "it grows: channel logs need more memory";

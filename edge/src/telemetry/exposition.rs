@@ -66,15 +66,12 @@ impl Exposition {
         for slot in 0..descriptor.slots {
             let value = from.read(first + slot);
             let name = descriptor.metric.name;
-            let _ = match (descriptor.label)(slot) {
-                Some((label, word)) => {
-                    writeln!(
-                        self.text,
-                        "{name}{{shard=\"{shard}\",{label}=\"{word}\"}} {value}"
-                    )
-                }
-                None => writeln!(self.text, "{name}{{shard=\"{shard}\"}} {value}"),
-            };
+            let _ = write!(self.text, "{name}{{shard=\"{shard}\"");
+            let labels = [(descriptor.label)(slot), (descriptor.second_label)(slot)];
+            for (label, word) in labels.into_iter().flatten() {
+                let _ = write!(self.text, ",{label}=\"{word}\"");
+            }
+            let _ = writeln!(self.text, "}} {value}");
         }
     }
 

@@ -6,6 +6,7 @@
 //! Runs on: the shard that owns the values; labels are read by the control thread.
 
 use interlink_protocol::priority::Priority;
+use interlink_protocol::session::outbox::Overrun;
 use interlink_protocol::{CloseCode, ErrorCode};
 
 use crate::anomaly::Anomaly;
@@ -21,6 +22,10 @@ pub trait Field {
     fn copy(&self, sink: &mut impl FnMut(u64));
     /// The label of a slot.
     fn label(slot: usize) -> Label;
+    /// A further label of a slot.
+    fn second_label(_slot: usize) -> Label {
+        None
+    }
     /// Names of the labels of all samples, the shard's first.
     const LABELS: &'static [&'static str];
 }
@@ -73,6 +78,37 @@ impl Field for ByClass {
 
     fn label(slot: usize) -> Label {
         Some(("class", Priority::ALL[slot].name()))
+    }
+}
+
+/// A number for each outcome of an overrun, in each class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByOverrun([[u64; Overrun::ALL.len()]; Priority::COUNT]);
+
+impl ByOverrun {
+    /// Adds one to the number of an outcome in a class.
+    pub fn add(&mut self, class: Priority, outcome: Overrun) {
+        self.0[class.index()][outcome as usize] += 1;
+    }
+}
+
+impl Field for ByOverrun {
+    const SLOTS: usize = Priority::COUNT * Overrun::ALL.len();
+    const LABELS: &'static [&'static str] = &["shard", "class", "outcome"];
+
+    #[inline]
+    fn copy(&self, sink: &mut impl FnMut(u64)) {
+        self.0.as_flattened().iter().for_each(|value| sink(*value));
+    }
+
+    fn label(slot: usize) -> Label {
+        let class = Priority::ALL[slot / Overrun::ALL.len()];
+        Some(("class", class.name()))
+    }
+
+    fn second_label(slot: usize) -> Label {
+        let outcome = Overrun::ALL[slot % Overrun::ALL.len()];
+        Some(("outcome", outcome.name()))
     }
 }
 

@@ -17,8 +17,12 @@ pub const PROXY_HEADERS_REFUSED: &str = "interlink_edge_proxy_headers_refused_to
 pub const CONNECTIONS_CLOSED: &str = "interlink_edge_connections_closed_total";
 /// Connections that this node ended.
 pub const CLOSED_BY_SERVER: &str = "interlink_edge_connections_closed_by_server_total";
-/// Close frames sent, by close code.
+/// Connections that this node ended with a close code, by code.
 pub const CLOSES: &str = "interlink_edge_close_frames_total";
+/// Connections that ended before their close frame had left.
+pub const CLOSES_UNTOLD: &str = "interlink_edge_close_frames_unsent_total";
+/// Connections whose socket is full.
+pub const CONNECTIONS_BLOCKED: &str = "interlink_edge_connections_blocked";
 /// Clients that a drain has sent away.
 pub const RECONNECTS_SENT: &str = "interlink_edge_reconnects_sent_total";
 /// Accepts that the kernel refused.
@@ -119,6 +123,14 @@ pub const REFUSALS: &str = "interlink_edge_refusals_total";
 pub const EVENTS_OUT: &str = "interlink_edge_delivered_events_total";
 /// Events that a slow client did not get and was told of, by class.
 pub const EVENTS_SKIPPED: &str = "interlink_edge_skipped_events_total";
+/// Events that a newer one of their key stood for, by class.
+pub const EVENTS_CONFLATED: &str = "interlink_edge_conflated_events_total";
+/// Times that a log overtook a subscription, by class and outcome.
+pub const OVERRUNS: &str = "interlink_edge_overruns_total";
+/// Subscriptions that have not been sent all that is in the log.
+pub const SUBSCRIPTIONS_LAGGING: &str = "interlink_edge_subscriptions_lagging";
+/// Subscriptions that read history or last values.
+pub const SUBSCRIPTIONS_BEHIND: &str = "interlink_edge_subscriptions_behind";
 /// Time from a publish to its acknowledgement.
 pub const ACK_LATENCY: &str = "interlink_edge_ack_latency_seconds";
 /// Time from a publish to the moment from which it may be sent.
@@ -164,6 +176,10 @@ pub const DOORBELLS: &str = "interlink_edge_doorbells_total";
 pub const LOG_BYTES: &str = "interlink_edge_log_bytes";
 /// Bytes of incomplete messages in use.
 pub const PARTIAL_BYTES: &str = "interlink_edge_partial_bytes";
+/// Bytes of last values in use.
+pub const LAST_VALUES_BYTES: &str = "interlink_edge_last_values_bytes";
+/// Last values that went to make room.
+pub const LAST_VALUES_EVICTED: &str = "interlink_edge_last_values_evicted_total";
 /// Times that a pool had no free block.
 pub const POOL_EMPTY: &str = "interlink_edge_pool_empty_total";
 

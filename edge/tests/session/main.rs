@@ -4,10 +4,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod conflated;
 mod cursors;
 mod publishing;
 mod requests;
 mod resuming;
+mod slow;
 mod subscribing;
 
 /// Makes two tests of each function, for one shard and for two.

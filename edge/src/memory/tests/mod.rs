@@ -3,6 +3,8 @@
 mod blocks;
 mod channel_log;
 mod channel_log_model;
+mod conflation_model;
 mod frame_pool;
+mod last_values;
 mod reserved;
 mod slab;
