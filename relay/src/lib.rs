@@ -5,7 +5,7 @@
 //! [`recovery`] after a crash and by [`files`] for history.
 //!
 //! - On a shard, without I/O or clock: [`journal`], [`dedupe`], [`backplane::Sequencer`],
-//!   [`cursors::CursorTable`]. Bytes, times and results go in, actions come out.
+//!   [`cursors::CursorTable`], [`presence`]. Bytes, times and results go in, actions come out.
 //! - Blocking, on the main thread at start and then on the journal-files thread: [`files`],
 //!   [`recovery`], [`dump`], [`cursors::CursorLog`].
 //! - Ports, which a single node and a cluster implement: [`backplane`], [`event_log`],
@@ -28,6 +28,7 @@ mod index;
 pub mod journal;
 pub mod limits;
 pub mod ports;
+pub mod presence;
 pub mod record;
 pub mod recovery;
 #[cfg(test)]

@@ -152,6 +152,22 @@ pub const CURSOR_EVICTION_CANDIDATES: usize = 8;
 /// times this.
 pub const CURSOR_LOG_BYTES_MIN: u64 = 1024 * 1024;
 
+/// How long a scope of presence is kept after the last look at it, in milliseconds: who reads
+/// pages, or asks again and again, does not make all sources tell everything each time.
+pub const PRESENCE_LINGER_MS: u64 = 30_000;
+
+/// Users of a scope up to which changes name who moved. An institution at the begin of its day
+/// would otherwise send thousands of names to thousands of watchers; they get the count, and pages
+/// when they ask. The moves of one interval are named when they fit one frame.
+pub const PRESENCE_NAMED_MAX: usize = 1_000;
+
+/// Memory of a scope beside its name: its record and its places in three maps.
+pub const PRESENCE_SCOPE_BYTES: usize = 400;
+
+/// Memory of a user in a scope beside the name: place in the tree 100, name 32, and what a leave
+/// and a change hold for a while 70.
+pub const PRESENCE_MEMBER_BYTES: usize = 202;
+
 /// Records in one call to a backplane or event log: what one script call may take.
 pub const PORT_BATCH_MAX: usize = 256;
 
