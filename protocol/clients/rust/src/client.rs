@@ -2,20 +2,17 @@
 //!
 //! Runs on: any task; clones share one connection.
 
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use interlink_protocol::ids::Position;
 use tokio::sync::{oneshot, watch};
 
 use crate::builder::ClientBuilder;
 use crate::error::{Error, Loss};
-use crate::event::{HistoryPage, ServerInfo, State};
+use crate::event::{ServerInfo, State};
 use crate::handle::{Handle, Request};
 use crate::publisher::{Publish, Publisher};
-use crate::session::HistoryQuery;
+use crate::query::{History, Presence};
 use crate::subscription::Subscribe;
 
 /// A connection to Interlink that reconnects by itself. Clones share it; it closes when the
@@ -112,15 +109,24 @@ impl Client {
     /// # }
     /// ```
     pub fn history(&self, channel: &str) -> History {
-        let query = HistoryQuery {
-            channel: channel.into(),
-            after: None,
-            limit: 0,
-        };
-        History {
-            handle: self.handle.clone(),
-            query,
-        }
+        History::new(self.handle.clone(), channel)
+    }
+
+    /// Asks who is present in a channel: who has a subscription to it and a connection, or had it
+    /// a moment ago. Awaiting reads all pages; [`Presence::page`] reads one.
+    ///
+    /// ```no_run
+    /// # use interlink_client::{Client, Error};
+    /// # async fn example(client: Client) -> Result<(), Error> {
+    /// for member in client.presence("class.maths-1").await? {
+    ///     println!("{} with {} devices", member.user, member.devices);
+    /// }
+    /// println!("{}", client.presence("inst.north").page().await?.count);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn presence(&self, channel: &str) -> Presence {
+        Presence::new(self.handle.clone(), channel)
     }
 
     /// Resolves when every publish that was handed over before this call is settled: nothing
@@ -196,46 +202,5 @@ impl Client {
             attempts: shown.attempts + 1,
             last: shown.last_loss.clone().unwrap_or(Loss::Timeout),
         })
-    }
-}
-
-/// A request for past events; `.await` sends it.
-#[derive(Debug)]
-#[must_use = "history is fetched by awaiting it"]
-pub struct History {
-    handle: Arc<Handle>,
-    query: HistoryQuery,
-}
-
-impl History {
-    /// Events after `position`; without it from the oldest that is retained.
-    pub fn after(mut self, position: Position) -> Self {
-        self.query.after = Some(position);
-        self
-    }
-
-    /// Most events of the page; the server has a bound of its own.
-    pub fn limit(mut self, events: u32) -> Self {
-        self.query.limit = events;
-        self
-    }
-
-    async fn fetch(self) -> Result<HistoryPage, Error> {
-        let (answer, answered) = oneshot::channel();
-        let request = Request::History {
-            query: self.query,
-            answer,
-        };
-        self.handle.request(request).await?;
-        answered.await.map_err(|_| self.handle.closed())?
-    }
-}
-
-impl IntoFuture for History {
-    type Output = Result<HistoryPage, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.fetch())
     }
 }

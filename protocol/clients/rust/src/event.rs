@@ -154,19 +154,43 @@ pub struct Recovery {
 pub struct PresenceMember {
     /// The user.
     pub user: Box<str>,
-    /// Devices of the user that are present.
+    /// Devices of the user that are present; 0 while the last was lost a moment ago and the user
+    /// may be back.
     pub devices: u32,
 }
 
 /// Somebody came or left.
+///
+/// A change without names tells the count alone: it is the first after a subscription or a loss of
+/// connection, and what channels with very many users or a slow client get in the place of names.
+/// Who keeps names asks for the pages again then, with
+/// [`Client::presence`](crate::Client::presence).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresenceChange {
-    /// Who came.
+    /// Who came. A user who is known already may be named again.
     pub joined: Vec<PresenceMember>,
-    /// Who left with the last device.
+    /// Who has left, some time after the last device was lost.
     pub left: Vec<PresenceMember>,
     /// Users present after the change.
     pub count: u32,
+}
+
+impl PresenceChange {
+    /// Whether it says who came and left, and not the count alone.
+    pub fn has_names(&self) -> bool {
+        !self.joined.is_empty() || !self.left.is_empty()
+    }
+}
+
+/// A part of the users who are present in a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresencePage {
+    /// Users present in all.
+    pub count: u32,
+    /// Users of this page, in the order of names.
+    pub members: Vec<PresenceMember>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Box<str>>,
 }
 
 /// What a subscription hands out, in the order of the channel.

@@ -12,8 +12,8 @@ use interlink_protocol::priority::Priority;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{ClosedBy, Error, Loss};
-use crate::event::{Delivery, HistoryPage, PublishReceipt, ServerInfo, State};
-use crate::session::{Classes, Draft, HistoryQuery, SubscribeOptions};
+use crate::event::{Delivery, HistoryPage, PresencePage, PublishReceipt, ServerInfo, State};
+use crate::session::{Classes, Draft, HistoryQuery, PresenceQuery, SubscribeOptions};
 use crate::signals::{Signals, SubscriptionKey};
 use crate::subscription::Lag;
 
@@ -43,6 +43,10 @@ pub(crate) enum Request {
     History {
         query: HistoryQuery,
         answer: oneshot::Sender<Result<HistoryPage, Error>>,
+    },
+    Presence {
+        query: PresenceQuery,
+        answer: oneshot::Sender<Result<PresencePage, Error>>,
     },
     Close {
         answer: oneshot::Sender<()>,

@@ -40,6 +40,7 @@ mod event;
 mod handle;
 pub mod limits;
 mod publisher;
+mod query;
 pub mod session;
 mod signals;
 mod subscription;
@@ -47,16 +48,17 @@ mod token;
 mod transport;
 
 pub use builder::ClientBuilder;
-pub use client::{Client, History};
+pub use client::Client;
 pub use error::{ClosedBy, Code, Error, Loss};
 pub use event::{
     AckLevel, Delivery, Event, Gap, GapReason, HistoryPage, PresenceChange, PresenceMember,
-    PublishReceipt, Recovery, ServerInfo, State,
+    PresencePage, PublishReceipt, Recovery, ServerInfo, State,
 };
 pub use interlink_protocol::ids::{InstanceId, Position, RecordId};
 pub use interlink_protocol::priority::Priority;
 pub use interlink_protocol::{CloseCode, ErrorCode};
 pub use publisher::{PendingPublish, Publish, Publisher};
+pub use query::{History, Presence};
 pub use session::BackoffPolicy;
 pub use subscription::{Subscribe, Subscription};
 pub use token::{TokenError, TokenRequest};

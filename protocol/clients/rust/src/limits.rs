@@ -89,11 +89,15 @@ pub const SUBSCRIBE_RETRY_MAX_MS: u64 = 30_000;
 /// Subscriptions of one client, until a `Welcome` names another number.
 pub const SUBSCRIPTIONS_MAX: usize = wire::SUBSCRIPTIONS_PER_SESSION;
 
-/// History requests that wait for an answer.
-pub const HISTORY_REQUESTS_MAX: usize = 64;
+/// Requests for pages that wait for an answer, of history and of presence.
+pub const QUERIES_MAX: usize = 64;
 
-/// Time for the answer to a history request, reconnections included.
-pub const HISTORY_TIMEOUT_MS: u64 = 10_000;
+/// Time for the answer to a request for a page, reconnections included.
+pub const QUERY_TIMEOUT_MS: u64 = 10_000;
+
+/// Users of a channel that one question for all of them collects: bounds the application's
+/// memory at some 10 MiB. Who has more to list reads pages.
+pub const PRESENT_USERS_MAX: usize = 100_000;
 
 /// Largest frame that the client sends, until a `Welcome` names another.
 pub const FRAME_BYTES_MAX: usize = wire::FRAME_BYTES;

@@ -18,7 +18,7 @@ use super::{Session, SessionEvent};
 use crate::error::{Code, Error};
 use crate::event::{
     AckLevel, Delivery, Event, Gap, GapReason, HistoryPage, PresenceChange, PresenceMember,
-    Recovery,
+    PresencePage, Recovery,
 };
 use crate::limits;
 
@@ -68,8 +68,7 @@ impl Session {
             ServerFrame::Subscribed(answer) => self.on_subscribed(&answer, now_ms),
             ServerFrame::HistoryPage(page) => self.on_history_page(&page),
             ServerFrame::PresenceChange(change) => self.on_presence_change(&change),
-            // Nothing asks for pages of presence yet; one that comes belongs to nobody.
-            ServerFrame::PresencePage(_) => {}
+            ServerFrame::PresencePage(page) => self.on_presence_page(&page),
             ServerFrame::Reconnect(order) => self.on_reconnect(&order, now_ms),
             ServerFrame::Error(error) => self.on_error(&error, now_ms),
             ServerFrame::Welcome(welcome) => self.on_welcome(&welcome, now_ms),
@@ -274,6 +273,20 @@ impl Session {
         self.deliver(channel, Delivery::Presence(change));
     }
 
+    fn on_presence_page(&mut self, page: &wire::PresencePage<'_>) {
+        let Some(ticket) = self.presence.on_answer(page.request_id()) else {
+            return;
+        };
+        let page = PresencePage {
+            count: page.count(),
+            members: members(page.members().into_iter().flatten()),
+            next: page.next_page().map(Box::from),
+        };
+        let result = Ok(page);
+        self.events
+            .push_back(SessionEvent::Presence { ticket, result });
+    }
+
     fn on_reconnect(&mut self, order: &wire::Reconnect<'_>, now_ms: u64) {
         if !order.may_resume() {
             self.resume.forget();
@@ -305,6 +318,12 @@ impl Session {
                 ticket,
                 result: Err(refusal),
             });
+            return;
+        }
+        if let Some(ticket) = self.presence.on_answer(request) {
+            let result = Err(refusal);
+            self.events
+                .push_back(SessionEvent::Presence { ticket, result });
             return;
         }
         let channels = self.subscriptions.channels_of(request);

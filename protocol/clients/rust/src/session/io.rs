@@ -8,7 +8,7 @@ use interlink_protocol::ids::Position;
 
 use super::publish::PublishOutcome;
 use crate::error::{ClosedBy, Error, Loss};
-use crate::event::{Delivery, HistoryPage, ServerInfo, State};
+use crate::event::{Delivery, HistoryPage, PresencePage, ServerInfo, State};
 
 /// Something that happened, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +53,13 @@ pub enum SessionEvent {
         ticket: u64,
         /// The page, or why there is none.
         result: Result<HistoryPage, Error>,
+    },
+    /// A request for who is present came to its end.
+    Presence {
+        /// Ticket of the request.
+        ticket: u64,
+        /// The page, or why there is none.
+        result: Result<PresencePage, Error>,
     },
     /// A connection or an attempt failed; the client goes on by itself.
     Lost(Loss),

@@ -38,11 +38,11 @@ pub mod ack;
 pub mod classes;
 pub mod connect;
 pub mod heartbeat;
-pub mod history;
 mod incoming;
 pub mod io;
 mod outgoing;
 pub mod publish;
+pub mod query;
 mod random;
 pub mod reconnect;
 pub mod refresh;
@@ -52,17 +52,17 @@ pub mod track;
 mod welcome;
 
 pub use classes::Classes;
-pub use history::HistoryQuery;
 pub use io::SessionEvent;
 pub use publish::{Draft, PublishOutcome};
+pub use query::{HistoryQuery, PresenceQuery};
 pub use reconnect::BackoffPolicy;
 pub use subscribe::SubscribeOptions;
 
 use ack::AckBook;
 use connect::{Connect, Phase};
 use heartbeat::Heartbeat;
-use history::HistoryBook;
 use publish::PublishBook;
+use query::QueryBook;
 use random::SplitMix;
 use refresh::Refresh;
 use resume::Resume;
@@ -104,7 +104,8 @@ pub struct Session {
     publishes: PublishBook,
     subscriptions: SubscriptionBook,
     acks: AckBook,
-    history: HistoryBook,
+    history: QueryBook<HistoryQuery>,
+    presence: QueryBook<PresenceQuery>,
     resume: Resume,
     refresh: Refresh,
     random: SplitMix,
@@ -135,7 +136,8 @@ impl Session {
             publishes: PublishBook::default(),
             subscriptions: SubscriptionBook::default(),
             acks: AckBook::default(),
-            history: HistoryBook::default(),
+            history: QueryBook::default(),
+            presence: QueryBook::default(),
             resume: Resume::default(),
             refresh: Refresh::default(),
             random: SplitMix::new(seed),
@@ -229,6 +231,15 @@ impl Session {
         self.history.push(query, now_ms)
     }
 
+    /// Asks who is present. The ticket comes back in [`SessionEvent::Presence`].
+    pub fn presence(&mut self, query: PresenceQuery, now_ms: u64) -> Result<u64, Error> {
+        if self.connect.phase() == Phase::Closed {
+            return Err(Error::Closed(ClosedBy::Application));
+        }
+        ChannelName::parse(&query.channel)?;
+        self.presence.push(query, now_ms)
+    }
+
     /// The application wants a connection now; a suspended client tries at once.
     pub fn connect(&mut self, now_ms: u64) {
         self.connect.want_now(now_ms);
@@ -297,6 +308,7 @@ impl Session {
         self.subscriptions.on_lost();
         self.acks.on_lost();
         self.history.on_lost();
+        self.presence.on_lost();
         self.resume.on_lost(now_ms);
         self.refresh.on_lost();
         self.events.push_back(SessionEvent::Lost(loss));
@@ -320,11 +332,14 @@ impl Session {
         self.publishes.expire(now_ms, |id, outcome| {
             events.push_back(SessionEvent::Published { id, outcome });
         });
+        let limit = std::time::Duration::from_millis(limits::QUERY_TIMEOUT_MS);
         while let Some(ticket) = self.history.take_overdue(now_ms) {
-            let limit = std::time::Duration::from_millis(limits::HISTORY_TIMEOUT_MS);
             let result = Err(Error::TimedOut(limit));
-            self.events
-                .push_back(SessionEvent::History { ticket, result });
+            events.push_back(SessionEvent::History { ticket, result });
+        }
+        while let Some(ticket) = self.presence.take_overdue(now_ms) {
+            let result = Err(Error::TimedOut(limit));
+            events.push_back(SessionEvent::Presence { ticket, result });
         }
     }
 
@@ -334,17 +349,18 @@ impl Session {
         let mut next = [
             self.connect.deadline_ms(),
             self.history.deadline_ms(),
+            self.presence.deadline_ms(),
             self.refresh.deadline_ms(),
             None,
             None,
             None,
         ];
         if self.holds_connection() {
-            next[3] = Some(self.heartbeat.deadline_ms());
+            next[4] = Some(self.heartbeat.deadline_ms());
         }
         if self.connect.phase() == Phase::Online && can_send {
-            next[4] = self.acks.deadline_ms();
-            next[5] = self.subscriptions.deadline_ms(now_ms);
+            next[5] = self.acks.deadline_ms();
+            next[6] = self.subscriptions.deadline_ms(now_ms);
         }
         let publishes = self.publishes.deadline_ms(now_ms);
         next.into_iter().chain([publishes]).flatten().min()
@@ -441,6 +457,11 @@ impl Session {
             let result = Err(error.clone());
             self.events
                 .push_back(SessionEvent::History { ticket, result });
+        }
+        for ticket in self.presence.drain() {
+            let result = Err(error.clone());
+            self.events
+                .push_back(SessionEvent::Presence { ticket, result });
         }
         for (channel, accepted) in self.subscriptions.drain() {
             self.end_subscription(channel, !accepted, error.clone());

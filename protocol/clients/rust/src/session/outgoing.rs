@@ -3,7 +3,7 @@
 //! Purpose: one frame at a time, built when the socket takes it, so that nothing waits in
 //! encoded form. The order is: `Hello`; the answer to a heartbeat; a new token; ended
 //! subscriptions; new subscriptions; publishes, P0 first; acknowledgements that are due;
-//! requests for history.
+//! requests for history and for presence.
 //! Runs on: any thread; it belongs to one task.
 
 use std::sync::Arc;
@@ -50,6 +50,7 @@ impl Session {
                     || self.publishes.can_depart(now_ms)
                     || self.acks.is_due(now_ms)
                     || self.history.has_unsent()
+                    || self.presence.has_unsent()
             }
             _ => false,
         }
@@ -104,6 +105,12 @@ impl Session {
                 self.encoder
                     .history(request, &query.channel, query.after, query.limit),
             );
+        }
+        if self.presence.has_unsent() {
+            let request = next_request(&mut self.next_request);
+            let query = self.presence.take_unsent(request)?;
+            let page = query.page.as_deref();
+            return Some(self.encoder.presence(request, &query.channel, page));
         }
         None
     }

@@ -8,6 +8,7 @@ mod address;
 mod connection;
 mod link;
 mod outlets;
+mod queries;
 #[cfg(feature = "tls")]
 mod secure;
 mod stream;

@@ -20,9 +20,10 @@ use super::address::Address;
 use super::connection::Arrival;
 use super::link::{Link, LinkNews};
 use super::outlets::{Delivered, Outlets};
+use super::queries::Queries;
 use super::trust::Trust;
 use crate::error::{ClosedBy, Error, Loss};
-use crate::event::{HistoryPage, PublishReceipt, State};
+use crate::event::{PublishReceipt, State};
 use crate::handle::{PublishCommand, Request, Shared, SubscribeCommand};
 use crate::limits;
 use crate::session::{NotTaken, PublishOutcome, Session, SessionEvent};
@@ -64,7 +65,7 @@ pub(crate) struct Task {
     clock: Instant,
     outlets: Outlets,
     receipts: HashMap<u64, oneshot::Sender<Result<PublishReceipt, Error>>>,
-    histories: HashMap<u64, oneshot::Sender<Result<HistoryPage, Error>>>,
+    queries: Queries,
     /// Of each class, the publish that did not fit.
     stalled: [Option<PublishCommand>; Priority::COUNT],
     closing: Option<Closing>,
@@ -92,7 +93,7 @@ impl Task {
             clock: Instant::now(),
             outlets: Outlets::default(),
             receipts: HashMap::new(),
-            histories: HashMap::new(),
+            queries: Queries::default(),
             stalled: Default::default(),
             closing: None,
             refresh: None,
@@ -321,11 +322,12 @@ impl Task {
             Some(Request::Connect) => self.session.connect(now_ms),
             Some(Request::Subscribe(command)) => self.subscribe(command),
             Some(Request::History { query, answer }) => {
-                match self.session.history(query, now_ms) {
-                    Ok(ticket) => drop(self.histories.insert(ticket, answer)),
-                    // Who asked may have stopped waiting.
-                    Err(error) => drop(answer.send(Err(error))),
-                }
+                let session = &mut self.session;
+                self.queries.ask_history(session, query, answer, now_ms);
+            }
+            Some(Request::Presence { query, answer }) => {
+                let session = &mut self.session;
+                self.queries.ask_presence(session, query, answer, now_ms);
             }
             Some(Request::Close { answer }) => self.start_closing(now_ms, Some(answer)),
             None => self.start_closing(now_ms, None),
@@ -455,12 +457,8 @@ impl Task {
                     let _ = answer.send(result);
                 }
             }
-            SessionEvent::History { ticket, result } => {
-                if let Some(answer) = self.histories.remove(&ticket) {
-                    // Who asked may have stopped waiting.
-                    let _ = answer.send(result);
-                }
-            }
+            SessionEvent::History { ticket, result } => self.queries.on_history(ticket, result),
+            SessionEvent::Presence { ticket, result } => self.queries.on_presence(ticket, result),
             SessionEvent::Subscribed { channel, .. } => {
                 if !self.outlets.answer(&channel, Ok(())) {
                     self.session.unsubscribe(&channel);

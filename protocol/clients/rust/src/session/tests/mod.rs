@@ -12,6 +12,7 @@ use interlink_protocol::ErrorCode;
 use interlink_wire as wire;
 
 use super::*;
+use crate::event::{PresenceMember, PresencePage};
 
 fn session() -> Session {
     Session::new(SessionConfig::default(), InstanceId(1), 7)
@@ -282,6 +283,83 @@ fn history_is_answered_by_its_page_or_its_error() {
         })
         .collect();
     assert_eq!(answers, [(first, true), (second, false)]);
+}
+
+#[test]
+fn presence_is_asked_again_after_a_loss_and_answered_by_its_page_or_its_error() {
+    let mut session = online(0);
+    let query = |page: Option<&str>| PresenceQuery {
+        channel: "class.m1".into(),
+        page: page.map(Box::from),
+    };
+    let first = session.presence(query(None), 0).unwrap();
+    assert_eq!(next_kind(&mut session, 0), Some("Presence"));
+    session.on_lost(Loss::Timeout, 10);
+    let due_ms = session.deadline_ms(10, true).unwrap();
+    open(&mut session, due_ms);
+    session.next_frame(due_ms).expect("Hello");
+    session.on_message(&welcome(false), due_ms).unwrap();
+    let second = session.presence(query(Some("ada")), due_ms).unwrap();
+    for expected in [None, Some("ada")] {
+        let frame = session.next_frame(due_ms).expect("Presence").to_vec();
+        let Ok(ClientFrame::Presence(asked)) = decode_client(&frame, &FrameLimits::CLIENT) else {
+            panic!("a Presence was expected");
+        };
+        assert_eq!((asked.channel(), asked.page()), ("class.m1", expected));
+    }
+    let member = interlink_protocol::frame::MemberFields {
+        user: "ada",
+        devices: 2,
+    };
+    let page = FrameEncoder::new()
+        .presence_page(1, "class.m1", 7, &[member], Some("ada"))
+        .to_vec();
+    session.on_message(&page, due_ms).unwrap();
+    session
+        .on_message(&error(ErrorCode::NotPermitted, 2), due_ms)
+        .unwrap();
+    // Nobody has asked for that one.
+    session.on_message(&page, due_ms).unwrap();
+    let answers = events(&mut session)
+        .into_iter()
+        .filter_map(|event| match event {
+            SessionEvent::Presence { ticket, result } => Some((ticket, result.ok())),
+            _ => None,
+        });
+    let expected = PresencePage {
+        count: 7,
+        members: vec![PresenceMember {
+            user: "ada".into(),
+            devices: 2,
+        }],
+        next: Some("ada".into()),
+    };
+    let answers: Vec<_> = answers.collect();
+    assert_eq!(answers, [(first, Some(expected)), (second, None)]);
+}
+
+#[test]
+fn a_question_for_presence_ends_with_its_time_and_with_the_client() {
+    let mut session = online(0);
+    let query = PresenceQuery {
+        channel: "class.m1".into(),
+        page: None,
+    };
+    let late = session.presence(query.clone(), 0).unwrap();
+    let open = session.presence(query.clone(), 5).unwrap();
+    session.on_timer(limits::QUERY_TIMEOUT_MS);
+    session.close();
+    assert!(session.presence(query, 6).is_err());
+    let ended: Vec<_> = events(&mut session)
+        .into_iter()
+        .filter_map(|event| match event {
+            SessionEvent::Presence { ticket, result } => Some((ticket, result.unwrap_err())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(ended.len(), 2);
+    assert!(matches!(ended[0], (ticket, Error::TimedOut(_)) if ticket == late));
+    assert!(matches!(ended[1], (ticket, Error::Closed(_)) if ticket == open));
 }
 
 #[test]

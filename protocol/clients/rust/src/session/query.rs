@@ -1,8 +1,8 @@
-//! Requests for past events.
+//! Requests that are answered by a page: past events, and who is present.
 //!
 //! Purpose: keeps a request until its page, its refusal or its end of time, over
 //! reconnections: reading again is harmless.
-//! Limits: `limits::HISTORY_REQUESTS_MAX`, `limits::HISTORY_TIMEOUT_MS`.
+//! Limits: `limits::QUERIES_MAX`, `limits::QUERY_TIMEOUT_MS`.
 //! Runs on: any thread; the clock comes in as an argument.
 
 use std::collections::BTreeMap;
@@ -24,30 +24,48 @@ pub struct HistoryQuery {
     pub limit: u32,
 }
 
+/// Which users are wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceQuery {
+    /// Full channel name.
+    pub channel: Arc<str>,
+    /// `next` of the page before; `None` is the first page.
+    pub page: Option<Box<str>>,
+}
+
 #[derive(Clone, Debug)]
-struct Pending {
-    query: HistoryQuery,
+struct Pending<Q> {
+    query: Q,
     deadline_ms: u64,
     /// Request id on the wire of this connection; a connection never sees one twice.
     sent_as: Option<u32>,
 }
 
-/// All open requests, by the ticket that the application waits under.
-#[derive(Clone, Debug, Default)]
-pub struct HistoryBook {
-    pending: BTreeMap<u64, Pending>,
+/// All open requests of one kind, by the ticket that the application waits under.
+#[derive(Clone, Debug)]
+pub struct QueryBook<Q> {
+    pending: BTreeMap<u64, Pending<Q>>,
     next_ticket: u64,
 }
 
-impl HistoryBook {
+impl<Q> Default for QueryBook<Q> {
+    fn default() -> Self {
+        Self {
+            pending: BTreeMap::new(),
+            next_ticket: 0,
+        }
+    }
+}
+
+impl<Q> QueryBook<Q> {
     /// Takes a request and names its ticket.
-    pub fn push(&mut self, query: HistoryQuery, now_ms: u64) -> Result<u64, Error> {
-        if self.pending.len() >= limits::HISTORY_REQUESTS_MAX {
-            return Err(Error::Busy(limits::HISTORY_REQUESTS_MAX));
+    pub fn push(&mut self, query: Q, now_ms: u64) -> Result<u64, Error> {
+        if self.pending.len() >= limits::QUERIES_MAX {
+            return Err(Error::Busy(limits::QUERIES_MAX));
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        let deadline_ms = now_ms + limits::HISTORY_TIMEOUT_MS;
+        let deadline_ms = now_ms + limits::QUERY_TIMEOUT_MS;
         let pending = Pending {
             query,
             deadline_ms,
@@ -58,8 +76,8 @@ impl HistoryBook {
     }
 
     /// The next query that has to leave, as `request`.
-    pub fn take_unsent(&mut self, request: u32) -> Option<&HistoryQuery> {
-        let unsent = |pending: &&mut Pending| pending.sent_as.is_none();
+    pub fn take_unsent(&mut self, request: u32) -> Option<&Q> {
+        let unsent = |pending: &&mut Pending<Q>| pending.sent_as.is_none();
         let pending = self.pending.values_mut().find(unsent)?;
         pending.sent_as = Some(request);
         Some(&pending.query)
@@ -74,7 +92,7 @@ impl HistoryBook {
 
     /// An answer came: the ticket that waits for it.
     pub fn on_answer(&mut self, request: u32) -> Option<u64> {
-        let sent = |pending: &Pending| pending.sent_as == Some(request);
+        let sent = |pending: &Pending<Q>| pending.sent_as == Some(request);
         let ticket = *self.pending.iter().find(|(_, pending)| sent(pending))?.0;
         self.pending.remove(&ticket);
         Some(ticket)
@@ -89,7 +107,7 @@ impl HistoryBook {
 
     /// Takes a request whose time is over.
     pub fn take_overdue(&mut self, now_ms: u64) -> Option<u64> {
-        let overdue = |pending: &Pending| pending.deadline_ms <= now_ms;
+        let overdue = |pending: &Pending<Q>| pending.deadline_ms <= now_ms;
         let ticket = *self.pending.iter().find(|(_, pending)| overdue(pending))?.0;
         self.pending.remove(&ticket);
         Some(ticket)
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_request_is_sent_once_for_each_connection_until_answered() {
-        let mut book = HistoryBook::default();
+        let mut book = QueryBook::default();
         let ticket = book.push(query(), 0).unwrap();
         assert!(book.take_unsent(4).is_some());
         assert!(!book.has_unsent());
@@ -140,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_request_ends_with_its_time() {
-        let mut book = HistoryBook::default();
+        let mut book = QueryBook::default();
         let ticket = book.push(query(), 100).unwrap();
-        let end = 100 + limits::HISTORY_TIMEOUT_MS;
+        let end = 100 + limits::QUERY_TIMEOUT_MS;
         assert_eq!(book.deadline_ms(), Some(end));
         assert_eq!(book.take_overdue(end - 1), None);
         assert_eq!(book.take_overdue(end), Some(ticket));
@@ -151,8 +169,8 @@ mod tests {
 
     #[test]
     fn open_requests_are_bounded() {
-        let mut book = HistoryBook::default();
-        for _ in 0..limits::HISTORY_REQUESTS_MAX {
+        let mut book = QueryBook::default();
+        for _ in 0..limits::QUERIES_MAX {
             book.push(query(), 0).unwrap();
         }
         assert!(matches!(book.push(query(), 0), Err(Error::Busy(_))));
