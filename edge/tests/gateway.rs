@@ -436,3 +436,45 @@ fn more_than_may_be_under_way_is_refused_as_overloaded() {
         },
     );
 }
+
+#[test]
+fn a_service_reads_who_is_present_where_it_may() {
+    on_one_and_two_shards(
+        |_| (),
+        |node, _| async move {
+            let channel = "chat.ada~bob";
+            let page = node.gateway.presence(None, channel, None).await.unwrap();
+            assert_eq!((page.count, page.members.len(), page.next), (0, 0, None));
+            let mut open_ones = Vec::new();
+            for user in ["ada", "bob"] {
+                let client = node.client(user, &[]).await;
+                open_ones.push((open(&client, channel).await, client));
+            }
+            let names = loop {
+                let page = node.gateway.presence(None, channel, None).await.unwrap();
+                let names: Vec<String> = page.members.iter().map(|m| m.user.to_string()).collect();
+                if page.count == 2 {
+                    break names;
+                }
+            };
+            assert_eq!(names, ["ada", "bob"]);
+            let behind = node.gateway.presence(None, channel, Some("ada")).await;
+            assert_eq!(&*behind.unwrap().members[0].user, "bob");
+            let service = service();
+            let ask = async |channel: &str| {
+                let page = node.gateway.presence(service.as_deref(), channel, None);
+                page.await
+                    .map(|page| page.count)
+                    .map_err(|refusal| refusal.code)
+            };
+            assert_eq!(ask("class.m1").await, Ok(0), "it may publish there");
+            let required = ErrorCode::SubscriptionTokenRequired;
+            assert_eq!(ask(channel).await, Err(required));
+            assert_eq!(ask("user.ada").await, Err(ErrorCode::PresenceUnavailable));
+            node.node.advance(Phase::Draining);
+            assert_eq!(ask("class.m1").await, Err(ErrorCode::Draining));
+            drop(open_ones);
+            node.stop();
+        },
+    );
+}

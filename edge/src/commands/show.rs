@@ -4,7 +4,7 @@
 
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
-use interlink_client::{Delivery, Event, Position};
+use interlink_client::{Delivery, Event, Position, PresenceChange, PresenceMember};
 use serde_json::{json, Value};
 
 use super::payload::text_of;
@@ -42,9 +42,24 @@ pub(super) fn line(delivery: &Delivery) -> Option<String> {
         Delivery::Recovered(recovery) => {
             Some(format!("-- could not be continued: {:?}", recovery.reason))
         }
-        Delivery::Presence(change) => Some(format!("-- {} users are present", change.count)),
+        Delivery::Presence(change) => Some(presence_line(change)),
         Delivery::Ended(_) => None,
     }
+}
+
+fn presence_line(change: &PresenceChange) -> String {
+    let names = |members: &[PresenceMember]| {
+        let names: Vec<&str> = members.iter().map(|member| &*member.user).collect();
+        names.join(", ")
+    };
+    let mut line = String::from("-- ");
+    if !change.joined.is_empty() {
+        line += &format!("came: {}; ", names(&change.joined));
+    }
+    if !change.left.is_empty() {
+        line += &format!("left: {}; ", names(&change.left));
+    }
+    line + &format!("{} present", change.count)
 }
 
 fn event_line(event: &Event) -> String {
@@ -100,7 +115,12 @@ pub(super) fn json_of(delivery: &Delivery) -> Value {
             "following": recovery.following,
             "reason": format!("{:?}", recovery.reason),
         }),
-        Delivery::Presence(change) => json!({ "kind": "presence", "count": change.count }),
+        Delivery::Presence(change) => json!({
+            "kind": "presence",
+            "count": change.count,
+            "joined": change.joined.iter().map(|member| &*member.user).collect::<Vec<_>>(),
+            "left": change.left.iter().map(|member| &*member.user).collect::<Vec<_>>(),
+        }),
         Delivery::Ended(error) => json!({ "kind": "ended", "error": error.to_string() }),
     }
 }
@@ -120,6 +140,26 @@ mod tests {
         for text in ["", "1:2", "1:2:3:4", "a:b:c", "1:2:-3"] {
             assert!(position_from_text(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_change_of_presence_says_who() {
+        let member = |user: &str| PresenceMember {
+            user: user.into(),
+            devices: 1,
+        };
+        let mut change = PresenceChange {
+            joined: Vec::new(),
+            left: Vec::new(),
+            count: 2,
+        };
+        assert_eq!(presence_line(&change), "-- 2 present");
+        change.joined = vec![member("ada"), member("bob")];
+        change.left = vec![member("eve")];
+        assert_eq!(
+            presence_line(&change),
+            "-- came: ada, bob; left: eve; 2 present"
+        );
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use plan::{
 pub use property::{Property, Section, SetError};
 pub use sections::{
     AnomalySettings, Auth, Drain, Heartbeat, Journal, Limits, Listen, Log, LogFormat, LogLevel,
-    Node, Rings, Tls, TlsFiles,
+    Node, PresenceSettings, Rings, Tls, TlsFiles,
 };
 pub use setting::{duration_from_text, ByteSize, Raw, Setting};
 pub use source::{Argument, Sources};
@@ -81,6 +81,8 @@ pub struct Config {
     pub anomalies: AnomalySettings,
     /// Heartbeats.
     pub heartbeat: Heartbeat,
+    /// Who is present.
+    pub presence: PresenceSettings,
     /// How the node empties itself.
     pub drain: Drain,
     /// Logging.
@@ -93,7 +95,7 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 11] {
+    pub fn sections(&self) -> [&dyn Section; 12] {
         [
             &self.node,
             &self.listen,
@@ -104,6 +106,7 @@ impl Config {
             &self.auth,
             &self.anomalies,
             &self.heartbeat,
+            &self.presence,
             &self.drain,
             &self.log,
         ]
@@ -111,7 +114,7 @@ impl Config {
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 11] = [
+        let sections: [&mut dyn Section; 12] = [
             &mut self.node,
             &mut self.listen,
             &mut self.tls,
@@ -121,6 +124,7 @@ impl Config {
             &mut self.auth,
             &mut self.anomalies,
             &mut self.heartbeat,
+            &mut self.presence,
             &mut self.drain,
             &mut self.log,
         ];

@@ -59,6 +59,10 @@ section! {
         /// namespaces that are not durable.
         conflated: Option<bool> = None,
         unit "", example "false";
+
+        /// Who is present in a channel can be asked for by everybody who may subscribe to it.
+        presence: Option<bool> = None,
+        unit "", example "false";
     }
 }
 
@@ -80,6 +84,7 @@ impl NamespaceSettings {
         policy.history_events = self.history_events.unwrap_or(policy.history_events);
         policy.opaque_allowed = self.opaque_allowed.unwrap_or(policy.opaque_allowed);
         policy.conflated = self.conflated.unwrap_or(policy.conflated);
+        policy.presence = self.presence.unwrap_or(policy.presence);
     }
 }
 

@@ -132,6 +132,7 @@ impl MemoryPlan {
             lane_line(shards),
             ring_line(config, sessions),
             cursor_line(shards),
+            presence_line(config),
             PlanLine {
                 name: "idempotency keys",
                 bytes: KEYS_BYTES as u64,
@@ -261,6 +262,14 @@ fn cursor_line(shards: u64) -> PlanLine {
         name: "cursors",
         bytes: cursors * 2 * CURSOR_BYTES as u64,
         reason: format!("{cursors} cursors x {CURSOR_BYTES} B, and again beside their file"),
+    }
+}
+
+fn presence_line(config: &Config) -> PlanLine {
+    PlanLine {
+        name: "presence",
+        bytes: config.presence.bytes_per_shard.0,
+        reason: "presence.bytes_per_shard".to_owned(),
     }
 }
 

@@ -419,6 +419,25 @@ section! {
 }
 
 section! {
+    /// Who is present in a channel, where the namespace has presence and somebody asks.
+    pub struct PresenceSettings = "presence" {
+        /// How long a user who has lost the last device of a channel still counts as present.
+        grace: Duration = 15 * SECOND,
+        unit "time", bounds 100 * MILLISECOND..=5 * MINUTE, example "\"30s\"";
+
+        /// For how long changes of a channel are gathered before they are told.
+        change_interval: Duration = 500 * MILLISECOND,
+        unit "time", bounds 10 * MILLISECOND..=MINUTE, example "\"1s\"";
+
+        /// Memory of a shard for presence: half for channels that it owns, half for its own
+        /// users. A user takes about 220 bytes in the former and 100 in the latter, for each
+        /// channel that somebody asks for; a channel without room is answered `overloaded`.
+        bytes_per_shard: ByteSize = ByteSize::mib(64),
+        unit "bytes", bounds ByteSize::mib(1)..=ByteSize::mib(4_096), example "\"256MiB\"";
+    }
+}
+
+section! {
     /// How the node empties itself before it ends: on SIGTERM, on `POST /v1/drain`, and when
     /// another process takes over.
     pub struct Drain = "drain" {

@@ -15,6 +15,7 @@
 //! Runs on: the control thread; a [`Gateway`] may be used from any.
 
 pub mod limits;
+pub mod presence;
 mod task;
 use std::sync::Arc;
 
@@ -166,6 +167,7 @@ struct Call {
 #[derive(Clone, Debug)]
 pub struct Gateway {
     calls: mpsc::Sender<Call>,
+    looks: mpsc::Sender<presence::Look>,
     room: Arc<Semaphore>,
     node: Arc<NodeState>,
     namespaces: Arc<Namespaces>,
@@ -173,21 +175,23 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway to `shards` shards, and the end of its queue for the task.
+    /// A gateway to `shards` shards, and the ends of its queues for the task.
     fn new(
         shards: u16,
         namespaces: Arc<Namespaces>,
         node: Arc<NodeState>,
-    ) -> (Self, mpsc::Receiver<Call>) {
+    ) -> (Self, mpsc::Receiver<Call>, mpsc::Receiver<presence::Look>) {
         let (calls, waiting) = mpsc::channel(CALLS_WAITING_MAX);
+        let (looks, waiting_looks) = presence::looks();
         let gateway = Self {
             calls,
+            looks,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             node,
             namespaces,
             shards,
         };
-        (gateway, waiting)
+        (gateway, waiting, waiting_looks)
     }
 
     /// Publishes one event as the service with these claims, or as the system without any. The

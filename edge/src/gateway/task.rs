@@ -16,6 +16,7 @@ use interlink_protocol::session::publish::Refusal;
 use interlink_protocol::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
+use super::presence::{Look, Looks};
 use super::{Call, Gateway};
 use crate::lanes::{Port, Taken};
 use crate::server::NodeState;
@@ -51,6 +52,8 @@ pub struct GatewayTask {
     /// Kept so that a bell always has somebody to ring.
     _bell: UnixStream,
     calls: mpsc::Receiver<Call>,
+    waiting_looks: mpsc::Receiver<Look>,
+    looks: Looks,
     waiting: HashMap<u32, Waiting>,
     asked: HashMap<u32, Asked>,
     last: u32,
@@ -74,12 +77,14 @@ impl GatewayTask {
         bell.set_nonblocking(true)?;
         port.receiver.attach(bell.as_raw_fd())?;
         let shards = port.sender.own() as u16;
-        let (gateway, calls) = Gateway::new(shards, namespaces, node);
+        let (gateway, calls, waiting_looks) = Gateway::new(shards, namespaces, node);
         let task = Self {
             port,
             heard,
             _bell: bell,
             calls,
+            waiting_looks,
+            looks: Looks::new(),
             waiting: HashMap::new(),
             asked: HashMap::new(),
             last: 0,
@@ -107,6 +112,9 @@ impl GatewayTask {
                     if count == 0 {
                         return Ok(());
                     }
+                }
+                Some(look) = self.waiting_looks.recv() => {
+                    self.looks.ask(look, &mut self.port.sender);
                 }
                 ready = heard.readable() => {
                     ready?;
@@ -172,8 +180,11 @@ impl GatewayTask {
         let mut taken = std::mem::take(&mut self.taken);
         while self.port.receiver.take(TAKE, &mut taken) > 0 {
             for entry in taken.drain(..) {
-                if let Message::Outcomes(outcomes) = entry.entry {
-                    self.on_outcomes(*outcomes);
+                match entry.entry {
+                    Message::Outcomes(outcomes) => self.on_outcomes(*outcomes),
+                    Message::Presence(message) => self.looks.on_message(*message),
+                    // Shards send nothing else to this thread.
+                    _ => {}
                 }
             }
         }

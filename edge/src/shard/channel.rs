@@ -61,6 +61,8 @@ pub const INTERESTED: u8 = 1 << 1;
 pub const GRANTED: u8 = 1 << 2;
 /// Its events are of no further use, and it waits to give up their memory.
 pub const SPENT: u8 = 1 << 3;
+/// The owner asks who of this shard's users is there; the channel is kept as long.
+pub const COUNTED: u8 = 1 << 4;
 
 /// A channel on this shard.
 #[derive(Debug)]

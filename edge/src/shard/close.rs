@@ -167,6 +167,7 @@ impl Shard {
         let key = entry.key;
         let mut next = entry.subscriptions;
         while next != NONE {
+            self.note_detached(next);
             let sub = &mut self.subscriptions[next];
             sub.connection = NONE;
             sub.state = SubscriptionState::Detached;

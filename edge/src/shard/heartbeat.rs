@@ -218,6 +218,7 @@ impl Shard {
             self.pauses.next_end_ms(),
             self.cursors.next_batch_at(),
             self.journal.unwritten.next_at_ms(),
+            self.presence.next_due_ms(),
         ];
         let grants = self.tokens.grants.next_end_s();
         let grants = grants.map(|end_s| self.clock.ns_of_us(u64::from(end_s) * 1_000_000));

@@ -46,8 +46,6 @@ pub struct ShardLimits {
     pub heartbeat_ms: u32,
     /// Time for their answers.
     pub heartbeat_timeout_ms: u32,
-    /// `Reconnect` frames of the node in a second.
-    pub reconnects_per_second: u32,
     /// Time after the last `Reconnect` for what is left.
     pub stop_ms: u32,
 }
@@ -86,7 +84,6 @@ impl ShardLimits {
             subscriptions_per_session: config.limits.subscriptions_per_session,
             heartbeat_ms: ms(config.heartbeat.interval),
             heartbeat_timeout_ms: ms(config.heartbeat.timeout),
-            reconnects_per_second: config.drain.reconnects_per_second,
             stop_ms: STOP_MS,
         }
     }

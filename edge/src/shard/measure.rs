@@ -78,10 +78,18 @@ impl Shard {
         self.counters.subscriptions_behind = self.behind.len() as u64;
         self.counters.partial_bytes = self.partials.bytes() as u64;
         self.counters.keys_forgotten_early = self.service.keys_forgotten_early();
+        self.gather_presence();
         self.gather_journal();
         self.gather_lanes(sleeps);
         self.counters.take_ring(kernel.counters());
         self.shown.counters.publish(&self.counters);
+    }
+
+    fn gather_presence(&mut self) {
+        let (scopes, members) = self.presence.owned();
+        self.counters.presence_scopes = scopes as u64;
+        self.counters.presence_members = members as u64;
+        self.counters.presence_bytes = self.presence.bytes() as u64;
     }
 
     fn gather_journal(&mut self) {

@@ -32,6 +32,7 @@ use super::channel::{GRANTED, INTERESTED};
 use super::connection::NONE;
 use super::files::event_of;
 use super::journal::PendingMark;
+use super::presence::messages::PresenceMessage;
 use super::publish::Checked;
 use super::service::{Outcomes, Submission};
 use super::values::ToldValues;
@@ -86,6 +87,8 @@ pub enum Message {
     Submit(Box<Submission>),
     /// What became of them, for the thread that asked.
     Outcomes(Box<Outcomes>),
+    /// Who is present where.
+    Presence(Box<PresenceMessage>),
 }
 
 const _: () = assert!(std::mem::size_of::<Message>() <= 32);
@@ -137,7 +140,12 @@ impl Mesh {
 
     /// Whether messages wait, in either direction.
     pub fn has_work(&self) -> bool {
-        !self.port.receiver.is_empty() || self.overflow.iter().any(|queue| !queue.is_empty())
+        !self.port.receiver.is_empty() || self.is_congested()
+    }
+
+    /// Whether messages wait for room: what may gather elsewhere should.
+    pub fn is_congested(&self) -> bool {
+        self.overflow.iter().any(|queue| !queue.is_empty())
     }
 
     /// What was sent, and what waits for room.
@@ -208,6 +216,7 @@ impl Shard {
             Message::Values(told) => self.on_values_of(&told),
             Message::Submit(submission) => self.on_submission(*submission),
             Message::Outcomes(outcomes) => self.on_outcomes(&outcomes),
+            Message::Presence(message) => self.on_presence(*message),
         }
     }
 

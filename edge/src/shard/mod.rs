@@ -9,8 +9,9 @@
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
 //! `subscribe`, `recover`, `behind`, `overrun`, `values` give them, `ack` notes how far; `fanout`,
 //! `transmit`, `queues` send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause`
-//! slow, `anomalies` notices; `mesh`, `files` reach other threads; `service` takes publishes that
-//! come from no session; `tables`, `logs` and `places` hold, `measure` and `latencies` tell.
+//! slow, `anomalies` notices; `presence` tells who is there; `mesh`, `files` reach other threads;
+//! `service` takes publishes that come from no session; `tables`, `logs` and `places` hold,
+//! `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -43,6 +44,7 @@ mod pace;
 mod partials;
 mod pause;
 mod places;
+pub mod presence;
 mod proxy;
 mod publish;
 mod queues;
@@ -204,6 +206,7 @@ pub struct Shard {
     retries: VecDeque<(SocketId, u32)>,
     pauses: pause::Pauses,
 
+    presence: presence::Presence,
     drain: drain::Drain,
 }
 
@@ -228,6 +231,7 @@ impl Shard {
             || self.service.has_work()
             || self.mesh.has_work()
             || self.tokens.have_work()
+            || self.presence.has_work()
             || self.journal.holds_acks()
     }
 }

@@ -78,6 +78,11 @@ impl Queues {
         self.held >= HELD_BYTES_MAX
     }
 
+    /// Whether the queues hold half of what they may: what can wait elsewhere should.
+    pub fn are_filling(&self) -> bool {
+        self.held >= HELD_BYTES_MAX / 2
+    }
+
     /// What waits in the queue.
     pub fn waiting(&self, index: u32) -> &[u8] {
         if index == NONE {

@@ -225,10 +225,7 @@ impl Shard {
                 }
             }
             ClientFrame::History(frame) => self.on_history(connection, &frame),
-            ClientFrame::Presence(frame) => {
-                let code = interlink_protocol::ErrorCode::NotSupported;
-                self.reply_error(connection, code, frame.request_id());
-            }
+            ClientFrame::Presence(frame) => self.on_presence_frame(connection, &frame),
             ClientFrame::Refresh(frame) => self.on_refresh(connection, &frame),
             ClientFrame::Hello(_) => {
                 let code = interlink_protocol::ErrorCode::UnexpectedFrame;

@@ -30,6 +30,7 @@ use super::measure::Shown;
 use super::mesh::{Mesh, Message};
 use super::partials::Partials;
 use super::places::Places;
+use super::presence::Presence;
 use super::secure::SecureTable;
 use super::tokens::Tokens;
 use super::{driver, Shard, Shared};
@@ -83,8 +84,7 @@ impl Shard {
     /// # Errors
     /// When the address space for its tables is refused.
     pub fn new(parts: ShardParts, now_ns: u64) -> Result<Self, MemoryError> {
-        let limits = ShardLimits::of(&parts.config);
-        let sessions = limits.max_sessions;
+        let sessions = parts.config.limits.max_sessions as usize;
         let connections = Connections::new(&parts.config.rings)?;
         let mut shard = Self {
             id: parts.id,
@@ -146,8 +146,9 @@ impl Shard {
             blocked: VecDeque::new(),
             retries: VecDeque::new(),
             pauses: Default::default(),
-            drain: Drain::new(limits.reconnects_per_second, parts.shards),
-            limits,
+            presence: Presence::new(&parts.config, parts.shards),
+            drain: Drain::new(parts.config.drain.reconnects_per_second, parts.shards),
+            limits: ShardLimits::of(&parts.config),
         };
         shard.restore(parts.recovered);
         Ok(shard)

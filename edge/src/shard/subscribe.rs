@@ -92,6 +92,9 @@ impl Shard {
     ) -> Result<(u32, Start), ErrorCode> {
         let name = ChannelName::parse(entry.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
         let grant_end_s = self.check_permission(session, &name, entry.token())?;
+        if entry.presence() {
+            self.check_watching(&name)?;
+        }
         let record = &self.sessions[session];
         if u32::from(record.subscription_count) >= self.limits.subscriptions_per_session {
             return Err(ErrorCode::TooManySubscriptions);
@@ -121,6 +124,9 @@ impl Shard {
             self.tokens.grants.add(subscription, end_s);
         }
         self.show_interest(channel);
+        if entry.presence() {
+            self.start_watching(subscription);
+        }
         let named = entry.recover().map(Position::from);
         Ok((subscription, self.start(subscription, named)))
     }
@@ -265,6 +271,8 @@ impl Shard {
             let wanted = positions.iter().find(|(channel, _)| channel == name);
             let wanted = wanted.map(|(_, position)| *position);
             let start = self.start_again(subscription, wanted);
+            self.note_attached(subscription);
+            self.owe_count(subscription);
             restored.push(Restored {
                 subscription,
                 start,

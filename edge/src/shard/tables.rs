@@ -14,7 +14,7 @@ use interlink_protocol::session::publish::PublishDecision;
 use interlink_protocol::ErrorCode;
 use interlink_relay::backplane::Sequencer;
 
-use super::channel::{Channel, SubscriptionState, DIRTY, GRANTED, INTERESTED, SPENT};
+use super::channel::{Channel, SubscriptionState, COUNTED, DIRTY, GRANTED, INTERESTED, SPENT};
 use super::connection::{LAGGING, NONE};
 use super::mesh::Message;
 use super::Shard;
@@ -175,6 +175,7 @@ impl Shard {
         sub.next = entry.subscriptions;
         entry.subscriptions = subscription;
         entry.subscription_count += 1;
+        self.note_attached(subscription);
     }
 
     /// Forgets a channel that nobody subscribes to and that has nothing to remember.
@@ -199,7 +200,8 @@ impl Shard {
         let owned = self.owner_of(&entry.name) == self.id;
         let numbered = owned && entry.sequencer.top().offset > 0;
         let wanted = self.interest.contains_key(&channel);
-        if numbered || wanted || entry.log != NONE || entry.flags & (DIRTY | SPENT) != 0 {
+        let in_use = entry.flags & (DIRTY | SPENT | COUNTED) != 0;
+        if numbered || wanted || entry.log != NONE || in_use {
             return;
         }
         let hash = placement_hash(entry.name.as_bytes());
@@ -213,6 +215,8 @@ impl Shard {
     /// Takes a subscription out of its channel and its session, and forgets it.
     pub(super) fn remove_subscription(&mut self, subscription: u32) {
         let sub = self.subscriptions[subscription];
+        self.note_detached(subscription);
+        self.stop_watching(subscription);
         self.behind.remove(&subscription);
         self.lagging.remove(subscription);
         self.tokens.grants.remove(subscription);
@@ -221,6 +225,7 @@ impl Shard {
             .remove(&mut self.channels[sub.channel], sub.place);
         if let Some(moved) = moved {
             self.subscriptions[moved].place = sub.place;
+            self.note_moved(moved, self.channels[sub.channel].member_count);
             self.revisit_moved(moved);
         }
         let entry = &mut self.sessions[sub.session];

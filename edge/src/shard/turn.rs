@@ -46,6 +46,7 @@ impl Turn for Shard {
         self.keep_cursors();
         busy |= self.install_arrivals(kernel);
         busy |= self.run_journal(kernel, busy);
+        self.keep_presence();
         busy |= self.send_some(kernel);
         self.keep_pauses(kernel);
         self.close_some(kernel);

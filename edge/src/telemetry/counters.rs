@@ -163,6 +163,24 @@ counters! {
         "Acknowledgements that moved a cursor.";
     Counter cursors_kept: u64 = CURSORS_KEPT,
         "Cursors written to the disk.";
+    Gauge presence_scopes: u64 = PRESENCE_SCOPES,
+        "Channels whose presence this shard keeps, since somebody asks for it.";
+    Gauge presence_members: u64 = PRESENCE_MEMBERS,
+        "Users in these channels.";
+    Gauge presence_bytes: u64 = PRESENCE_BYTES,
+        "Bytes of the tables of presence in use.",
+        "near half of presence.bytes_per_shard, above which channels are dropped";
+    Counter presence_dropped: u64 = PRESENCE_DROPPED,
+        "Channels whose presence was given up for want of room.",
+        "ever: raise presence.bytes_per_shard";
+    Counter presence_pages: u64 = PRESENCE_PAGES,
+        "Pages of presence given to clients and the server API.";
+    Counter presence_changes: u64 = PRESENCE_CHANGES,
+        "Changes of presence told by the owners of channels.";
+    Counter presence_told: u64 = PRESENCE_TOLD,
+        "Changes and counts of presence handed to connections.";
+    Counter presence_delayed: u64 = PRESENCE_DELAYED,
+        "Changes of presence that a connection did not take and is told as a count later.";
     Counter heartbeats_sent: u64 = HEARTBEATS_SENT,
         "Heartbeats sent.";
     Counter heartbeats_missed: u64 = HEARTBEATS_MISSED,

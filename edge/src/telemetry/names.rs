@@ -83,6 +83,22 @@ pub const CHANNELS_ACTIVE: &str = "interlink_edge_channels_active";
 pub const CHANNELS_RECOVERED: &str = "interlink_edge_channels_recovered_total";
 /// Subscriptions that could not be continued.
 pub const CHANNELS_NOT_RECOVERED: &str = "interlink_edge_channels_not_recovered_total";
+/// Channels whose presence is kept.
+pub const PRESENCE_SCOPES: &str = "interlink_edge_presence_channels";
+/// Users in these channels.
+pub const PRESENCE_MEMBERS: &str = "interlink_edge_presence_users";
+/// Bytes of the tables of presence.
+pub const PRESENCE_BYTES: &str = "interlink_edge_presence_bytes";
+/// Channels whose presence was given up for want of room.
+pub const PRESENCE_DROPPED: &str = "interlink_edge_presence_dropped_total";
+/// Pages of presence.
+pub const PRESENCE_PAGES: &str = "interlink_edge_presence_pages_total";
+/// Changes of presence.
+pub const PRESENCE_CHANGES: &str = "interlink_edge_presence_changes_total";
+/// Changes and counts of presence handed to connections.
+pub const PRESENCE_TOLD: &str = "interlink_edge_presence_told_total";
+/// Changes of presence that a connection did not take.
+pub const PRESENCE_DELAYED: &str = "interlink_edge_presence_delayed_total";
 /// Heartbeats sent.
 pub const HEARTBEATS_SENT: &str = "interlink_edge_heartbeats_sent_total";
 /// Heartbeats that were not answered in time.

@@ -6,6 +6,7 @@ mod support;
 
 mod conflated;
 mod cursors;
+mod presence;
 mod publishing;
 mod requests;
 mod resuming;

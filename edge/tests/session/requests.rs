@@ -10,7 +10,6 @@ use super::support::{run, Setup};
 
 on_one_and_two_shards!(
     the_welcome_tells_user_node_limits_and_times,
-    presence_is_answered_as_not_supported,
     history_is_read_page_by_page,
     pages_of_large_events_are_cut_to_the_frame,
     refused_tokens_name_their_cause,
@@ -59,17 +58,6 @@ fn error_of(raw: &mut Raw) -> (u16, u32) {
         panic!("an Error was expected: {:?}", decode(&frame).kind());
     };
     (error.code(), error.request_id())
-}
-
-fn presence_is_answered_as_not_supported(shards: u16) {
-    let node = Setup::shards(shards).start();
-    let mut raw = Raw::welcomed(node.clients(), &node.token("ada"), 1);
-    let code = ErrorCode::NotSupported.number();
-    raw.send_encoded(|encoder| encoder.presence(11, "chat.ada~bob", None));
-    assert_eq!(error_of(&mut raw), (code, 11));
-    // The connection goes on.
-    raw.send_encoded(|encoder| encoder.presence(13, "chat.ada~bob", None));
-    assert_eq!(error_of(&mut raw), (code, 13));
 }
 
 fn history_is_read_page_by_page(shards: u16) {

@@ -102,8 +102,8 @@ fn error_of(raw: &mut Raw) -> (u16, u32) {
 
 /// Shows that the connection serves requests.
 fn assert_open(raw: &mut Raw) {
-    raw.send_encoded(|encoder| encoder.presence(77, "chat.ada~bob", None));
-    assert_eq!(error_of(raw), (ErrorCode::NotSupported.number(), 77));
+    raw.send_encoded(|encoder| encoder.presence(77, "user.ada", None));
+    assert_eq!(error_of(raw), (ErrorCode::PresenceUnavailable.number(), 77));
 }
 
 /// The time since 1970.

@@ -18,7 +18,7 @@
 mod accept;
 mod system;
 #[cfg(test)]
-mod tests;
+pub(in crate::shard) mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -25,15 +25,15 @@ use crate::shard::{ShardParts, Shared};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Two shards without clients; the test holds the third port of their mesh.
-struct Pair {
-    shards: Vec<(Shard, EdgeRing)>,
+pub(in crate::shard) struct Pair {
+    pub(in crate::shard) shards: Vec<(Shard, EdgeRing)>,
     control: Port<Message>,
     _heard: mpsc::Receiver<Result<(), String>>,
     _data: tempfile::TempDir,
 }
 
 impl Pair {
-    fn start() -> Self {
+    pub(in crate::shard) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = Config::default();
         config.node.data_directory = directory.path().join("data");
@@ -102,7 +102,11 @@ impl Pair {
     }
 
     /// Turns both shards until `done` says so.
-    fn turn_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+    pub(in crate::shard) fn turn_until(
+        &mut self,
+        what: &str,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
             assert!(Instant::now() < deadline, "{what} did not happen");

@@ -1,0 +1,118 @@
+//! What shards tell each other about presence.
+//!
+//! Purpose: watchers, sources and the owner of a scope may be different shards. To the owner go
+//! wishes and numbers of devices; from it come rounds, changes and pages. All of them have class
+//! P2, in one lane and order for each pair of shards.
+//!
+//! Runs on: made by one shard, taken by another; pages also by the control thread.
+
+use std::sync::Arc;
+
+use interlink_protocol::ErrorCode;
+use interlink_relay::presence::{PresencePage, Round};
+use interlink_uring::SocketId;
+
+/// One message.
+#[derive(Debug)]
+pub enum PresenceMessage {
+    /// A shard has its first watcher of a scope.
+    Watch {
+        /// The shard.
+        shard: u16,
+        /// The scope.
+        scope: Box<str>,
+    },
+    /// A shard has no watcher of a scope any more.
+    Unwatch {
+        /// The shard.
+        shard: u16,
+        /// The scope.
+        scope: Box<str>,
+    },
+    /// Somebody wants to read a page.
+    Ask(Ask),
+    /// What a source counts.
+    Told {
+        /// The source.
+        shard: u16,
+        /// For which round.
+        round: Round,
+        /// Devices of users, 0 for those who have none any more.
+        users: Vec<(Arc<str>, u32)>,
+        /// Whether the source has now told of everybody.
+        is_complete: bool,
+    },
+    /// A source has no room to count.
+    NoRoom {
+        /// For which round.
+        round: Round,
+    },
+    /// A source has to tell of a scope.
+    Tell {
+        /// What it has to name.
+        round: Round,
+        /// The scope.
+        scope: Arc<str>,
+    },
+    /// A source needs not tell any more.
+    Rest {
+        /// The round that is over.
+        round: Round,
+        /// The scope.
+        scope: Arc<str>,
+    },
+    /// Something for the watchers of a shard.
+    Changed {
+        /// The scope.
+        scope: Arc<str>,
+        /// Users afterwards.
+        count: u32,
+        /// The encoded `PresenceChange`.
+        frame: Arc<[u8]>,
+    },
+    /// Nothing is known of a scope any more, since there is no room for it.
+    Dropped {
+        /// The scope.
+        scope: Arc<str>,
+    },
+    /// A page, for who asked.
+    Answer(Answer),
+}
+
+/// A wish for a page.
+#[derive(Debug)]
+pub struct Ask {
+    /// The thread that asks.
+    pub from: u16,
+    /// Who waits there.
+    pub asker: Asker,
+    /// The scope.
+    pub scope: Box<str>,
+    /// The name behind which the page begins.
+    pub after: Option<Box<str>>,
+}
+
+/// Who waits for a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asker {
+    /// A client.
+    Client {
+        /// Its connection.
+        socket: SocketId,
+        /// Its request.
+        request_id: u32,
+    },
+    /// A call of the gateway, by its number.
+    Call(u32),
+}
+
+/// The answer to an [`Ask`].
+#[derive(Debug)]
+pub struct Answer {
+    /// Who waits.
+    pub asker: Asker,
+    /// The scope.
+    pub scope: Box<str>,
+    /// The page, or why there is none.
+    pub page: Result<PresencePage, ErrorCode>,
+}
