@@ -161,12 +161,13 @@ pub const PRESENCE_LINGER_MS: u64 = 30_000;
 /// when they ask. The moves of one interval are named when they fit one frame.
 pub const PRESENCE_NAMED_MAX: usize = 1_000;
 
-/// Memory of a scope beside its name: its record and its places in three maps.
-pub const PRESENCE_SCOPE_BYTES: usize = 400;
+/// Memory of a scope beside its name: its record, its places in three maps and the maps' free
+/// places.
+pub const PRESENCE_SCOPE_BYTES: usize = 560;
 
-/// Memory of a user in a scope beside the name: place in the tree 100, name 32, and what a leave
-/// and a change hold for a while 70.
-pub const PRESENCE_MEMBER_BYTES: usize = 202;
+/// Memory of a user in a scope beside the name: place in the tree and name 145, what a leave
+/// holds for the grace 120, and what a change holds for an interval 25.
+pub const PRESENCE_MEMBER_BYTES: usize = 290;
 
 /// Records in one call to a backplane or event log: what one script call may take.
 pub const PORT_BATCH_MAX: usize = 256;

@@ -2481,7 +2481,7 @@ impl<'a> Presence<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(Presence::VT_CHANNEL, None).unwrap()}
   }
-  /// Continuation from the previous page.
+  /// `next_page` of the previous page; absent for the first.
   #[inline]
   pub fn page(&self) -> Option<&'a str> {
     // Safety:
@@ -4764,7 +4764,8 @@ impl<'a> PresenceMember<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(PresenceMember::VT_USER, None).unwrap()}
   }
-  /// Devices of the user that are present.
+  /// Devices of the user that are present; 0 while the last one was lost a moment ago and the
+  /// user still counts as present.
   #[inline]
   pub fn devices(&self) -> u32 {
     // Safety:
@@ -4840,7 +4841,8 @@ impl ::core::fmt::Debug for PresenceMember<'_> {
 pub enum PresenceChangeOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
-/// Somebody came or left.
+/// Somebody came or left. A change without names tells the count alone: it is the first of a
+/// subscription and after a resume, and stands in the place of names that would be too many.
 pub struct PresenceChange<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -4885,7 +4887,7 @@ impl<'a> PresenceChange<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(PresenceChange::VT_CHANNEL, None).unwrap()}
   }
-  /// Who came.
+  /// Who came; somebody who is known already may be named again.
   #[inline]
   pub fn joined(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PresenceMember<'a>>>> {
     // Safety:
@@ -4893,7 +4895,7 @@ impl<'a> PresenceChange<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PresenceMember>>>>(PresenceChange::VT_JOINED, None)}
   }
-  /// Who left with the last device.
+  /// Who has left, a grace after the last device was lost.
   #[inline]
   pub fn left(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PresenceMember<'a>>>> {
     // Safety:
@@ -5056,7 +5058,7 @@ impl<'a> PresencePage<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u32>(PresencePage::VT_COUNT, Some(0)).unwrap()}
   }
-  /// This page of them.
+  /// This page of them, in the order of names.
   #[inline]
   pub fn members(&self) -> Option<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PresenceMember<'a>>>> {
     // Safety:

@@ -8,7 +8,8 @@ import { PresenceMember } from '../../interlink/wire/presence-member.js';
 
 
 /**
- * Somebody came or left.
+ * Somebody came or left. A change without names tells the count alone: it is the first of a
+ * subscription and after a resume, and stands in the place of names that would be too many.
  */
 export class PresenceChange {
   bb: flatbuffers.ByteBuffer|null = null;
@@ -39,7 +40,7 @@ channel(optionalEncoding?:any):string|Uint8Array|null {
 }
 
 /**
- * Who came.
+ * Who came; somebody who is known already may be named again.
  */
 joined(index: number, obj?:PresenceMember):PresenceMember|null {
   const offset = this.bb!.__offset(this.bb_pos, 6);
@@ -52,7 +53,7 @@ joinedLength():number {
 }
 
 /**
- * Who left with the last device.
+ * Who has left, a grace after the last device was lost.
  */
 left(index: number, obj?:PresenceMember):PresenceMember|null {
   const offset = this.bb!.__offset(this.bb_pos, 8);

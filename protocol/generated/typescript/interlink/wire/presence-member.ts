@@ -36,7 +36,8 @@ user(optionalEncoding?:any):string|Uint8Array|null {
 }
 
 /**
- * Devices of the user that are present.
+ * Devices of the user that are present; 0 while the last one was lost a moment ago and the
+ * user still counts as present.
  */
 devices():number {
   const offset = this.bb!.__offset(this.bb_pos, 6);

@@ -55,7 +55,7 @@ count():number {
 }
 
 /**
- * This page of them.
+ * This page of them, in the order of names.
  */
 members(index: number, obj?:PresenceMember):PresenceMember|null {
   const offset = this.bb!.__offset(this.bb_pos, 10);

@@ -44,7 +44,7 @@ channel(optionalEncoding?:any):string|Uint8Array|null {
 }
 
 /**
- * Continuation from the previous page.
+ * `next_page` of the previous page; absent for the first.
  */
 page():string|null
 page(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
