@@ -1,6 +1,7 @@
 //! The data directory: layout, permissions and the lock that keeps a second node out.
 //!
-//! Layout: `lock`, `keys/` (development key), `journal/` (see the journal's own files).
+//! Layout: `lock`, `keys/` (development key), `journal/` (see the journal's own files),
+//! `revocations` (what the server API revoked).
 //! Invariant: while a [`DataDirectory`] exists, no other process has the same one.
 //! Runs on: the main thread.
 
@@ -84,6 +85,11 @@ impl DataDirectory {
 /// File of the development key of a data directory that is not opened.
 pub fn development_key_of(path: &Path) -> PathBuf {
     keys_of(path).join("development.key")
+}
+
+/// The node's own revocation list in a data directory that is not opened.
+pub fn revocations_of(path: &Path) -> PathBuf {
+    path.join("revocations")
 }
 
 /// Directory of the keys of a data directory that is not opened.

@@ -9,8 +9,17 @@ use support::chat::{next_text, say, saying};
 use support::{http_get, run, wait_for, Node, Setup};
 
 /// Labels that samples may have: closed sets, never a channel, user or connection.
-const LABELS: [&str; 8] = [
-    "shard", "class", "code", "version", "phase", "kind", "outcome", "le",
+const LABELS: [&str; 10] = [
+    "shard",
+    "class",
+    "code",
+    "version",
+    "phase",
+    "kind",
+    "outcome",
+    "operation",
+    "status",
+    "le",
 ];
 /// Events of the conversation.
 const EVENTS: u64 = 40;

@@ -35,8 +35,12 @@ impl Callers {
             })?;
         let checked = self.verifier.reader().user(token.1.trim(), unix_seconds());
         let token = checked.map_err(|error| Refused::because(error.user_code(), error))?;
-        let user = token.claims.user();
-        if self.revocations.reader().cover(user, token.mark) {
+        let (user, institution) = (token.claims.user(), token.claims.institution());
+        if self
+            .revocations
+            .reader()
+            .cover(user, institution, token.mark)
+        {
             return Err(Refused::of(ErrorCode::TokenRevoked));
         }
         if !token.claims.has_role(ROLE_SERVICE) {

@@ -29,6 +29,7 @@ described! {
     bool => json!({"type": "boolean"});
     u16 => json!({"type": "integer", "minimum": 0, "maximum": u16::MAX});
     u32 => json!({"type": "integer", "minimum": 0, "maximum": u32::MAX});
+    u64 => json!({"type": "integer", "minimum": 0});
     Value => json!({});
 }
 
@@ -66,6 +67,27 @@ pub fn object(text: &str, fields: Vec<(&str, &str, bool, Value)>) -> Value {
         "required": required,
         "additionalProperties": false,
     })
+}
+
+/// The fields of a declared struct as parameters of a query.
+pub fn parameters((_, schema): (&str, Value)) -> Vec<Value> {
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let properties = schema["properties"].as_object().cloned();
+    let properties = properties.unwrap_or_default().into_iter();
+    properties
+        .map(|(name, mut schema)| {
+            let text = schema
+                .as_object_mut()
+                .and_then(|it| it.remove("description"));
+            json!({
+                "name": name,
+                "in": "query",
+                "required": required.contains(&Value::from(name.as_str())),
+                "description": text,
+                "schema": schema,
+            })
+        })
+        .collect()
 }
 
 /// Declares a body: the struct, how it is read or written, and its description.

@@ -30,6 +30,16 @@ impl Refused {
             detail: Some(detail.to_string()),
         }
     }
+
+    /// A request whose form is wrong.
+    pub fn invalid(detail: impl ToString) -> Self {
+        Self::because(ErrorCode::InvalidRequest, detail)
+    }
+
+    /// The code.
+    pub fn code(&self) -> ErrorCode {
+        self.refusal.code
+    }
 }
 
 impl From<Refusal> for Refused {
@@ -43,7 +53,8 @@ impl From<Refusal> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        let status = status_of(self.refusal.code);
+        let code = self.refusal.code;
+        let status = status_of(code);
         let retry_after_s = self.refusal.retry_after_ms.div_ceil(1_000);
         let mut response = json(status, &Failure::of(self.refusal, self.detail));
         let headers = response.headers_mut();
@@ -54,6 +65,8 @@ impl IntoResponse for Refused {
             let scheme = HeaderValue::from_static("Bearer");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
+        // For who counts.
+        response.extensions_mut().insert(code);
         response
     }
 }

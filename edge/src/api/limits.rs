@@ -31,4 +31,14 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of an idempotency key: several UUIDs beside each other.
 pub const KEY_BYTES_MAX: usize = 255;
 
+/// Users and token ids of one request to revoke: a school is revoked by a few requests, and the
+/// log of each names all of them.
+pub const REVOKED_PER_REQUEST_MAX: usize = 1_000;
+
+/// Bytes of a close reason (RFC 6455 section 5.5): a control frame has 125, the code takes two.
+pub const CLOSE_REASON_BYTES_MAX: usize = 123;
+
+/// Channels of a page when the caller names no number.
+pub const CHANNELS_PER_PAGE: usize = 100;
+
 const _: () = assert!(BODY_BYTES_MAX / ROOM_UNIT_BYTES < ROOM_UNITS);

@@ -4,18 +4,17 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::engine::general_purpose::STANDARD;
 use base64::Engine;
 use interlink_protocol::claims::PackedClaims;
+use interlink_protocol::registry::OPAQUE;
 use interlink_protocol::ErrorCode;
 use interlink_wire::AckLevel;
-use serde::de::DeserializeOwned;
 
-use super::bodies::{Accepted, Batch, Broadcast, Failure, Outcome, Outcomes, Publish};
+use super::bodies::{read, Accepted, Batch, Broadcast, Failure, Outcome, Outcomes, Publish, Taken};
 use super::failure::{json, Refused};
 use super::limits::KEY_BYTES_MAX;
 use super::ApiState;
@@ -26,13 +25,17 @@ use crate::gateway::{PublishAnswer, PublishRequest};
 pub async fn one(
     State(state): State<Arc<ApiState>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Taken,
 ) -> Result<Response, Refused> {
     let caller = state.callers.identify(&headers)?;
-    let request = request_of(read::<Publish>(&body)?)?;
+    let request = request_of(read::<Publish>(body)?)?;
     match state.gateway.publish(Some(caller), request).await {
+        // The request is counted as refused with its answer.
         PublishAnswer::Refused(refusal) => Ok(Refused::from(refusal).into_response()),
-        answer => Ok(json(StatusCode::OK, &outcome_of(answer).accepted)),
+        answer => {
+            state.counts.note_event(&answer);
+            Ok(json(StatusCode::OK, &outcome_of(answer).accepted))
+        }
     }
 }
 
@@ -40,10 +43,10 @@ pub async fn one(
 pub async fn several(
     State(state): State<Arc<ApiState>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Taken,
 ) -> Result<Response, Refused> {
     let caller = state.callers.identify(&headers)?;
-    let batch = read::<Batch>(&body)?;
+    let batch = read::<Batch>(body)?;
     at_most(batch.publishes.len())?;
     let requests = batch.publishes.into_iter().map(request_of);
     let requests = requests.collect::<Result<Vec<_>, _>>()?;
@@ -54,10 +57,10 @@ pub async fn several(
 pub async fn to_several(
     State(state): State<Arc<ApiState>>,
     headers: HeaderMap,
-    body: Bytes,
+    body: Taken,
 ) -> Result<Response, Refused> {
     let caller = state.callers.identify(&headers)?;
-    let broadcast = read::<Broadcast>(&body)?;
+    let broadcast = read::<Broadcast>(body)?;
     at_most(broadcast.channels.len())?;
     let event = request_of(broadcast.event)?;
     let bytes = event.payload.len() * broadcast.channels.len();
@@ -82,6 +85,9 @@ async fn publish_all(
     requests: Vec<PublishRequest>,
 ) -> Response {
     let answers = state.gateway.publish_all(Some(caller), requests).await;
+    answers
+        .iter()
+        .for_each(|answer| state.counts.note_event(answer));
     let outcomes = answers.into_iter().map(outcome_of).collect();
     json(StatusCode::OK, &Outcomes { outcomes })
 }
@@ -111,14 +117,6 @@ fn outcome_of(answer: PublishAnswer) -> Outcome {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(invalid)
-}
-
-fn invalid(detail: impl ToString) -> Refused {
-    Refused::because(ErrorCode::InvalidRequest, detail)
-}
-
 fn at_most(count: usize) -> Result<(), Refused> {
     if count <= PUBLISHES_PER_CALL_MAX {
         return Ok(());
@@ -129,13 +127,27 @@ fn at_most(count: usize) -> Result<(), Refused> {
 
 /// The publish that a body asks for. What is wrong with its form refuses the whole request.
 fn request_of(publish: Publish) -> Result<PublishRequest, Refused> {
+    let event_type = publish.event_type.unwrap_or(OPAQUE);
     let payload = match (publish.payload, publish.json) {
+        (_, Some(_)) if event_type != OPAQUE => {
+            let detail = "json is for opaque events; give the payload of event_type in base64, \
+                          as its schema encodes it";
+            return Err(Refused::invalid(detail));
+        }
         (Some(text), None) => STANDARD
             .decode(text)
-            .map_err(|error| invalid(format!("payload is not base64: {error}")))?,
+            .map_err(|error| Refused::invalid(format!("payload is not base64: {error}")))?,
         (None, Some(value)) => value.to_string().into_bytes(),
-        (None, None) => return Err(invalid("neither payload nor json is given; give one")),
-        (Some(_), Some(_)) => return Err(invalid("both payload and json are given; give one")),
+        (None, None) => {
+            return Err(Refused::invalid(
+                "neither payload nor json is given; give one",
+            ))
+        }
+        (Some(_), Some(_)) => {
+            return Err(Refused::invalid(
+                "both payload and json are given; give one",
+            ))
+        }
     };
     let key = publish.idempotency_key;
     if key
@@ -143,7 +155,7 @@ fn request_of(publish: Publish) -> Result<PublishRequest, Refused> {
         .is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX)
     {
         let detail = format!("idempotency_key needs 1 to {KEY_BYTES_MAX} bytes");
-        return Err(invalid(detail));
+        return Err(Refused::invalid(detail));
     }
     let level = match publish.ack_level.as_deref() {
         None => AckLevel::Default,
@@ -151,12 +163,12 @@ fn request_of(publish: Publish) -> Result<PublishRequest, Refused> {
         Some("local") => AckLevel::Local,
         Some(other) => {
             let detail = format!("ack_level `{other}` is neither `accepted` nor `local`");
-            return Err(invalid(detail));
+            return Err(Refused::invalid(detail));
         }
     };
     Ok(PublishRequest {
         channel: publish.channel,
-        event_type: publish.event_type.unwrap_or(0),
+        event_type,
         schema_version: publish.schema_version.unwrap_or(1),
         payload,
         idempotency_key: key,

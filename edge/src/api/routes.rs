@@ -12,31 +12,43 @@ use axum::Router;
 use interlink_protocol::ErrorCode;
 use serde_json::{json, Map, Value};
 
-use super::bodies::{Accepted, Batch, Broadcast, Failure, Outcome, Outcomes, Publish};
-use super::describe::Described;
+use super::bodies::{
+    Accepted, ActiveChannel, ActiveChannels, Batch, Broadcast, ChannelsQuery, Disconnect,
+    Disconnected, Failure, HistoryQuery, Membership, Outcome, Outcomes, PastEvent, PastEvents,
+    Publish, Revoke, RevokedTokens, Subscribed, Unsubscribed,
+};
+use super::describe::{parameters, Described};
 use super::failure::{status_of, Refused};
 use super::limits::BODY_BYTES_MAX;
-use super::{publish, ApiState};
+use super::{orders, publish, reads, ApiState};
 
-/// A route that takes and gives JSON.
+/// What a route takes.
+enum Takes {
+    /// A JSON body, by `POST`.
+    Body(fn() -> Value),
+    /// A query, by `GET`.
+    Query(fn() -> (&'static str, Value)),
+}
+
+/// A route that gives JSON.
 struct Route {
     path: &'static str,
     name: &'static str,
     summary: &'static str,
     text: &'static str,
-    request: fn() -> Value,
+    takes: Takes,
     answer: fn() -> Value,
     handler: fn() -> MethodRouter<Arc<ApiState>>,
 }
 
-const ROUTES: [Route; 3] = [
+static ROUTES: [Route; 9] = [
     Route {
         path: "/v1/publish",
         name: "publish",
         summary: "Publishes one event.",
         text: "The answer is given when the event has reached the wanted level. With an \
                idempotency key the request may be repeated until an answer comes.",
-        request: Publish::schema,
+        takes: Takes::Body(Publish::schema),
         answer: Accepted::schema,
         handler: || post(publish::one),
     },
@@ -44,10 +56,9 @@ const ROUTES: [Route; 3] = [
         path: "/v1/batch",
         name: "publishBatch",
         summary: "Publishes several events in their order.",
-        text:
-            "Each event has its own outcome. When one is refused for now, those behind it on the \
-               same channel are refused too, so that they can be sent again in order.",
-        request: Batch::schema,
+        text: "Each event has its own outcome. When one is refused for now, those behind it on \
+               the same channel are refused too, so that they can be sent again in order.",
+        takes: Takes::Body(Batch::schema),
         answer: Outcomes::schema,
         handler: || post(publish::several),
     },
@@ -56,11 +67,87 @@ const ROUTES: [Route; 3] = [
         name: "broadcast",
         summary: "Publishes one event on several channels.",
         text: "An idempotency key counts on each channel for itself.",
-        request: Broadcast::schema,
+        takes: Takes::Body(Broadcast::schema),
         answer: Outcomes::schema,
         handler: || post(publish::to_several),
     },
+    Route {
+        path: "/v1/disconnect",
+        name: "disconnect",
+        summary: "Closes every connection of a user.",
+        text: "The user may connect again; to keep a user out, revoke the tokens as well. A \
+               service of an institution reaches users of that institution only.",
+        takes: Takes::Body(Disconnect::schema),
+        answer: Disconnected::schema,
+        handler: || post(orders::disconnect),
+    },
+    Route {
+        path: "/v1/subscribe",
+        name: "subscribe",
+        summary: "Subscribes the connected sessions of a user to a channel.",
+        text: "The service's word counts as a subscription token: the channel has to be one that \
+               the user could subscribe to with a token. Clients are told, may claim it by an own \
+               Subscribe without a token, and keep it as long as the session. A service of an \
+               institution reaches users of that institution only.",
+        takes: Takes::Body(Membership::schema),
+        answer: Subscribed::schema,
+        handler: || post(orders::subscribe),
+    },
+    Route {
+        path: "/v1/unsubscribe",
+        name: "unsubscribe",
+        summary: "Ends the subscriptions of a user to a channel.",
+        text: "Clients are told. They may subscribe again if their tokens permit it. A service of \
+               an institution reaches users of that institution only.",
+        takes: Takes::Body(Membership::schema),
+        answer: Unsubscribed::schema,
+        handler: || post(orders::unsubscribe),
+    },
+    Route {
+        path: "/v1/tokens/revoke",
+        name: "revokeTokens",
+        summary: "Refuses tokens from now on.",
+        text: "The answer is given when the revocation lasts over a restart. Open connections end \
+               within a second, with the final close code `token_revoked`.",
+        takes: Takes::Body(Revoke::schema),
+        answer: RevokedTokens::schema,
+        handler: || post(orders::revoke),
+    },
+    Route {
+        path: "/v1/channels",
+        name: "listChannels",
+        summary: "Lists channels with subscribers.",
+        text: "A service of an institution sees the channels that name it, and those that it \
+               could subscribe to.",
+        takes: Takes::Query(ChannelsQuery::declaration),
+        answer: ActiveChannels::schema,
+        handler: || get(reads::channels),
+    },
+    Route {
+        path: "/v1/history",
+        name: "readHistory",
+        summary: "Reads past events of a channel, page by page.",
+        text: "For channels that the service may list. `position_unknown` says that it is not \
+               certain what follows the position; read from the oldest event then.",
+        takes: Takes::Query(HistoryQuery::declaration),
+        answer: PastEvents::schema,
+        handler: || get(reads::history),
+    },
 ];
+
+/// How many operations are told apart: the routes, and everything else.
+pub const OPERATIONS: usize = ROUTES.len() + 1;
+
+/// The operation that a path asks for.
+pub fn operation_of(path: &str) -> usize {
+    let found = ROUTES.iter().position(|route| route.path == path);
+    found.unwrap_or(ROUTES.len())
+}
+
+/// Name of an operation for the metrics.
+pub fn operation_name(operation: usize) -> &'static str {
+    ROUTES.get(operation).map_or("other", |route| route.name)
+}
 
 /// Where the description of the API is.
 pub const DESCRIPTION_PATH: &str = "/v1/openapi.json";
@@ -102,13 +189,30 @@ pub fn document_text() -> String {
 fn document() -> Value {
     let paths: Map<String, Value> = ROUTES
         .iter()
-        .map(|route| (route.path.to_owned(), json!({"post": operation(route)})))
+        .map(|route| {
+            let method = match route.takes {
+                Takes::Body(_) => "post",
+                Takes::Query(_) => "get",
+            };
+            (route.path.to_owned(), json!({method: operation(route)}))
+        })
         .collect();
     let schemas: Map<String, Value> = [
         Publish::declaration(),
         Batch::declaration(),
         Broadcast::declaration(),
         Accepted::declaration(),
+        Disconnect::declaration(),
+        Disconnected::declaration(),
+        Membership::declaration(),
+        Subscribed::declaration(),
+        Unsubscribed::declaration(),
+        Revoke::declaration(),
+        RevokedTokens::declaration(),
+        ActiveChannel::declaration(),
+        ActiveChannels::declaration(),
+        PastEvent::declaration(),
+        PastEvents::declaration(),
         Failure::declaration(),
         Outcome::declaration(),
         Outcomes::declaration(),
@@ -121,9 +225,9 @@ fn document() -> Value {
         "info": {
             "title": "Interlink server API",
             "version": "1",
-            "description": "How back ends publish. Requests carry a token with the role service. \
-                            Every refusal has the body Failure, whose codes are those of the \
-                            error catalogue.",
+            "description": "How back ends publish and act on their users. Requests carry a token \
+                            with the role service. Every refusal has the body Failure, whose \
+                            codes are those of the error catalogue.",
         },
         "security": [{"service": []}],
         "paths": paths,
@@ -147,13 +251,22 @@ fn operation(route: &Route) -> Value {
             || json!({"description": "Refused.", "content": content(Failure::schema())}),
         );
     }
-    json!({
+    let mut described = json!({
         "operationId": route.name,
         "summary": route.summary,
         "description": route.text,
-        "requestBody": {"required": true, "content": content((route.request)())},
         "responses": responses,
-    })
+    });
+    match &route.takes {
+        Takes::Body(schema) => {
+            let body = json!({"required": true, "content": content(schema())});
+            described["requestBody"] = body;
+        }
+        Takes::Query(declaration) => {
+            described["parameters"] = parameters(declaration()).into();
+        }
+    }
+    described
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State};
 use axum::http::header;
@@ -30,12 +30,34 @@ use super::limits::{
     BODY_BYTES_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, REQUEST_TIMEOUT, ROOM_UNITS,
     ROOM_UNIT_BYTES,
 };
-use super::{routes, ApiState};
+use super::{routes, ApiCounts, ApiState};
+use crate::auth::Revoker;
 use crate::gateway::Gateway;
 use crate::tls::Serving;
 
 /// Rest after an accept that failed for want of descriptors.
 const REST: Duration = Duration::from_millis(100);
+
+/// What bounds connections and requests; tests take smaller ones than `limits` has.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Open connections.
+    pub connections: usize,
+    /// Time for a TLS handshake and for the head of each request.
+    pub head_timeout: Duration,
+    /// Time for a request with its body and answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            connections: CONNECTIONS_MAX,
+            head_timeout: HEAD_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+        }
+    }
+}
 
 /// What the API is started with.
 #[derive(Debug)]
@@ -50,15 +72,18 @@ pub struct ApiPlan {
     pub tls: Option<Arc<Serving>>,
     /// The way into the shards.
     pub gateway: Gateway,
+    /// Revokes tokens.
+    pub revoker: Revoker,
+    /// What bounds it.
+    pub bounds: Bounds,
 }
 
 /// An API that listens and is not served yet.
 #[derive(Debug)]
 pub struct Api {
     listener: TcpListener,
-    callers: Callers,
     tls: Option<Arc<Serving>>,
-    gateway: Gateway,
+    state: Arc<ApiState>,
 }
 
 impl Api {
@@ -72,12 +97,24 @@ impl Api {
             None => TcpListener::bind(plan.address)?,
         };
         listener.set_nonblocking(true)?;
+        let state = Arc::new(ApiState {
+            callers: plan.callers,
+            gateway: plan.gateway,
+            revoker: plan.revoker,
+            counts: Arc::default(),
+            bounds: plan.bounds,
+            room: Semaphore::new(ROOM_UNITS),
+        });
         Ok(Self {
             listener,
-            callers: plan.callers,
             tls: plan.tls,
-            gateway: plan.gateway,
+            state,
         })
+    }
+
+    /// What it counts.
+    pub fn counts(&self) -> Arc<ApiCounts> {
+        Arc::clone(&self.state.counts)
     }
 
     /// The listening socket.
@@ -99,14 +136,10 @@ impl Api {
     /// When the listener cannot be used.
     pub async fn serve(self, mut closed: watch::Receiver<bool>) -> std::io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let state = Arc::new(ApiState {
-            callers: self.callers,
-            gateway: self.gateway,
-            room: Semaphore::new(ROOM_UNITS),
-        });
+        let state = self.state;
         let router = routes::router(Arc::clone(&state));
-        let router = router.layer(middleware::from_fn_with_state(state, within_bounds));
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let router = router.layer(middleware::from_fn_with_state(Arc::clone(&state), observed));
+        let connections = Arc::new(Semaphore::new(state.bounds.connections));
         loop {
             let (stream, place) = tokio::select! {
                 accepted = accept(&listener, &connections) => accepted,
@@ -114,9 +147,11 @@ impl Api {
             };
             let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.reader()));
             let (router, closed) = (router.clone(), closed.clone());
+            let counted = state.counts.connection();
+            let head_timeout = state.bounds.head_timeout;
             tokio::spawn(async move {
-                serve_one(stream, tls, router, closed).await;
-                drop(place);
+                serve_one(stream, tls, (router, head_timeout), closed).await;
+                drop((place, counted));
             });
         }
         drop(listener);
@@ -150,27 +185,30 @@ async fn until_closed(closed: &mut watch::Receiver<bool>) {
 async fn serve_one(
     stream: TcpStream,
     tls: Option<Arc<rustls::ServerConfig>>,
-    router: Router,
+    (router, head_timeout): (Router, Duration),
     closed: watch::Receiver<bool>,
 ) {
     // Answers are small and come at once.
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
-        return serve_http(stream, router, closed).await;
+        return serve_http(stream, (router, head_timeout), closed).await;
     };
     let accepting = TlsAcceptor::from(tls).accept(stream);
-    if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, accepting).await {
-        serve_http(stream, router, closed).await;
+    if let Ok(Ok(stream)) = tokio::time::timeout(head_timeout, accepting).await {
+        serve_http(stream, (router, head_timeout), closed).await;
     }
 }
 
-async fn serve_http<S>(stream: S, router: Router, mut closed: watch::Receiver<bool>)
-where
+async fn serve_http<S>(
+    stream: S,
+    (router, head_timeout): (Router, Duration),
+    mut closed: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(head_timeout)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut served = pin!(served);
@@ -186,17 +224,28 @@ where
     }
 }
 
+/// Counts a request and its answer.
+async fn observed(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
+    let operation = routes::operation_of(request.uri().path());
+    let begin = Instant::now();
+    let response = within_bounds(&state, request, next).await;
+    let counts = &state.counts;
+    counts.note_request(operation, response.status(), begin.elapsed());
+    if let Some(code) = response.extensions().get::<ErrorCode>() {
+        counts.note_refusal(*code);
+    }
+    response
+}
+
 /// Keeps bodies within their room and requests within their time.
-async fn within_bounds(
-    State(state): State<Arc<ApiState>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let length = request
-        .headers()
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<usize>().ok())
-        .unwrap_or(BODY_BYTES_MAX);
+async fn within_bounds(state: &ApiState, request: Request, next: Next) -> Response {
+    let length = match request.headers().get(header::CONTENT_LENGTH) {
+        Some(value) => value.to_str().ok().and_then(|value| value.parse().ok()),
+        // Without a length the body comes in chunks, or there is none.
+        None if request.headers().contains_key(header::TRANSFER_ENCODING) => None,
+        None => Some(0),
+    };
+    let length = length.unwrap_or(BODY_BYTES_MAX);
     if length > BODY_BYTES_MAX {
         let detail = format!("{length} bytes of body, at most {BODY_BYTES_MAX}");
         return Refused::because(ErrorCode::FrameTooLarge, detail).into_response();
@@ -205,7 +254,7 @@ async fn within_bounds(
     let Ok(_room) = state.room.try_acquire_many(units) else {
         return Refused::of(ErrorCode::Overloaded).into_response();
     };
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+    match tokio::time::timeout(state.bounds.request_timeout, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Refused::of(ErrorCode::Unavailable).into_response(),
     }

@@ -111,7 +111,8 @@ pub enum KeyError {
     /// The revocation list has a wrong line.
     #[error(
         "line {line} of revocation file {path} is wrong; write \"token ID\" or \"user NAME \
-         SECONDS\", at most {most} lines, and # before a remark",
+         SECONDS\", each with an institution after it or none, at most {most} lines, and # before \
+         a remark",
         most = limits::REVOCATIONS_MAX
     )]
     Revocation {

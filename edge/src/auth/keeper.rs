@@ -1,7 +1,7 @@
 //! Keeps keys and revocations up to date while the node runs.
 //!
 //! Purpose: looks at the files, fetches key sets, and replaces what the shards read. SIGHUP
-//! reads and fetches everything at once.
+//! reads and fetches everything at once. What the server API revokes goes through a [`Revoker`].
 //!
 //! Invariants: what cannot be read or parsed changes nothing, is logged once and counted; a
 //! fetch never delays the look at a file.
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::signal::unix::{signal, SignalKind};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -22,9 +23,10 @@ use super::fetch::fetch;
 use super::jwk;
 use super::key::Key;
 use super::key_set::{Asked, KeySet};
-use super::limits::{KEY_FILES_MAX, LOOK_EVERY};
+use super::limits::{KEY_FILES_MAX, LOOK_EVERY, REVOKES_WAITING_MAX};
+use super::own_list::{OwnList, RevokeError};
 use super::published::Published;
-use super::revocations::Revocations;
+use super::revocations::{Revocation, Revocations};
 use super::source::{Cause, Source, SourceTimes};
 use super::verifier::Verifier;
 use crate::watched::Watched;
@@ -42,8 +44,31 @@ pub struct KeeperPlan {
     pub sources: Vec<KeySource>,
     /// Their times.
     pub times: SourceTimes,
-    /// The revocation list.
+    /// The revocation list of the configuration.
     pub revocation_file: Option<PathBuf>,
+    /// The node's own revocation list; it need not exist.
+    pub own_list: PathBuf,
+}
+
+/// Something to revoke, and who waits for it.
+type Revoke = (Vec<Revocation>, oneshot::Sender<Result<usize, RevokeError>>);
+
+/// Revokes tokens and users.
+#[derive(Clone, Debug)]
+pub struct Revoker(mpsc::Sender<Revoke>);
+
+impl Revoker {
+    /// Returns once the entries last over a restart and every shard will find them; how many of
+    /// them refuse something that was not refused before.
+    ///
+    /// # Errors
+    /// [`RevokeError`]; nothing is revoked then.
+    pub async fn revoke(&self, entries: Vec<Revocation>) -> Result<usize, RevokeError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.0.try_send((entries, answer));
+        sent.map_err(|_| RevokeError::Busy)?;
+        answered.await.unwrap_or(Err(RevokeError::Stopped))
+    }
 }
 
 /// Numbers for the metrics.
@@ -74,6 +99,11 @@ pub struct Keeper {
     local: Vec<Key>,
     key_files: Vec<Watched>,
     revocation_file: Option<Watched>,
+    /// What the configured list holds.
+    listed: Revocations,
+    own: OwnList,
+    revoker: Revoker,
+    wishes: mpsc::Receiver<Revoke>,
     sources: Vec<Source>,
     asked: Arc<Asked>,
     verifier: Arc<Published<Verifier>>,
@@ -98,33 +128,37 @@ impl Keeper {
         key_files.iter_mut().for_each(|file| {
             file.changed();
         });
-        let list = match revocation_file.as_mut() {
+        let listed = match revocation_file.as_mut() {
             Some(file) => {
                 file.changed();
                 Revocations::read(file.path())?
             }
             None => Revocations::default(),
         };
+        let own = OwnList::open(&plan.own_list)?;
         let local = read_keys(&plan.key_files)?;
         let sources: Vec<Source> = plan.sources.iter().cloned().map(Source::new).collect();
         let asked = Arc::<Asked>::default();
         let counts = Arc::<KeeperCounts>::default();
-        counts
-            .revocations
-            .store(list.len() as u64, Ordering::Relaxed);
+        let (revoker, wishes) = mpsc::channel(REVOKES_WAITING_MAX);
         let none = Verifier::new(Vec::new(), &plan.audience, Arc::clone(&asked));
         let keeper = Self {
             plan,
             local,
             key_files,
             revocation_file,
+            listed,
+            own,
+            revoker: Revoker(revoker),
+            wishes,
             sources,
             asked,
             verifier: Published::new(none),
-            revocations: Published::new(list),
+            revocations: Published::new(Revocations::default()),
             counts,
         };
         keeper.publish();
+        keeper.publish_revocations();
         Ok(keeper)
     }
 
@@ -136,6 +170,11 @@ impl Keeper {
     /// Where the revocation list stands.
     pub fn revocations(&self) -> Arc<Published<Revocations>> {
         Arc::clone(&self.revocations)
+    }
+
+    /// Revokes while the keeper runs.
+    pub fn revoker(&self) -> Revoker {
+        self.revoker.clone()
     }
 
     /// The numbers for the metrics.
@@ -167,6 +206,11 @@ impl Keeper {
                 Some(Ok((source, result))) = fetches.join_next() => {
                     self.on_fetched(source, result);
                 }
+                Some((entries, answer)) = self.wishes.recv() => {
+                    let result = self.revoke(&entries).await;
+                    // Who asked may have gone.
+                    let _ = answer.send(result);
+                }
             }
             self.begin_fetches(&mut fetches);
         }
@@ -184,6 +228,11 @@ impl Keeper {
         let list = self.revocation_file.as_mut();
         if list.is_some_and(|file| file.changed() || anyway) {
             self.reload_revocations();
+        }
+        match self.own.look(anyway) {
+            Ok(false) => {}
+            Ok(true) => self.publish_revocations(),
+            Err(error) => self.on_reload_failed(&error),
         }
         while let Some(kid) = self.asked.pop() {
             self.sources.iter_mut().for_each(|source| source.want(kid));
@@ -221,15 +270,32 @@ impl Keeper {
         match Revocations::read(file.path()) {
             Ok(list) => {
                 let entries = list.len();
-                self.counts
-                    .revocations
-                    .store(entries as u64, Ordering::Relaxed);
-                self.revocations.replace(list);
+                self.listed = list;
+                self.publish_revocations();
                 count(&self.counts.reloads);
                 info!(entries, "the revocation list was read");
             }
             Err(error) => self.on_reload_failed(&error),
         }
+    }
+
+    async fn revoke(&mut self, entries: &[Revocation]) -> Result<usize, RevokeError> {
+        let added = self.own.add(entries, self.listed.len()).await;
+        match &added {
+            Ok(0) => {}
+            Ok(_) => self.publish_revocations(),
+            Err(error) => warn!(%error, "nothing was revoked"),
+        }
+        added
+    }
+
+    /// Replaces what tokens are compared with.
+    fn publish_revocations(&self) {
+        let mut list = self.listed.clone();
+        list.merge(self.own.list());
+        let entries = list.len() as u64;
+        self.counts.revocations.store(entries, Ordering::Relaxed);
+        self.revocations.replace(list);
     }
 
     fn on_reload_failed(&self, error: &KeyError) {

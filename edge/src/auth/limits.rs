@@ -58,6 +58,9 @@ pub const REVOCATIONS_MAX: usize = 100_000;
 /// Longest revocation file in bytes: so many entries of the longest form.
 pub const REVOCATION_FILE_BYTES_MAX: u64 = 32 << 20;
 
+/// Requests to revoke that may wait while one is written; each has up to 1,000 entries.
+pub const REVOKES_WAITING_MAX: usize = 16;
+
 /// Seconds by which the clock of the issuer may be ahead, for `nbf`. `exp` has none, since
 /// an open connection ends at that second.
 pub const LEEWAY_S: u64 = 30;

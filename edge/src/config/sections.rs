@@ -367,8 +367,9 @@ section! {
 
         /// File with revoked tokens and users, one a line: `token ID` ends the token with that
         /// `jti`, `user NAME SECONDS` all tokens of a user that were issued before that second
-        /// since 1970. Open connections end within a second after the file has changed. At
-        /// most 100,000 lines.
+        /// since 1970. A line may end with an institution, whose tokens alone are meant then.
+        /// Open connections end within a second after the file has changed. At most 100,000
+        /// lines, together with what the server API has revoked.
         revocation_file: Option<PathBuf> = None,
         unit "", example "\"/etc/interlink/revoked\"";
 

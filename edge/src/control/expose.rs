@@ -1,4 +1,4 @@
-//! What `/metrics` shows beside the shards: the node, its keys and its certificates.
+//! What `/metrics` shows beside the shards: the node, its keys, its certificates and its API.
 //!
 //! Runs on: the control thread.
 
@@ -129,6 +129,7 @@ pub(super) fn all(state: &ControlState) -> String {
     if let Some(counts) = &state.tls {
         tls(&mut exposition, counts);
     }
+    state.api.expose(&mut exposition);
     exposition.shards(&state.counters);
     ProcessStatus::read().expose(&mut exposition);
     allocator::expose(&mut exposition);

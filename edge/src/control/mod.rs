@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::api::Api;
+use crate::api::{Api, ApiCounts};
 use crate::auth::{Keeper, KeeperCounts};
 use crate::gateway::{Gateway, GatewayTask};
 use crate::hand_over::Endpoints;
@@ -73,6 +73,7 @@ pub struct ControlState {
     facts: Facts,
     keys: Arc<KeeperCounts>,
     tls: Option<Arc<TlsCounts>>,
+    api: Arc<ApiCounts>,
     events: Option<Sender<NodeEvent>>,
     /// The way into the shards, once the thread runs.
     gateway: Option<Gateway>,
@@ -91,6 +92,7 @@ impl ControlState {
             facts: Facts::new(plan_bytes),
             keys: Arc::default(),
             tls: None,
+            api: Arc::default(),
             events: None,
             gateway: None,
             guard: None,
@@ -205,6 +207,7 @@ impl Control {
         state.keys = keepers.keys.counts();
         state.events = Some(events.clone());
         state.tls = keepers.tls.as_ref().map(TlsKeeper::counts);
+        state.api = api.counts();
         state.gateway = Some(gateway);
         let (stop, stopped) = oneshot::channel();
         let (close, closed) = watch::channel(false);

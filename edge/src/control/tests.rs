@@ -22,6 +22,7 @@ fn keepers() -> Keepers {
             keep: hour,
         },
         revocation_file: None,
+        own_list: std::path::PathBuf::new(),
     };
     let keys = Keeper::open(plan).expect("nothing to read");
     Keepers { keys, tls: None }
@@ -46,6 +47,8 @@ fn api(gateway: &Gateway) -> Api {
         },
         tls: None,
         gateway: gateway.clone(),
+        revoker: keys.revoker(),
+        bounds: crate::api::Bounds::default(),
     };
     Api::open(plan).expect("a free port")
 }

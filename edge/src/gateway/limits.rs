@@ -12,3 +12,14 @@ pub const CALLS_WAITING_MAX: usize = 1_024;
 
 /// Publishes of one call. The call is answered as a whole, so that it should not wait for much.
 pub const PUBLISHES_PER_CALL_MAX: usize = 1_000;
+
+/// Questions of services that shards may have at a time. Each costs a turn some tens of
+/// microseconds, and a page of history up to 192 KiB until it is answered.
+pub const QUESTIONS_MAX: usize = 64;
+
+/// Channels of one page: each is looked up once on every shard that has subscribers of it.
+pub const CHANNELS_PER_PAGE_MAX: usize = 256;
+
+/// Questions to shards about one page of channels. A page ends after so many though it is not
+/// full, so that one request does not walk a whole table of a million channels.
+pub const QUESTIONS_PER_PAGE_MAX: usize = 256;

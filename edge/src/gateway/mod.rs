@@ -2,7 +2,8 @@
 //!
 //! Purpose: a publisher that is no WebSocket session, the server API above all, publishes with
 //! the guarantees of a session: the record enters the home shard of its key, is journaled,
-//! numbered by the owner of its channel and answered at its level. [`Gateway`] is what callers
+//! numbered by the owner of its channel and answered at its level. `questions` is what services
+//! ask beside: orders for the sessions of users, channels, history. [`Gateway`] is what callers
 //! hold; [`GatewayTask`] owns the control thread's lanes and matches answers by number.
 //!
 //! Order: publishes of one call on one channel keep their order, and so do those of calls of
@@ -16,7 +17,9 @@
 
 pub mod limits;
 pub mod presence;
+mod questions;
 mod task;
+
 use std::sync::Arc;
 
 use interlink_protocol::channel::ChannelName;
@@ -32,7 +35,9 @@ use tokio::sync::{mpsc, oneshot, Semaphore};
 
 use crate::server::{NodeState, Phase};
 use crate::shard::service::{Outcome, ServicePublish, SYSTEM_PUBLISHER};
-use limits::{CALLS_WAITING_MAX, PUBLISHES_PER_CALL_MAX, UNITS_MAX, UNIT_BYTES};
+use limits::{CALLS_WAITING_MAX, PUBLISHES_PER_CALL_MAX, QUESTIONS_MAX, UNITS_MAX, UNIT_BYTES};
+use questions::Asking;
+pub use questions::{ChannelCount, ChannelCursor};
 pub use task::GatewayTask;
 
 /// One publish of a caller.
@@ -163,12 +168,21 @@ struct Call {
     answer: oneshot::Sender<Vec<Outcome>>,
 }
 
+/// Calls, questions and looks that wait for the task.
+type Waiting = (
+    mpsc::Receiver<Call>,
+    mpsc::Receiver<Asking>,
+    mpsc::Receiver<presence::Look>,
+);
+
 /// The way into the shards.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     calls: mpsc::Sender<Call>,
     looks: mpsc::Sender<presence::Look>,
     room: Arc<Semaphore>,
+    questions: mpsc::Sender<Asking>,
+    question_room: Arc<Semaphore>,
     node: Arc<NodeState>,
     namespaces: Arc<Namespaces>,
     shards: u16,
@@ -176,22 +190,21 @@ pub struct Gateway {
 
 impl Gateway {
     /// A gateway to `shards` shards, and the ends of its queues for the task.
-    fn new(
-        shards: u16,
-        namespaces: Arc<Namespaces>,
-        node: Arc<NodeState>,
-    ) -> (Self, mpsc::Receiver<Call>, mpsc::Receiver<presence::Look>) {
-        let (calls, waiting) = mpsc::channel(CALLS_WAITING_MAX);
+    fn new(shards: u16, namespaces: Arc<Namespaces>, node: Arc<NodeState>) -> (Self, Waiting) {
+        let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
+        let (questions, waiting_questions) = mpsc::channel(QUESTIONS_MAX);
         let (looks, waiting_looks) = presence::looks();
         let gateway = Self {
             calls,
             looks,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
+            questions,
+            question_room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
             node,
             namespaces,
             shards,
         };
-        (gateway, waiting, waiting_looks)
+        (gateway, (waiting_calls, waiting_questions, waiting_looks))
     }
 
     /// Publishes one event as the service with these claims, or as the system without any. The

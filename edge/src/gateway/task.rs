@@ -1,6 +1,7 @@
 //! The task that owns the control thread's lanes.
 //!
-//! Invariants: a number names one part under way; a call is answered when all of its parts are;
+//! Invariants: a number names one part or question under way; a call is answered when all of its
+//! parts are;
 //! before it waits the task has looked at its lanes with its bell armed.
 //!
 //! Runs on: the control thread.
@@ -17,9 +18,11 @@ use interlink_protocol::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
 use super::presence::{Look, Looks};
+use super::questions::Asking;
 use super::{Call, Gateway};
 use crate::lanes::{Port, Taken};
 use crate::server::NodeState;
+use crate::shard::service::questions::{Question, Reply, Told, QUESTION_CLASS};
 use crate::shard::service::{Outcome, Outcomes, Submission};
 use crate::shard::Message;
 
@@ -54,8 +57,10 @@ pub struct GatewayTask {
     calls: mpsc::Receiver<Call>,
     waiting_looks: mpsc::Receiver<Look>,
     looks: Looks,
+    questions: mpsc::Receiver<Asking>,
     waiting: HashMap<u32, Waiting>,
     asked: HashMap<u32, Asked>,
+    replies: HashMap<u32, oneshot::Sender<Result<Told, Refusal>>>,
     last: u32,
     taken: Vec<Taken<Message>>,
 }
@@ -77,7 +82,7 @@ impl GatewayTask {
         bell.set_nonblocking(true)?;
         port.receiver.attach(bell.as_raw_fd())?;
         let shards = port.sender.own() as u16;
-        let (gateway, calls, waiting_looks) = Gateway::new(shards, namespaces, node);
+        let (gateway, (calls, questions, waiting_looks)) = Gateway::new(shards, namespaces, node);
         let task = Self {
             port,
             heard,
@@ -85,8 +90,10 @@ impl GatewayTask {
             calls,
             waiting_looks,
             looks: Looks::new(),
+            questions,
             waiting: HashMap::new(),
             asked: HashMap::new(),
+            replies: HashMap::new(),
             last: 0,
             taken: Vec::with_capacity(TAKE),
         };
@@ -116,6 +123,10 @@ impl GatewayTask {
                 Some(look) = self.waiting_looks.recv() => {
                     self.looks.ask(look, &mut self.port.sender);
                 }
+                asking = self.questions.recv() => match asking {
+                    Some(asking) => self.ask(asking),
+                    None => return Ok(()),
+                },
                 ready = heard.readable() => {
                     ready?;
                     silence(&heard);
@@ -176,6 +187,29 @@ impl GatewayTask {
         }
     }
 
+    fn ask(&mut self, asking: Asking) {
+        let number = self.next_number();
+        let question = Question {
+            from: self.port.sender.own() as u16,
+            number,
+            claims: asking.claims,
+            wish: asking.wish,
+        };
+        let message = Message::Ask(Box::new(question));
+        let shard = usize::from(asking.shard);
+        if self
+            .port
+            .sender
+            .push(shard, QUESTION_CLASS, message)
+            .is_ok()
+        {
+            self.replies.insert(number, asking.answer);
+        } else {
+            // The caller may have gone.
+            let _ = asking.answer.send(Err(Refusal::of(ErrorCode::Overloaded)));
+        }
+    }
+
     fn take_outcomes(&mut self) {
         let mut taken = std::mem::take(&mut self.taken);
         while self.port.receiver.take(TAKE, &mut taken) > 0 {
@@ -183,12 +217,20 @@ impl GatewayTask {
                 match entry.entry {
                     Message::Outcomes(outcomes) => self.on_outcomes(*outcomes),
                     Message::Presence(message) => self.looks.on_message(*message),
+                    Message::Reply(reply) => self.on_reply(*reply),
                     // Shards send nothing else to this thread.
                     _ => {}
                 }
             }
         }
         self.taken = taken;
+    }
+
+    fn on_reply(&mut self, reply: Reply) {
+        if let Some(answer) = self.replies.remove(&reply.number) {
+            // The caller may have gone.
+            let _ = answer.send(reply.told);
+        }
     }
 
     fn on_outcomes(&mut self, answer: Outcomes) {
@@ -214,7 +256,10 @@ impl GatewayTask {
     fn next_number(&mut self) -> u32 {
         loop {
             self.last = self.last.wrapping_add(1);
-            let used = self.waiting.contains_key(&self.last) || self.asked.contains_key(&self.last);
+            let number = &self.last;
+            let used = self.waiting.contains_key(number)
+                || self.asked.contains_key(number)
+                || self.replies.contains_key(number);
             if !used {
                 return self.last;
             }

@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::auth::{Keeper, KeeperPlan, Key, KeyError, KeySource, SourceTimes};
 use crate::config::{Auth, Config, Tls};
 use crate::control::guard::Guard;
-use crate::data_dir::development_key_of;
+use crate::data_dir::{development_key_of, revocations_of};
 use crate::exit::{CommandError, Exit};
 use crate::tls::{TlsKeeper, TlsPlan};
 
@@ -27,7 +27,7 @@ pub struct Keys {
 /// # Errors
 /// [`Exit::Config`] for configured files, [`Exit::Data`] for the development key.
 pub fn load_keys(config: &Config, data: &Path) -> Result<Keys, CommandError> {
-    let mut plan = keeper_plan(&config.auth)?;
+    let mut plan = keeper_plan(&config.auth, data)?;
     let mut created = None;
     if plan.key_files.is_empty() && plan.sources.is_empty() {
         let path = development_key_of(data);
@@ -71,7 +71,7 @@ pub fn load_guard(config: &Config) -> Result<Option<Guard>, CommandError> {
         .map_err(|error| CommandError::new(Exit::Config, error))
 }
 
-fn keeper_plan(auth: &Auth) -> Result<KeeperPlan, CommandError> {
+fn keeper_plan(auth: &Auth, data: &Path) -> Result<KeeperPlan, CommandError> {
     let sources: Result<Vec<KeySource>, &str> = auth
         .jwks
         .iter()
@@ -89,6 +89,7 @@ fn keeper_plan(auth: &Auth) -> Result<KeeperPlan, CommandError> {
             keep: auth.jwks_keep,
         },
         revocation_file: auth.revocation_file.clone(),
+        own_list: revocations_of(data),
     })
 }
 

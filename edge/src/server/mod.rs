@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use crate::api::{Api, ApiPlan, Callers};
+use crate::api::{Api, ApiPlan, Bounds, Callers};
 use crate::auth::Key;
 use crate::config::{Config, MemoryPlan};
 use crate::control::{Control, ControlState, Keepers};
@@ -246,6 +246,8 @@ fn open_api(
         },
         tls: keepers.tls.as_ref().map(TlsKeeper::serving),
         gateway,
+        revoker: keepers.keys.revoker(),
+        bounds: Bounds::default(),
     });
     opened
         .and_then(|api| Ok((api.address()?, api)))

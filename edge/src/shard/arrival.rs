@@ -198,8 +198,9 @@ impl Shard {
             device,
             resume,
         } = identity;
-        let name = &token.claims.user;
-        if self.tokens.revocations.cover(name, token.mark) {
+        let claims = &token.claims;
+        let revocations = &self.tokens.revocations;
+        if revocations.cover(&claims.user, &claims.institution, token.mark) {
             // The list has changed while the connection was on its way.
             return Err(ErrorCode::TokenRevoked);
         }

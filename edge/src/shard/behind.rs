@@ -219,6 +219,10 @@ impl Shard {
                     self.answer_history(connection, request_id, &answer);
                 }
             }
+            HistoryFor::Service { from, number } => {
+                self.files.histories -= 1;
+                self.answer_service_history((from, number), answer);
+            }
         }
     }
 

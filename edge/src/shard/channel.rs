@@ -35,11 +35,38 @@ pub struct Subscription {
     pub priority: Priority,
     /// Whether live events are sent, or past ones are being fetched.
     pub state: SubscriptionState,
-    /// Whether a subscription token granted it.
-    pub granted: bool,
+    /// What permits it beside the user's claims.
+    pub grant: Grant,
 }
 
 const _: () = assert!(std::mem::size_of::<Subscription>() <= 32);
+
+/// What permits a subscription beside the user's claims.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Grant {
+    /// Nothing.
+    None,
+    /// A subscription token, or the word of a service.
+    Given,
+    /// The word of a service that made the subscription; the client has not asked for it.
+    Unclaimed,
+}
+
+impl Grant {
+    /// The grant of a `Subscribe` with or without a token.
+    pub fn of_token(is_there: bool) -> Self {
+        match is_there {
+            true => Self::Given,
+            false => Self::None,
+        }
+    }
+
+    /// Whether there is one.
+    pub fn is_there(self) -> bool {
+        self != Self::None
+    }
+}
 
 /// How a subscription gets its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

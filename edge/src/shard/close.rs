@@ -25,16 +25,28 @@ const CLOSES_PER_TURN: usize = 32;
 impl Shard {
     /// Starts the close handshake with `code` after what is queued.
     pub(super) fn close_with(&mut self, connection: u32, code: CloseCode) {
+        self.close_saying(connection, code, code.number(), code.name());
+    }
+
+    /// As [`Self::close_with`], with a number and a reason of an application; it is counted as
+    /// `code`.
+    pub(super) fn close_saying(
+        &mut self,
+        connection: u32,
+        code: CloseCode,
+        number: u16,
+        reason: &str,
+    ) {
         let entry = &mut self.connections[connection];
         if entry.flags & (CLOSE_WHEN_SENT | CLOSING) != 0 {
             return;
         }
-        entry.close_code = code.number();
+        entry.close_code = number;
         self.counters.closed_by_server += 1;
         self.counters.closes.add(code);
-        let reason = code.name().as_bytes();
+        let reason = reason.as_bytes();
         let mut body = [0u8; 125];
-        body[..2].copy_from_slice(&code.number().to_be_bytes());
+        body[..2].copy_from_slice(&number.to_be_bytes());
         let len = 2 + reason.len().min(123);
         body[2..len].copy_from_slice(&reason[..len - 2]);
         self.queue_close(connection, &body[..len]);

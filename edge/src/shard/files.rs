@@ -91,6 +91,13 @@ pub enum HistoryFor {
         /// The request.
         request_id: u32,
     },
+    /// A question of a service.
+    Service {
+        /// Thread that asks.
+        from: u16,
+        /// Number of the question there.
+        number: u32,
+    },
 }
 
 /// Past events.
@@ -178,7 +185,7 @@ pub enum FilesReply {
 /// Both directions, as the shard holds them.
 #[derive(Debug)]
 pub struct FilesLink {
-    /// History requests of clients that wait for their page.
+    /// History requests of clients and services that wait for their page.
     pub histories: usize,
     requests: mpsc::Sender<FilesRequest>,
     replies: mpsc::Receiver<FilesReply>,

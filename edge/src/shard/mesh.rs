@@ -25,25 +25,20 @@ use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
 use interlink_relay::backplane::Sequencer;
 use interlink_relay::record::{Kind, Mark, Placement, Sequence};
-use interlink_uring::SocketId;
 
 use super::arrival::Arrival;
-use super::channel::{GRANTED, INTERESTED};
-use super::connection::NONE;
 use super::files::event_of;
 use super::journal::PendingMark;
 use super::presence::messages::PresenceMessage;
 use super::publish::Checked;
+use super::service::questions::{Question, Reply};
 use super::service::{Outcomes, Submission};
 use super::values::ToldValues;
 use super::Shard;
 use crate::lanes::{Port, SenderCounters, Taken};
-use interlink_wire as wire;
 
 /// Entries that one turn takes from the lanes.
 const TAKE: usize = 64;
-/// Requests of all connections that may wait for grants, which take microseconds.
-const DEFERRED_MAX: usize = 1_024;
 
 /// A record on its way to the owner of its channel.
 #[derive(Debug)]
@@ -89,6 +84,10 @@ pub enum Message {
     Outcomes(Box<Outcomes>),
     /// Who is present where.
     Presence(Box<PresenceMessage>),
+    /// What a service asks beside publishing.
+    Ask(Box<Question>),
+    /// The reply, for the thread that asked.
+    Reply(Box<Reply>),
 }
 
 const _: () = assert!(std::mem::size_of::<Message>() <= 32);
@@ -217,6 +216,9 @@ impl Shard {
             Message::Submit(submission) => self.on_submission(*submission),
             Message::Outcomes(outcomes) => self.on_outcomes(&outcomes),
             Message::Presence(message) => self.on_presence(*message),
+            Message::Ask(question) => self.on_question(*question),
+            // Shards ask nothing.
+            Message::Reply(_) => {}
         }
     }
 
@@ -333,144 +335,6 @@ impl Shard {
             for shard in (0..self.shards).filter(|shard| shards & (1 << shard) != 0) {
                 let message = Message::Event(Arc::clone(&frame));
                 self.mesh.send(shard, entry.priority, message);
-            }
-        }
-    }
-
-    /// Asks the owner for the events of a channel that has its first member here.
-    pub(super) fn show_interest(&mut self, channel: u32) {
-        let entry = &mut self.channels[channel];
-        if self.shards == 1 || entry.flags & INTERESTED != 0 {
-            return;
-        }
-        entry.flags |= INTERESTED;
-        let (name, priority) = (entry.name.clone(), entry.priority);
-        let owner = self.owner_of(&name);
-        if owner == self.id {
-            self.channels[channel].flags |= GRANTED;
-        } else {
-            self.mesh
-                .send(owner, priority, Message::Interest(self.id, name));
-        }
-    }
-
-    /// Whether the position of a channel of the request is not known here yet; its owner is
-    /// asked for it. Nobody is asked for what will be refused.
-    pub(super) fn awaits_grants(&mut self, connection: u32, frame: &wire::Subscribe<'_>) -> bool {
-        let session = self.connections[connection].session;
-        if self.shards == 1 || session == NONE {
-            return false;
-        }
-        let held = u32::from(self.sessions[session].subscription_count);
-        let room = self.limits.subscriptions_per_session.saturating_sub(held);
-        let mut awaits = false;
-        for entry in frame.channels().iter().take(room as usize) {
-            let name = match ChannelName::parse(entry.channel()) {
-                Ok(name) if self.owner_of(name.as_str()) != self.id => name,
-                _ => continue,
-            };
-            if self
-                .check_permission(session, &name, entry.token())
-                .is_err()
-            {
-                continue;
-            }
-            if let Ok(channel) = self.channel_named(&name) {
-                self.show_interest(channel);
-                awaits |= self.channels[channel].flags & GRANTED == 0;
-            }
-        }
-        awaits
-    }
-
-    /// Whether an earlier request of the connection waits for a grant, so that a later one
-    /// about subscriptions has to wait as well.
-    pub(super) fn waits_in_line(&self, connection: u32) -> bool {
-        let socket = self.connections[connection].socket;
-        self.deferred.iter().any(|entry| entry.0 == socket)
-    }
-
-    /// Keeps a request until the grants that it waits for have come.
-    pub(super) fn defer(&mut self, connection: u32, request_id: u32, frame: &[u8]) {
-        if self.deferred.len() >= DEFERRED_MAX {
-            return self.reply_error(connection, ErrorCode::Overloaded, request_id);
-        }
-        let socket = self.connections[connection].socket;
-        self.deferred.push((socket, frame.to_vec()));
-    }
-
-    /// Takes up the requests of a connection that waited for the archive.
-    pub(super) fn retry_deferred_of(&mut self, socket: SocketId) {
-        let (taken, others) = std::mem::take(&mut self.deferred)
-            .into_iter()
-            .partition(|entry| entry.0 == socket);
-        self.deferred = others;
-        self.retry(taken);
-    }
-
-    /// Takes up requests that waited for a grant; channels that nobody took are forgotten once
-    /// no request is left that may still want them.
-    fn retry_deferred(&mut self) {
-        let taken = std::mem::take(&mut self.deferred);
-        self.retry(taken);
-    }
-
-    fn retry(&mut self, taken: Vec<(SocketId, Vec<u8>)>) {
-        for (socket, frame) in taken {
-            if let Some(connection) = self.connection_of(socket) {
-                self.on_message(connection, &frame);
-            }
-        }
-        if self.deferred.is_empty() {
-            for channel in std::mem::take(&mut self.granted) {
-                if self.channels.contains(channel) {
-                    self.forget_channel_if_idle(channel);
-                }
-            }
-        }
-    }
-
-    fn on_interest(&mut self, shard: u16, name: &str) {
-        let Ok(parsed) = ChannelName::parse(name) else {
-            return;
-        };
-        let Ok(channel) = self.channel_named(&parsed) else {
-            return;
-        };
-        *self.interest.entry(channel).or_default() |= 1 << shard;
-        let position = self.logs.visible_position(&self.channels[channel]);
-        let priority = self.channels[channel].priority;
-        self.send_values_to(shard, channel);
-        let grant = Message::Granted(Box::new((name.into(), position)));
-        self.mesh.send(shard, priority, grant);
-    }
-
-    fn on_granted(&mut self, name: &str, position: Position) {
-        if let Some(channel) = self.find_channel(name) {
-            let entry = &mut self.channels[channel];
-            entry.flags |= GRANTED;
-            let before = entry.sequencer.top();
-            let is_current = self.logs.visible_position(entry) == position;
-            entry.sequencer = Sequencer::resume(position);
-            if !is_current {
-                // Events that came while nobody here was interested, or that found no memory at
-                // the owner, are not in the log.
-                self.logs.values.pass_over(channel, position.offset);
-                self.give_up_log(channel, before, position);
-            }
-            self.granted.push(channel);
-        }
-        self.retry_deferred();
-    }
-
-    fn on_no_interest(&mut self, shard: u16, name: &str) {
-        if let Some(channel) = self.find_channel(name) {
-            if let Some(shards) = self.interest.get_mut(&channel) {
-                *shards &= !(1 << shard);
-                if *shards == 0 {
-                    self.interest.remove(&channel);
-                    self.forget_channel_if_idle(channel);
-                }
             }
         }
     }

@@ -16,7 +16,7 @@ use interlink_protocol::session::resume::recovery_rank;
 use interlink_protocol::ErrorCode;
 use interlink_wire as wire;
 
-use super::channel::{Subscription, SubscriptionState};
+use super::channel::{Grant, Subscription, SubscriptionState};
 use super::connection::{LAGGING, NONE};
 use super::recover::Start;
 use super::Shard;
@@ -91,6 +91,15 @@ impl Shard {
         entry: &wire::SubscribeChannel<'_>,
     ) -> Result<(u32, Start), ErrorCode> {
         let name = ChannelName::parse(entry.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
+        let named = entry.recover().map(Position::from);
+        if let Some(subscription) = self.unclaimed(session, entry.channel()) {
+            if entry.presence() {
+                self.check_watching(&name)?;
+                self.start_watching(subscription);
+            }
+            self.subscriptions[subscription].grant = Grant::Given;
+            return Ok((subscription, self.start(subscription, named)));
+        }
         let grant_end_s = self.check_permission(session, &name, entry.token())?;
         if entry.presence() {
             self.check_watching(&name)?;
@@ -103,32 +112,72 @@ impl Shard {
         if self.find_subscription(session, channel).is_some() {
             return Err(ErrorCode::AlreadySubscribed);
         }
-        let connection = self.sessions[session].connection;
+        let grant = Grant::of_token(entry.token().is_some());
+        let subscription = self.join(session, channel, grant)?;
+        if let Some(end_s) = grant_end_s {
+            self.tokens.grants.add(subscription, end_s);
+        }
+        if entry.presence() {
+            self.start_watching(subscription);
+        }
+        Ok((subscription, self.start(subscription, named)))
+    }
+
+    /// The subscription that a service has made for the session, which its client now asks for.
+    fn unclaimed(&self, session: u32, channel: &str) -> Option<u32> {
+        let channel = self.find_channel(channel)?;
+        let subscription = self.find_subscription(session, channel)?;
+        let is_unclaimed = self.subscriptions[subscription].grant == Grant::Unclaimed;
+        is_unclaimed.then_some(subscription)
+    }
+
+    /// Makes a subscription that begins with what comes next.
+    fn join(&mut self, session: u32, channel: u32, grant: Grant) -> Result<u32, ErrorCode> {
         let sub = Subscription {
             cursor: self.logs.visible_end(&self.channels[channel]),
             channel,
             session,
-            connection,
+            connection: self.sessions[session].connection,
             next: NONE,
             place: 0,
             priority: self.channels[channel].priority,
             state: SubscriptionState::Live,
-            granted: entry.token().is_some(),
+            grant,
         };
         let subscription = self
             .subscriptions
             .insert(sub)
             .ok_or(ErrorCode::Overloaded)?;
         self.link_subscription(subscription);
-        if let Some(end_s) = grant_end_s {
-            self.tokens.grants.add(subscription, end_s);
-        }
         self.show_interest(channel);
-        if entry.presence() {
-            self.start_watching(subscription);
+        Ok(subscription)
+    }
+
+    /// Subscribes a connected session that did not ask, to a channel that it is not subscribed
+    /// to, and tells its client.
+    pub(super) fn subscribe_unasked(
+        &mut self,
+        session: u32,
+        channel: u32,
+    ) -> Result<(), ErrorCode> {
+        let record = &self.sessions[session];
+        let connection = record.connection;
+        if u32::from(record.subscription_count) >= self.limits.subscriptions_per_session {
+            return Err(ErrorCode::TooManySubscriptions);
         }
-        let named = entry.recover().map(Position::from);
-        Ok((subscription, self.start(subscription, named)))
+        let subscription = self.join(session, channel, Grant::Unclaimed)?;
+        let start = self.start(subscription, None);
+        let outcome = Outcome {
+            channel: self.channels[channel].name.clone(),
+            state: wire::SubscriptionState::Live,
+            position: Some(start.position),
+            recovery: start.recovery,
+            code: 0,
+            subscription,
+        };
+        self.answer_subscribed(connection, 0, &[outcome]);
+        self.begin_recoveries(connection, vec![subscription]);
+        Ok(())
     }
 
     /// Whether the session may subscribe; when its token's grant ends, in Unix seconds, if
@@ -173,11 +222,11 @@ impl Shard {
         None
     }
 
-    /// Whether the session subscribes to the channel by a token.
+    /// Whether the session subscribes to the channel by a token or a service's word.
     pub(super) fn holds_grant(&self, session: u32, channel: &str) -> bool {
         self.find_channel(channel)
             .and_then(|channel| self.find_subscription(session, channel))
-            .is_some_and(|subscription| self.subscriptions[subscription].granted)
+            .is_some_and(|subscription| self.subscriptions[subscription].grant.is_there())
     }
 
     /// Ends a subscription that nobody asked to end.

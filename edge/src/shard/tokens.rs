@@ -14,12 +14,13 @@
 use std::collections::{BTreeSet, HashMap};
 
 use interlink_protocol::channel::ChannelName;
-use interlink_protocol::claims::PackedClaims;
+use interlink_protocol::claims::{ClaimsView, PackedClaims};
 use interlink_protocol::namespace::permit_subscribe;
 use interlink_protocol::session::auth::{check_claims, check_refresh, check_token_length};
 use interlink_protocol::{CloseCode, ErrorCode};
 use interlink_wire as wire;
 
+use super::channel::Grant;
 use super::connection::NONE;
 use super::subscribe::Outcome;
 use super::{Shard, Shared};
@@ -134,9 +135,11 @@ impl Shard {
             };
             next = session + 1;
             let entry = &self.sessions[session];
-            let name = &self.users[entry.user].name;
+            let user = &self.users[entry.user];
+            let (name, institution) = (&user.name, user.claims.institution());
             let connection = entry.connection;
-            if connection != NONE && self.tokens.revocations.cover(name, entry.mark()) {
+            let revocations = &self.tokens.revocations;
+            if connection != NONE && revocations.cover(name, institution, entry.mark()) {
                 // Nothing is kept for a resume.
                 self.end_session_of(connection);
                 self.close_with(connection, CloseCode::TokenRevoked);
@@ -154,10 +157,11 @@ impl Shard {
             .user(token, now_s)
             .map_err(|error| error.user_code())?;
         check_claims(&token.claims, now_s)?;
+        let claims = &token.claims;
         if self
             .tokens
             .revocations
-            .cover(&token.claims.user, token.mark)
+            .cover(&claims.user, &claims.institution, token.mark)
         {
             return Err(RefusedToken {
                 code: ErrorCode::TokenRevoked,
@@ -211,7 +215,7 @@ impl Shard {
             let subscription = next;
             let entry = &self.subscriptions[subscription];
             next = entry.next;
-            let granted = entry.granted;
+            let granted = entry.grant.is_there();
             if let Err(code) = self.permission_of(subscription, granted) {
                 ended.push(self.end_subscription(subscription, code));
             }
@@ -235,7 +239,7 @@ impl Shard {
             let Some(subscription) = self.tokens.grants.take_ended(now_s) else {
                 return;
             };
-            self.subscriptions[subscription].granted = false;
+            self.subscriptions[subscription].grant = Grant::None;
             if self.permission_of(subscription, false).is_ok() {
                 continue;
             }

@@ -46,6 +46,26 @@ impl Exposition {
         let _ = writeln!(self.text, "{}{{{label}=\"{value}\"}} 1", metric.name);
     }
 
+    /// Adds numbers with their labels, written as `name="value"` with commas between them.
+    pub fn labelled(&mut self, metric: &Metric, samples: impl Iterator<Item = (String, u64)>) {
+        self.head(metric);
+        for (labels, value) in samples {
+            let _ = writeln!(self.text, "{}{{{labels}}} {value}", metric.name);
+        }
+    }
+
+    /// Adds histograms, each with one label and its value.
+    pub fn histograms(
+        &mut self,
+        metric: &Metric,
+        samples: impl Iterator<Item = (String, Snapshot)>,
+    ) {
+        self.head(metric);
+        for (label, found) in samples {
+            self.histogram(metric.name, &label, &found);
+        }
+    }
+
     /// The whole text.
     pub fn finish(self) -> String {
         self.text

@@ -281,3 +281,16 @@ pub const KEY_SET_FETCHES: &str = "interlink_edge_key_set_fetches_total";
 pub const KEY_SET_EARLY_FETCHES: &str = "interlink_edge_key_set_early_fetches_total";
 /// Fetches of key sets that failed.
 pub const KEY_SET_FAILURES: &str = "interlink_edge_key_set_failures_total";
+
+/// Connections of the server API that are open now.
+pub const API_CONNECTIONS: &str = "interlink_edge_api_connections_open";
+/// Requests of the server API, by operation and status.
+pub const API_REQUESTS: &str = "interlink_edge_api_requests_total";
+/// Time of a request of the server API, by operation.
+pub const API_LATENCY: &str = "interlink_edge_api_latency_seconds";
+/// Events that the server API accepted.
+pub const API_EVENTS: &str = "interlink_edge_api_events_accepted_total";
+/// Events whose idempotency key had been accepted before.
+pub const API_REPEATS: &str = "interlink_edge_api_events_repeated_total";
+/// Requests and events that the server API refused, by error code.
+pub const API_REFUSALS: &str = "interlink_edge_api_refusals_total";

@@ -49,6 +49,7 @@ pub struct Raw {
     received: Vec<u8>,
     reader: Reader,
     encoder: FrameEncoder,
+    close_reason: String,
 }
 
 impl Raw {
@@ -62,6 +63,7 @@ impl Raw {
             received: Vec::new(),
             reader: Reader::client(),
             encoder: FrameEncoder::new(),
+            close_reason: String::new(),
         };
         raw.patience(PATIENCE);
         raw
@@ -252,6 +254,8 @@ impl Raw {
                     let code = payload
                         .get(..2)
                         .map(|code| u16::from_be_bytes([code[0], code[1]]));
+                    let reason = payload.get(2..).unwrap_or_default();
+                    self.close_reason = String::from_utf8_lossy(reason).into_owned();
                     (Incoming::Close(code.unwrap_or(1005)), consumed)
                 }
                 other => panic!("a server sends no such thing: {other:?}"),
@@ -291,6 +295,11 @@ impl Raw {
     /// The code of the close frame that ends the connection.
     pub fn close_code(&mut self) -> u16 {
         self.read_to_close().1
+    }
+
+    /// The reason in the last close frame.
+    pub fn close_reason(&self) -> &str {
+        &self.close_reason
     }
 
     /// Reads once; whether anything came before the end of the stream.

@@ -47,6 +47,8 @@ export enum ErrorCode {
   TooManySubscriptions = 207,
   /** The channel has no presence. */
   PresenceUnavailable = 208,
+  /** The application ended the subscription. */
+  Unsubscribed = 209,
   /** The registry has no event type of this number. */
   EventTypeUnknown = 300,
   /** The registry has no such version of this event type. */
@@ -287,6 +289,14 @@ export const errorCodes: ReadonlyMap<number, ErrorCodeRow> = new Map([
     meaning: "The channel has no presence.",
     cause: "The namespace does not offer presence.",
     cure: "Ask without presence, or use a channel of another namespace.",
+    temporary: false,
+  }],
+  [209, {
+    code: ErrorCode.Unsubscribed,
+    name: "unsubscribed",
+    meaning: "The application ended the subscription.",
+    cause: "The server API was asked to end it for this user.",
+    cure: "Ask the application.",
     temporary: false,
   }],
   [300, {

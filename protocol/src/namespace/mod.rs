@@ -12,7 +12,7 @@
 mod defaults;
 mod permission;
 
-pub use permission::{permit_publish, permit_subscribe};
+pub use permission::{permit_inspect, permit_publish, permit_subscribe};
 
 use interlink_wire::AckLevel;
 

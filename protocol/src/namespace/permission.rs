@@ -27,6 +27,45 @@ pub fn permit_publish(
     permit(&policy.publish, channel, claims, token_grant)
 }
 
+/// Decides whether a service may look at a channel: at its events and at how many subscribe.
+///
+/// A service of no institution runs the whole deployment and may look at everything. One of an
+/// institution may look at what names that institution, at nothing that names another, and else
+/// at what it may subscribe to.
+pub fn permit_inspect(
+    policy: &NamespacePolicy,
+    channel: &ChannelName<'_>,
+    claims: &dyn ClaimsView,
+) -> Result<(), ErrorCode> {
+    let own = claims.institution();
+    if own.is_empty() {
+        return Ok(());
+    }
+    match institution_of(policy, channel) {
+        Some(named) if named == own => Ok(()),
+        Some(_) => Err(ErrorCode::NotPermitted),
+        // No token can be shown for somebody else's channel.
+        None => {
+            permit_subscribe(policy, channel, claims, false).map_err(|_| ErrorCode::NotPermitted)
+        }
+    }
+}
+
+/// The institution that a channel's id names, where the namespace has ids that name one.
+fn institution_of<'a>(policy: &NamespacePolicy, channel: &ChannelName<'a>) -> Option<&'a str> {
+    let first = |id: &'a str| id.split('.').next();
+    match policy.subscribe.who {
+        Who::Members(Scope::Institution | Scope::Department | Scope::WithinInstitution) => {
+            first(channel.id())
+        }
+        Who::Members(Scope::Nested) => match channel.id().split_once('.') {
+            Some(("inst" | "dept", rest)) => first(rest),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn permit(
     rule: &Rule,
     channel: &ChannelName<'_>,

@@ -115,6 +115,41 @@ fn a_grant_opens_channels_that_ask_for_one_and_no_others() {
 }
 
 #[test]
+fn a_service_looks_at_its_institution_and_one_of_none_at_everything() {
+    let namespaces = Namespaces::defaults();
+    let inspect = |channel: &str, who: &PackedClaims| {
+        let channel = ChannelName::parse(channel).unwrap();
+        permit_inspect(namespaces.lookup(&channel).unwrap(), &channel, who)
+    };
+    let own = claims("reports", &["service"]);
+    let whole = PackedClaims::pack(&Claims {
+        user: "reports".into(),
+        roles: vec!["service".into()],
+        ..Claims::default()
+    })
+    .unwrap();
+    for (channel, expected) in [
+        ("inst.north", Ok(())),
+        ("inst.south", NO),
+        ("dept.north.arts", Ok(())),
+        ("dept.south.arts", NO),
+        ("report.north.day", Ok(())),
+        ("report.south.day", NO),
+        ("presence.inst.north", Ok(())),
+        ("presence.dept.south.arts", NO),
+        ("class.algebra", Ok(())),
+        ("class.geometry", NO),
+        ("user.ada", NO),
+        ("chat.ada~bob", NO),
+        ("collab.d1", NO),
+        ("sys.status", Ok(())),
+    ] {
+        assert_eq!(inspect(channel, &own), expected, "{channel}");
+        assert_eq!(inspect(channel, &whole), Ok(()), "{channel}");
+    }
+}
+
+#[test]
 fn a_user_without_institution_belongs_to_none() {
     let claims = Claims {
         user: "root".into(),

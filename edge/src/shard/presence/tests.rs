@@ -16,7 +16,7 @@ use rand::{Rng, SeedableRng};
 use super::limits::{CHANGE_WAITING_BYTES_MAX, COUNTED_PER_TURN, OWED_RETRY_MS};
 use super::Presence;
 use crate::config::Config;
-use crate::shard::channel::{Subscription, SubscriptionState};
+use crate::shard::channel::{Grant, Subscription, SubscriptionState};
 use crate::shard::connection::{Connection, NONE};
 use crate::shard::service::tests::Pair;
 use crate::shard::session::{Session, User};
@@ -57,7 +57,7 @@ impl Shard {
             place: 0,
             priority: self.channels[channel].priority,
             state: SubscriptionState::Live,
-            granted: false,
+            grant: Grant::None,
         };
         let subscription = self.subscriptions.insert(subscription).expect("room");
         self.link_subscription(subscription);

@@ -1,4 +1,5 @@
-//! Publishes that come from no session: those of services and those of the system itself.
+//! Publishes that come from no session: those of services and those of the system itself; and
+//! what services ask beside (`questions`).
 //!
 //! Purpose: the server API and the node's own events take the way that the publishes of clients
 //! take. The control thread submits a [`Submission`] through its lane to the shard that is home
@@ -16,6 +17,9 @@
 //! Thread: the shard.
 
 mod accept;
+mod inspect;
+mod orders;
+pub mod questions;
 mod system;
 #[cfg(test)]
 pub(in crate::shard) mod tests;
@@ -189,6 +193,8 @@ pub struct Service {
     tickets: HashMap<u32, Ticket>,
     last_local: u32,
     last_ticket: u32,
+    /// Questions that wait until the owner of a channel has told its position.
+    questions: Vec<questions::Question>,
     keys: KeyMemory,
     system: system::System,
 }

@@ -52,6 +52,8 @@ pub enum ErrorCode {
     TooManySubscriptions = 207,
     /// The channel has no presence.
     PresenceUnavailable = 208,
+    /// The application ended the subscription.
+    Unsubscribed = 209,
     /// The registry has no event type of this number.
     EventTypeUnknown = 300,
     /// The registry has no such version of this event type.
@@ -102,7 +104,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// Every code, in order of its number.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::MalformedFrame,
         Self::UnexpectedFrame,
         Self::UnsupportedVersion,
@@ -126,6 +128,7 @@ impl ErrorCode {
         Self::NotSubscribed,
         Self::TooManySubscriptions,
         Self::PresenceUnavailable,
+        Self::Unsubscribed,
         Self::EventTypeUnknown,
         Self::EventVersionUnknown,
         Self::EventNotAllowed,
@@ -182,6 +185,7 @@ impl ErrorCode {
             206 => Self::NotSubscribed,
             207 => Self::TooManySubscriptions,
             208 => Self::PresenceUnavailable,
+            209 => Self::Unsubscribed,
             300 => Self::EventTypeUnknown,
             301 => Self::EventVersionUnknown,
             302 => Self::EventNotAllowed,
@@ -235,6 +239,7 @@ impl ErrorCode {
             Self::NotSubscribed => "not_subscribed",
             Self::TooManySubscriptions => "too_many_subscriptions",
             Self::PresenceUnavailable => "presence_unavailable",
+            Self::Unsubscribed => "unsubscribed",
             Self::EventTypeUnknown => "event_type_unknown",
             Self::EventVersionUnknown => "event_version_unknown",
             Self::EventNotAllowed => "event_not_allowed",
@@ -287,6 +292,7 @@ impl ErrorCode {
             Self::NotSubscribed => "The session is not subscribed to this channel.",
             Self::TooManySubscriptions => "The session has as many subscriptions as it may have.",
             Self::PresenceUnavailable => "The channel has no presence.",
+            Self::Unsubscribed => "The application ended the subscription.",
             Self::EventTypeUnknown => "The registry has no event type of this number.",
             Self::EventVersionUnknown => "The registry has no such version of this event type.",
             Self::EventNotAllowed => "This event type is not allowed on channels of this namespace.",
@@ -339,6 +345,7 @@ impl ErrorCode {
             Self::NotSubscribed => "Unsubscribe or Ack for a channel that was never subscribed or has ended.",
             Self::TooManySubscriptions => "More channels at once than Limits.subscriptions.",
             Self::PresenceUnavailable => "The namespace does not offer presence.",
+            Self::Unsubscribed => "The server API was asked to end it for this user.",
             Self::EventTypeUnknown => "The client is newer than the server, or uses a number of its own.",
             Self::EventVersionUnknown => "The client is newer than the server.",
             Self::EventNotAllowed => "The type is registered for other namespaces.",
@@ -391,6 +398,7 @@ impl ErrorCode {
             Self::NotSubscribed => "Subscribe first.",
             Self::TooManySubscriptions => "End subscriptions that are not needed.",
             Self::PresenceUnavailable => "Ask without presence, or use a channel of another namespace.",
+            Self::Unsubscribed => "Ask the application.",
             Self::EventTypeUnknown => "Register the type, or upgrade the server.",
             Self::EventVersionUnknown => "Publish an older version, or upgrade the server.",
             Self::EventNotAllowed => "Publish on a channel of a namespace that the type lists.",

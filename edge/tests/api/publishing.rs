@@ -1,69 +1,12 @@
-//! The server API over real sockets: publishes of back ends reach clients, in order and once.
-
-mod support;
-
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::process::Command;
+//! Publishes of back ends reach clients, in order and once.
 
 use interlink_client::{Client, Delivery, Subscription};
-use serde_json::{json, Value};
 
-use support::certificates::TestCertificates;
-use support::{run, Node, Setup, PATIENCE};
+use super::support::run;
+use super::*;
 
 /// A channel of class P1, of which a slow reader misses nothing.
 const INBOX: &str = "user.watcher";
-/// A channel that takes opaque payloads without being configured for them.
-const REPORT: &str = "report.north.day";
-
-fn start(shards: u16) -> Node {
-    let setup = Setup::shards(shards);
-    setup
-        .config("[namespaces.user]\nopaque_allowed = true")
-        .start()
-}
-
-fn service(node: &Node) -> String {
-    node.token_of("reports", |grant| grant.roles.push("service".into()))
-}
-
-/// One request on a connection of its own: status, head and JSON body.
-fn exchange(stream: &mut (impl Read + Write), head: &str, body: &[u8]) -> (u16, String, Value) {
-    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n", body.len()).expect("sent");
-    stream.write_all(body).expect("sent");
-    let mut answer = Vec::new();
-    // A server that ends TLS without a word has answered all the same.
-    let _ = stream.read_to_end(&mut answer);
-    let answer = String::from_utf8(answer).expect("text");
-    let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-    let status = head
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok());
-    let body = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {answer}"));
-    (status.expect("a status"), head.to_owned(), body)
-}
-
-fn head(node: &Node, path: &str, token: &str) -> String {
-    let host = node.api();
-    format!(
-        "POST {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-         Authorization: Bearer {token}"
-    )
-}
-
-fn connect(node: &Node) -> TcpStream {
-    let stream = TcpStream::connect(node.api()).expect("the API listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
-    stream
-}
-
-fn post(node: &Node, path: &str, token: &str, body: &Value) -> (u16, Value) {
-    let head = head(node, path, token);
-    let (status, _, answer) = exchange(&mut connect(node), &head, body.to_string().as_bytes());
-    (status, answer)
-}
 
 async fn reader(node: &Node) -> (Client, Subscription) {
     let client = node.client("watcher").await;
@@ -73,7 +16,7 @@ async fn reader(node: &Node) -> (Client, Subscription) {
 
 async fn next_json(subscription: &mut Subscription) -> Value {
     loop {
-        match support::chat::next(subscription).await {
+        match super::support::chat::next(subscription).await {
             Delivery::Event(event) => {
                 assert_eq!(&*event.publisher, "service:reports");
                 return serde_json::from_slice(&event.payload).expect("JSON was published");
@@ -168,6 +111,12 @@ fn requests_that_cannot_be_taken_are_answered_with_code_and_cure() {
         ("/v1/publish", json!([1]), 400, "invalid_request"),
         (
             "/v1/publish",
+            json!({"channel": "user.ada", "event_type": 7, "json": {"title": "x"}}),
+            400,
+            "invalid_request",
+        ),
+        (
+            "/v1/publish",
             json!({"channel": REPORT, "payload": "?"}),
             400,
             "invalid_request",
@@ -224,39 +173,6 @@ fn a_key_with_another_payload_and_a_body_that_is_too_large_are_refused() {
         .read_exact(&mut answer)
         .expect("answered without the body");
     assert_eq!(&answer, b"HTTP/1.1 413");
-}
-
-#[test]
-fn the_api_speaks_tls_with_the_certificates_of_the_node() {
-    let certificates = TestCertificates::of(&["edge.example"]);
-    let node = Setup::shards(1).config(&certificates.config(1)).start();
-    let token = service(&node);
-    let connection = rustls::ClientConnection::new(
-        certificates.client(&[&rustls::version::TLS13]),
-        "edge.example".try_into().expect("a name"),
-    );
-    let mut stream = rustls::StreamOwned::new(connection.expect("a session"), connect(&node));
-    let body = json!({"channel": REPORT, "json": 1}).to_string();
-    let head = head(&node, "/v1/publish", &token);
-    let (status, _, answer) = exchange(&mut stream, &head, body.as_bytes());
-    assert_eq!(status, 200, "{answer}");
-}
-
-/// Runs an example with messages and returns what it printed.
-fn example(node: &Node, program: &str, file: &str, token: &str, words: &[&str]) -> (bool, String) {
-    let path = format!("{}/api/examples/{file}", env!("CARGO_MANIFEST_DIR"));
-    let output = Command::new(program)
-        .arg(path)
-        .arg(format!("http://{}", node.api()))
-        .args(words)
-        .env("INTERLINK_TOKEN", token)
-        .output()
-        .unwrap_or_else(|error| panic!("{program}: {error}; .ci/setup --tests installs it"));
-    let said = [output.stdout, output.stderr].concat();
-    (
-        output.status.success(),
-        String::from_utf8_lossy(&said).into_owned(),
-    )
 }
 
 #[test]
