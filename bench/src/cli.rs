@@ -188,6 +188,15 @@ pub enum Scenario {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Events over the server API in batches, to users who check their order.
+    Api {
+        /// What is sent.
+        #[command(flatten)]
+        plan: ApiPlan,
+        /// Options of every scenario.
+        #[command(flatten)]
+        options: RunOptions,
+    },
     /// Connects with token check, from the first SYN to the last subscription.
     Storm {
         /// Sessions of one round. Example: --sessions 20000
@@ -240,6 +249,38 @@ impl fmt::Display for Tokens {
             Self::Eddsa => "eddsa",
             Self::Jwks => "jwks",
         })
+    }
+}
+
+/// What back ends send.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct ApiPlan {
+    /// Events. Example: --events 50000
+    #[arg(long, default_value_t = 50_000)]
+    pub events: u32,
+    /// Events of one request. Example: --batch 100
+    #[arg(long, default_value_t = 100)]
+    pub batch: u32,
+    /// Users, each with a connection and an inbox. Example: --users 1000
+    #[arg(long, default_value_t = 1_000)]
+    pub users: u32,
+    /// Connections of the API, each with the next batch when the last is answered.
+    #[arg(long, default_value_t = 4)]
+    pub callers: u32,
+}
+
+impl fmt::Display for ApiPlan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            events,
+            batch,
+            users,
+            callers,
+        } = self;
+        write!(
+            out,
+            "events={events} batch={batch} users={users} callers={callers}"
+        )
     }
 }
 
@@ -315,6 +356,7 @@ impl Scenario {
     pub fn options(&self) -> &RunOptions {
         match self {
             Self::Idle { options, .. }
+            | Self::Api { options, .. }
             | Self::Echo { options, .. }
             | Self::Fanout { options, .. }
             | Self::Durable { options, .. }
@@ -332,6 +374,7 @@ impl Scenario {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Idle { .. } => "idle",
+            Self::Api { .. } => "api",
             Self::Echo { .. } => "echo",
             Self::Fanout { .. } => "fanout",
             Self::Durable { .. } => "durable",

@@ -21,7 +21,7 @@ struct Smoke {
     wanted: &'static [(&'static str, f64)],
 }
 
-const SCENARIOS: [Smoke; 6] = [
+const SCENARIOS: [Smoke; 7] = [
     Smoke {
         arguments: &["echo", "--connections", "50"],
         duration: "1s",
@@ -71,6 +71,16 @@ const SCENARIOS: [Smoke; 6] = [
             ("expired_wrong_codes", 0.0),
             ("certificate_old_after_new", 0.0),
             ("acked_lost", 0.0),
+        ],
+    },
+    Smoke {
+        arguments: &["api", "--events", "500", "--users", "20", "--batch", "25"],
+        duration: "1s",
+        wanted: &[
+            ("delivered", 500.0),
+            ("lost", 0.0),
+            ("order_violations", 0.0),
+            ("duplicates", 0.0),
         ],
     },
 ];

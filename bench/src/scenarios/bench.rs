@@ -93,7 +93,7 @@ impl Bench {
         self.options.repeat.unwrap_or(default).max(1)
     }
 
-    /// Address of a bare server.
+    /// Address of a bare server, or of the server API, which are not asked in one run.
     pub fn bare_address(&self) -> SocketAddr {
         self.address(2)
     }
@@ -117,6 +117,7 @@ impl Bench {
         EdgeConfig {
             listen: self.address(0),
             control: self.address(1),
+            api: None,
             data: self
                 .folder
                 .path()
@@ -258,6 +259,7 @@ fn folder(options: &RunOptions) -> Result<TempDir> {
 /// The options of the scenario alone as words.
 fn own_parameters(scenario: &Scenario) -> String {
     match scenario {
+        Scenario::Api { plan, .. } => plan.to_string(),
         Scenario::Idle { sessions, tls, .. } => format!("sessions={sessions} tls={tls}"),
         Scenario::Echo {
             connections, tls, ..

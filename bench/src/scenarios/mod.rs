@@ -6,6 +6,9 @@
 //!
 //! Runs on: the bench's main thread, which is the generator's thread.
 
+pub mod api;
+pub mod api_caller;
+pub mod api_load;
 pub mod bench;
 pub mod chat;
 pub mod crash;
@@ -42,7 +45,7 @@ use anyhow::Result;
 use bench::Bench;
 
 /// Name, definition and goals of every scenario.
-pub const DEFINITIONS: [(&str, &str, &str); 11] = [
+pub const DEFINITIONS: [(&str, &str, &str); 12] = [
     (
         "idle",
         "100,000 sessions on one shard, each subscribed to its user, a class of 30 and the \
@@ -102,6 +105,12 @@ pub const DEFINITIONS: [(&str, &str, &str); 11] = [
          interruption_p99_ms < 2,000",
     ),
     (
+        "api",
+        "50,000 events over the server API in requests of 100 on 4 connections, to the inboxes of \
+         1,000 users, who check their order",
+        "accepted, delivered = 50,000, lost, order_violations, duplicates = 0",
+    ),
+    (
         "storm",
         "5 rounds of 20,000 connects with token check, at most 2,000 unfinished at once, from the \
          first SYN to the last subscription. --tokens: EdDSA, with the key in a file or fetched. \
@@ -124,6 +133,7 @@ pub const DEFINITIONS: [(&str, &str, &str); 11] = [
 pub fn run(scenario: &Scenario) -> Result<Report> {
     let mut bench = Bench::prepare(scenario)?;
     match scenario {
+        Scenario::Api { plan, .. } => api::run(&mut bench, *plan)?,
         Scenario::Echo {
             connections, tls, ..
         } => echo::run(&mut bench, *connections, *tls)?,

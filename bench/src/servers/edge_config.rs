@@ -50,6 +50,8 @@ pub struct EdgeConfig {
     pub listen: SocketAddr,
     /// Where metrics and readiness are served.
     pub control: SocketAddr,
+    /// Where the server API listens; `None` when nobody asks it.
+    pub api: Option<SocketAddr>,
     /// Directory of journal and keys.
     pub data: PathBuf,
     /// Shard threads.
@@ -80,8 +82,11 @@ impl EdgeConfig {
         line("[listen]".to_owned());
         line(format!("client_address = \"{}\"", self.listen));
         line(format!("control_address = \"{}\"", self.control));
-        // Nobody asks it; a free port leaves others alone.
-        line("api_address = \"127.0.0.1:0\"".to_owned());
+        // Where nobody asks it, a free port leaves others alone.
+        let api = self
+            .api
+            .map_or("127.0.0.1:0".to_owned(), |api| api.to_string());
+        line(format!("api_address = \"{api}\""));
         if let Some(tls) = &self.tls {
             line("tls = \"on\"".to_owned());
             line("[tls]".to_owned());
@@ -137,6 +142,7 @@ mod tests {
         EdgeConfig {
             listen: "127.0.0.1:7400".parse().unwrap(),
             control: "127.0.0.1:7401".parse().unwrap(),
+            api: None,
             data: PathBuf::from("/tmp/a \"b\""),
             shards: 1,
             sessions,
