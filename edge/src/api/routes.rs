@@ -86,9 +86,9 @@ static ROUTES: [Route; 9] = [
         name: "subscribe",
         summary: "Subscribes the connected sessions of a user to a channel.",
         text: "The service's word counts as a subscription token: the channel has to be one that \
-               the user could subscribe to with a token. Clients are told, may claim it by an own \
-               Subscribe without a token, and keep it as long as the session. A service of an \
-               institution reaches users of that institution only.",
+               the user could subscribe to with a token. Clients are told, and may claim the \
+               subscription, end it and make it again without a token as long as the session \
+               lasts. A service of an institution reaches users of that institution only.",
         takes: Takes::Body(Membership::schema),
         answer: Subscribed::schema,
         handler: || post(orders::subscribe),
@@ -97,8 +97,10 @@ static ROUTES: [Route; 9] = [
         path: "/v1/unsubscribe",
         name: "unsubscribe",
         summary: "Ends the subscriptions of a user to a channel.",
-        text: "Clients are told. They may subscribe again if their tokens permit it. A service of \
-               an institution reaches users of that institution only.",
+        text:
+            "Takes back what subscribe gave. Clients are told; they may subscribe again if their \
+               tokens permit it. A service of an institution reaches users of that institution \
+               only.",
         takes: Takes::Body(Membership::schema),
         answer: Unsubscribed::schema,
         handler: || post(orders::unsubscribe),

@@ -54,8 +54,8 @@ pub enum Grant {
 }
 
 impl Grant {
-    /// The grant of a `Subscribe` with or without a token.
-    pub fn of_token(is_there: bool) -> Self {
+    /// The grant of a `Subscribe` with or without a token or word.
+    pub fn of(is_there: bool) -> Self {
         match is_there {
             true => Self::Given,
             false => Self::None,

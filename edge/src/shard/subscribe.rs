@@ -112,7 +112,8 @@ impl Shard {
         if self.find_subscription(session, channel).is_some() {
             return Err(ErrorCode::AlreadySubscribed);
         }
-        let grant = Grant::of_token(entry.token().is_some());
+        let has_word = self.has_word(session, name.as_str());
+        let grant = Grant::of(entry.token().is_some() || has_word);
         let subscription = self.join(session, channel, grant)?;
         if let Some(end_s) = grant_end_s {
             self.tokens.grants.add(subscription, end_s);
@@ -206,8 +207,15 @@ impl Shard {
                 Some(end_s.min(u64::from(u32::MAX)) as u32)
             }
         };
-        permit_subscribe(policy, name, claims, grant_end_s.is_some())?;
+        let granted = grant_end_s.is_some() || self.has_word(session, name.as_str());
+        permit_subscribe(policy, name, claims, granted)?;
         Ok(grant_end_s)
+    }
+
+    /// Whether a service has opened the channel to the session.
+    fn has_word(&self, session: u32, channel: &str) -> bool {
+        let key = self.sessions[session].key;
+        self.service.words.cover(key, channel)
     }
 
     pub(super) fn find_subscription(&self, session: u32, channel: u32) -> Option<u32> {

@@ -265,6 +265,7 @@ impl Shard {
         }
         let record = self.sessions.remove(session);
         self.cursors.forget_session(session);
+        self.service.words.forget(record.key);
         let hash = session_hash(record.key);
         if let Ok(entry) = self.tables.sessions.find_entry(hash, |&at| at == session) {
             entry.remove();

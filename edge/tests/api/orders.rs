@@ -202,6 +202,36 @@ fn a_client_claims_its_subscription_without_a_token_and_others_cannot() {
 }
 
 #[test]
+fn a_fresh_token_takes_no_subscription_of_a_service_away() {
+    let node = start(1);
+    let mut raw = Raw::welcomed(node.clients(), &node.token("ada"), 1);
+    for channel in ["chat.team", "collab.paper"] {
+        assert_eq!(ask(&node, "subscribe", "ada", channel).0, 200);
+        assert_eq!(subscribed(&mut raw).1, wire::SubscriptionState::Live);
+    }
+    // One of them is claimed, which changes nothing here.
+    raw.send_encoded(|encoder| encoder.subscribe(1, &[SubscribeFields::new("chat.team")]));
+    let claimed = (1, wire::SubscriptionState::Live, 0, "chat.team".to_owned());
+    assert_eq!(subscribed(&mut raw), claimed);
+    raw.send_encoded(|encoder| encoder.subscribe(2, &[SubscribeFields::new("chat.team")]));
+    let again = ErrorCode::AlreadySubscribed.number();
+    assert_eq!(subscribed(&mut raw).2, again);
+    let fresh = node.token("ada");
+    raw.send_encoded(|encoder| encoder.refresh(3, &fresh));
+    let frame = raw.next_frame();
+    let ServerFrame::Subscribed(answer) = decode(&frame) else {
+        panic!("a Subscribed was expected: {:?}", decode(&frame).kind());
+    };
+    assert_eq!((answer.request_id(), answer.channels().len()), (3, 0));
+    for channel in ["chat.team", "collab.paper"] {
+        assert_eq!(
+            ask(&node, "unsubscribe", "ada", channel).1["sessions"],
+            json!(1)
+        );
+    }
+}
+
+#[test]
 fn an_unsubscribed_client_is_told_why() {
     let node = start(2);
     let asked = |act| ask(&node, act, "watcher", "user.watcher");

@@ -195,6 +195,8 @@ pub struct Service {
     last_ticket: u32,
     /// Questions that wait until the owner of a channel has told its position.
     questions: Vec<questions::Question>,
+    /// Channels that services have opened to sessions.
+    pub words: orders::Words,
     keys: KeyMemory,
     system: system::System,
 }

@@ -2,16 +2,21 @@
 //!
 //! Purpose: what an application decides about its users reaches their connections. A subscription
 //! that a service makes is like one by subscription token: it may be to every channel that the
-//! user could subscribe to with one, it lasts as long as the session, and the client is told by a
-//! `Subscribed` with request 0. A `Subscribe` of the client for the channel claims it, without a
+//! user could subscribe to with one, and the client is told by a `Subscribed` with request 0. The
+//! service's word lasts as long as the session, or until it is taken back by an unsubscribe: the
+//! client may claim the subscription by its own `Subscribe`, end it, and make it again, without a
 //! token.
 //!
 //! Invariant: a service of an institution acts on users of that institution only.
+//! Limits: a session has words for as many channels as it may subscribe to.
 //!
 //! Thread: the home shard of the user.
 
+use std::collections::HashMap;
+
 use interlink_protocol::channel::ChannelName;
 use interlink_protocol::claims::{ClaimsView, PackedClaims};
+use interlink_protocol::ids::SessionKey;
 use interlink_protocol::namespace::permit_subscribe;
 use interlink_protocol::{CloseCode, ErrorCode};
 
@@ -19,6 +24,50 @@ use super::questions::{Act, Carried, Order, SESSIONS_PER_QUESTION};
 use crate::shard::channel::GRANTED;
 use crate::shard::connection::NONE;
 use crate::shard::Shard;
+
+/// Channels that services have opened to sessions.
+#[derive(Debug, Default)]
+pub struct Words {
+    by_session: HashMap<SessionKey, Vec<Box<str>>>,
+}
+
+impl Words {
+    /// Whether a service has opened the channel to the session.
+    pub fn cover(&self, session: SessionKey, channel: &str) -> bool {
+        let opened = self.by_session.get(&session);
+        opened.is_some_and(|channels| channels.iter().any(|opened| **opened == *channel))
+    }
+
+    /// Opens a channel to a session that has fewer than `most`.
+    fn give(&mut self, session: SessionKey, channel: &str, most: u32) -> Result<(), ErrorCode> {
+        if self.cover(session, channel) {
+            return Ok(());
+        }
+        let channels = self.by_session.entry(session).or_default();
+        if channels.len() >= most as usize {
+            return Err(ErrorCode::TooManySubscriptions);
+        }
+        channels.push(channel.into());
+        Ok(())
+    }
+
+    /// Takes a word back.
+    fn take_back(&mut self, session: SessionKey, channel: &str) {
+        if let Some(channels) = self.by_session.get_mut(&session) {
+            channels.retain(|opened| **opened != *channel);
+            if channels.is_empty() {
+                self.by_session.remove(&session);
+            }
+        }
+    }
+
+    /// The session is gone.
+    pub fn forget(&mut self, session: SessionKey) {
+        if !self.by_session.is_empty() {
+            self.by_session.remove(&session);
+        }
+    }
+}
 
 /// What became of an order at one session.
 enum Effect {
@@ -155,12 +204,22 @@ impl Shard {
         if self.find_subscription(session, channel).is_some() {
             return Ok(Effect::Already);
         }
-        self.subscribe_unasked(session, channel)?;
+        let key = self.sessions[session].key;
+        let most = self.limits.subscriptions_per_session;
+        let words = &mut self.service.words;
+        words.give(key, &self.channels[channel].name, most)?;
+        if let Err(code) = self.subscribe_unasked(session, channel) {
+            let name = &self.channels[channel].name;
+            self.service.words.take_back(key, name);
+            return Err(code);
+        }
         Ok(Effect::Done)
     }
 
     /// Ends a session's subscription to a channel and tells the client.
     fn end_for_service(&mut self, session: u32, name: &str) -> Effect {
+        let key = self.sessions[session].key;
+        self.service.words.take_back(key, name);
         let found = self
             .find_channel(name)
             .and_then(|channel| self.find_subscription(session, channel));
@@ -173,5 +232,31 @@ impl Shard {
             self.answer_subscribed(connection, 0, &[outcome]);
         }
         Effect::Done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_is_for_one_session_and_channel_until_it_is_taken_back() {
+        let (first, second) = (SessionKey(1), SessionKey(2));
+        let mut words = Words::default();
+        assert!(words.give(first, "chat.a", 2).is_ok());
+        assert!(words.give(first, "chat.b", 2).is_ok());
+        assert_eq!(
+            words.give(first, "chat.c", 2),
+            Err(ErrorCode::TooManySubscriptions)
+        );
+        assert!(words.give(first, "chat.a", 2).is_ok(), "it has that one");
+        assert!(words.give(second, "chat.a", 2).is_ok());
+        words.take_back(first, "chat.a");
+        assert!(!words.cover(first, "chat.a") && words.cover(first, "chat.b"));
+        assert!(words.cover(second, "chat.a") && !words.cover(second, "chat.b"));
+        words.take_back(first, "chat.b");
+        words.forget(second);
+        words.forget(second);
+        assert!(words.by_session.is_empty());
     }
 }
