@@ -6,12 +6,17 @@ use std::time::Duration;
 /// divided by the caller.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Bodies that may be in memory together, in units of [`ROOM_UNIT_BYTES`]: 128 MiB. A request
-/// counts by its Content-Length, and as the largest when it names none.
+/// Bodies and answers that may be in memory together, in units of [`ROOM_UNIT_BYTES`]: 128 MiB. A
+/// request counts by its Content-Length, or as the largest when it names none, and by what its
+/// answer may take, until that has been written.
 pub const ROOM_UNITS: usize = 2_048;
 
-/// Unit of the room for bodies; a request takes at least one.
+/// Unit of the room; a request takes at least one.
 pub const ROOM_UNIT_BYTES: usize = 64 << 10;
+
+/// Units of an answer with many entries: 1,000 outcomes of which each is a refusal with its texts,
+/// or a page of history of up to 192 KiB, once in base64 and once as JSON.
+pub const LIST_UNITS: usize = 8;
 
 /// Open connections. Back ends keep a few dozen open each; what comes beyond waits in the
 /// kernel's backlog.
@@ -24,7 +29,8 @@ pub const HEAD_BYTES_MAX: usize = 8 << 10;
 /// connection that is kept open.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Time for a request with its body and answer. An acknowledgement takes milliseconds; a disk
+/// Time for a request with its body, and longest time in which a caller takes nothing of its
+/// answer. An acknowledgement takes milliseconds; a disk
 /// that needs longer is answered `unavailable`, and the same keys may be sent again.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -41,4 +47,9 @@ pub const CLOSE_REASON_BYTES_MAX: usize = 123;
 /// Channels of a page when the caller names no number.
 pub const CHANNELS_PER_PAGE: usize = 100;
 
+const _: () = {
+    use interlink_protocol::limits::SERVER_FRAME_BYTES;
+    let page = interlink_relay::limits::HISTORY_BYTES_MAX + SERVER_FRAME_BYTES;
+    assert!(page * 4 / 3 + page <= LIST_UNITS * ROOM_UNIT_BYTES);
+};
 const _: () = assert!(BODY_BYTES_MAX / ROOM_UNIT_BYTES < ROOM_UNITS);

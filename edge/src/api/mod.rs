@@ -9,7 +9,7 @@
 //! - `bodies`, `describe`: what requests and answers hold, declared once.
 //! - `publish`, `orders`, `reads`: the handlers. `caller`: service tokens. `failure`: refusals as
 //!   answers. `audit`: acts on users in the log. `counts`: the metrics.
-//! - `serve`: connections, TLS and their bounds.
+//! - `serve`, `timely`: connections, TLS and their bounds.
 //!
 //! Invariants: nobody is served without a token of the role `service`; every refusal has a code
 //! of the catalogue; the node's certificates are those of its clients, also after a change.
@@ -29,6 +29,7 @@ mod routes;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod timely;
 
 use std::sync::Arc;
 
@@ -46,5 +47,5 @@ pub struct ApiState {
     revoker: Revoker,
     counts: Arc<ApiCounts>,
     bounds: Bounds,
-    room: tokio::sync::Semaphore,
+    room: Arc<tokio::sync::Semaphore>,
 }

@@ -19,7 +19,7 @@ use super::bodies::{
 };
 use super::describe::{parameters, Described};
 use super::failure::{status_of, Refused};
-use super::limits::BODY_BYTES_MAX;
+use super::limits::{BODY_BYTES_MAX, LIST_UNITS};
 use super::{orders, publish, reads, ApiState};
 
 /// What a route takes.
@@ -38,6 +38,8 @@ struct Route {
     text: &'static str,
     takes: Takes,
     answer: fn() -> Value,
+    /// Whether the answer has many entries.
+    has_many: bool,
     handler: fn() -> MethodRouter<Arc<ApiState>>,
 }
 
@@ -50,6 +52,7 @@ static ROUTES: [Route; 9] = [
                idempotency key the request may be repeated until an answer comes.",
         takes: Takes::Body(Publish::schema),
         answer: Accepted::schema,
+        has_many: false,
         handler: || post(publish::one),
     },
     Route {
@@ -60,6 +63,7 @@ static ROUTES: [Route; 9] = [
                the same channel are refused too, so that they can be sent again in order.",
         takes: Takes::Body(Batch::schema),
         answer: Outcomes::schema,
+        has_many: true,
         handler: || post(publish::several),
     },
     Route {
@@ -69,6 +73,7 @@ static ROUTES: [Route; 9] = [
         text: "An idempotency key counts on each channel for itself.",
         takes: Takes::Body(Broadcast::schema),
         answer: Outcomes::schema,
+        has_many: true,
         handler: || post(publish::to_several),
     },
     Route {
@@ -79,6 +84,7 @@ static ROUTES: [Route; 9] = [
                service of an institution reaches users of that institution only.",
         takes: Takes::Body(Disconnect::schema),
         answer: Disconnected::schema,
+        has_many: false,
         handler: || post(orders::disconnect),
     },
     Route {
@@ -91,6 +97,7 @@ static ROUTES: [Route; 9] = [
                lasts. A service of an institution reaches users of that institution only.",
         takes: Takes::Body(Membership::schema),
         answer: Subscribed::schema,
+        has_many: false,
         handler: || post(orders::subscribe),
     },
     Route {
@@ -103,6 +110,7 @@ static ROUTES: [Route; 9] = [
                only.",
         takes: Takes::Body(Membership::schema),
         answer: Unsubscribed::schema,
+        has_many: false,
         handler: || post(orders::unsubscribe),
     },
     Route {
@@ -113,6 +121,7 @@ static ROUTES: [Route; 9] = [
                within a second, with the final close code `token_revoked`.",
         takes: Takes::Body(Revoke::schema),
         answer: RevokedTokens::schema,
+        has_many: false,
         handler: || post(orders::revoke),
     },
     Route {
@@ -123,6 +132,7 @@ static ROUTES: [Route; 9] = [
                could subscribe to.",
         takes: Takes::Query(ChannelsQuery::declaration),
         answer: ActiveChannels::schema,
+        has_many: true,
         handler: || get(reads::channels),
     },
     Route {
@@ -133,6 +143,7 @@ static ROUTES: [Route; 9] = [
                certain what follows the position; read from the oldest event then.",
         takes: Takes::Query(HistoryQuery::declaration),
         answer: PastEvents::schema,
+        has_many: true,
         handler: || get(reads::history),
     },
 ];
@@ -144,6 +155,14 @@ pub const OPERATIONS: usize = ROUTES.len() + 1;
 pub fn operation_of(path: &str) -> usize {
     let found = ROUTES.iter().position(|route| route.path == path);
     found.unwrap_or(ROUTES.len())
+}
+
+/// Room that the answer of an operation may take.
+pub fn answer_units(operation: usize) -> usize {
+    match ROUTES.get(operation) {
+        Some(route) if route.has_many => LIST_UNITS,
+        _ => 1,
+    }
 }
 
 /// Name of an operation for the metrics.

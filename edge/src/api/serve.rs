@@ -2,7 +2,8 @@
 //!
 //! Invariants: a handshake or a slow request holds up nobody else; a connection gets the
 //! certificates that are valid when it begins; once the API is closed, no connection is kept open
-//! beyond the request that it is in, so that callers come to who has the address then.
+//! beyond the request that it is in, so that callers come to who has the address then; the room of
+//! a request is held until its answer has been written.
 //! Limits: `limits.rs`. Runs on: the control thread.
 
 use std::net::{SocketAddr, TcpListener};
@@ -10,11 +11,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::Router;
+use http_body_util::BodyExt;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use interlink_protocol::ErrorCode;
@@ -30,6 +33,7 @@ use super::limits::{
     BODY_BYTES_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIMEOUT, REQUEST_TIMEOUT, ROOM_UNITS,
     ROOM_UNIT_BYTES,
 };
+use super::timely::Timely;
 use super::{routes, ApiCounts, ApiState};
 use crate::auth::Revoker;
 use crate::gateway::Gateway;
@@ -45,7 +49,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Time for a TLS handshake and for the head of each request.
     pub head_timeout: Duration,
-    /// Time for a request with its body and answer.
+    /// Time for a request with its body, and longest time in which a caller takes nothing of an
+    /// answer.
     pub request_timeout: Duration,
 }
 
@@ -103,7 +108,7 @@ impl Api {
             revoker: plan.revoker,
             counts: Arc::default(),
             bounds: plan.bounds,
-            room: Semaphore::new(ROOM_UNITS),
+            room: Arc::new(Semaphore::new(ROOM_UNITS)),
         });
         Ok(Self {
             listener,
@@ -148,9 +153,9 @@ impl Api {
             let tls = self.tls.as_ref().map(|tls| Arc::clone(&tls.reader()));
             let (router, closed) = (router.clone(), closed.clone());
             let counted = state.counts.connection();
-            let head_timeout = state.bounds.head_timeout;
+            let bounds = state.bounds;
             tokio::spawn(async move {
-                serve_one(stream, tls, (router, head_timeout), closed).await;
+                serve_one(stream, tls, (router, bounds), closed).await;
                 drop((place, counted));
             });
         }
@@ -185,11 +190,13 @@ async fn until_closed(closed: &mut watch::Receiver<bool>) {
 async fn serve_one(
     stream: TcpStream,
     tls: Option<Arc<rustls::ServerConfig>>,
-    (router, head_timeout): (Router, Duration),
+    (router, bounds): (Router, Bounds),
     closed: watch::Receiver<bool>,
 ) {
+    let (head_timeout, write_timeout) = (bounds.head_timeout, bounds.request_timeout);
     // Answers are small and come at once.
     let _ = stream.set_nodelay(true);
+    let stream = Timely::new(stream, write_timeout);
     let Some(tls) = tls else {
         return serve_http(stream, (router, head_timeout), closed).await;
     };
@@ -228,7 +235,7 @@ async fn serve_http<S>(
 async fn observed(State(state): State<Arc<ApiState>>, request: Request, next: Next) -> Response {
     let operation = routes::operation_of(request.uri().path());
     let begin = Instant::now();
-    let response = within_bounds(&state, request, next).await;
+    let response = within_bounds(&state, operation, request, next).await;
     let counts = &state.counts;
     counts.note_request(operation, response.status(), begin.elapsed());
     if let Some(code) = response.extensions().get::<ErrorCode>() {
@@ -237,8 +244,13 @@ async fn observed(State(state): State<Arc<ApiState>>, request: Request, next: Ne
     response
 }
 
-/// Keeps bodies within their room and requests within their time.
-async fn within_bounds(state: &ApiState, request: Request, next: Next) -> Response {
+/// Keeps bodies and answers within their room and requests within their time.
+async fn within_bounds(
+    state: &ApiState,
+    operation: usize,
+    request: Request,
+    next: Next,
+) -> Response {
     let length = match request.headers().get(header::CONTENT_LENGTH) {
         Some(value) => value.to_str().ok().and_then(|value| value.parse().ok()),
         // Without a length the body comes in chunks, or there is none.
@@ -250,12 +262,18 @@ async fn within_bounds(state: &ApiState, request: Request, next: Next) -> Respon
         let detail = format!("{length} bytes of body, at most {BODY_BYTES_MAX}");
         return Refused::because(ErrorCode::FrameTooLarge, detail).into_response();
     }
-    let units = length.div_ceil(ROOM_UNIT_BYTES).max(1) as u32;
-    let Ok(_room) = state.room.try_acquire_many(units) else {
+    let units = length.div_ceil(ROOM_UNIT_BYTES);
+    let units = units.max(routes::answer_units(operation)) as u32;
+    let Ok(room) = Arc::clone(&state.room).try_acquire_many_owned(units) else {
         return Refused::of(ErrorCode::Overloaded).into_response();
     };
-    match tokio::time::timeout(state.bounds.request_timeout, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => Refused::of(ErrorCode::Unavailable).into_response(),
-    }
+    let answered = tokio::time::timeout(state.bounds.request_timeout, next.run(request)).await;
+    let response = answered.unwrap_or_else(|_| Refused::of(ErrorCode::Unavailable).into_response());
+    // The body, and with it the room, is dropped once it was written.
+    response.map(|body| {
+        Body::new(body.map_err(move |error| {
+            let _ = &room;
+            error
+        }))
+    })
 }

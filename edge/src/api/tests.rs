@@ -7,17 +7,18 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
 use super::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, ROOM_UNITS, ROOM_UNIT_BYTES};
-use super::{Api, ApiPlan, Bounds, Callers};
+use super::{Api, ApiCounts, ApiPlan, Bounds, Callers};
 use crate::auth::{mint_user, Keeper, KeeperPlan, Key, SourceTimes, UserGrant};
 use crate::gateway::GatewayTask;
 use crate::lanes;
 use crate::server::{unix_seconds, NodeState, Phase};
+use crate::telemetry::exposition::Exposition;
 
 /// How long anything may take that normally takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,6 +29,7 @@ const SHORT: Duration = Duration::from_millis(300);
 struct Running {
     address: SocketAddr,
     token: String,
+    counts: Arc<ApiCounts>,
     close: watch::Sender<bool>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -90,6 +92,7 @@ impl Running {
         });
         let api = api.expect("a free port");
         let address = api.address().expect("an address");
+        let counts = api.counts();
         let (close, closed) = watch::channel(false);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -109,6 +112,7 @@ impl Running {
         Self {
             address,
             token,
+            counts,
             close,
             stop: Some(stop),
             thread: Some(thread),
@@ -120,6 +124,18 @@ impl Running {
         let stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream
+    }
+
+    /// Connections that the API has.
+    fn connections(&self) -> u64 {
+        let mut exposition = Exposition::default();
+        self.counts.expose(&mut exposition);
+        let text = exposition.finish();
+        let lines = text.lines();
+        let mut values =
+            lines.filter_map(|line| line.strip_prefix("interlink_edge_api_connections_open "));
+        let value = values.next().and_then(|value| value.parse().ok());
+        value.expect("a number")
     }
 
     /// A head that is whole but for its last line.
@@ -170,6 +186,19 @@ fn refusal(stream: &mut TcpStream) -> (u16, String) {
 fn description(stream: &mut TcpStream) -> u16 {
     write!(stream, "GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
     answer(stream).0
+}
+
+fn description_bytes(stream: &mut TcpStream) -> usize {
+    write!(stream, "GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n").expect("sent");
+    answer(stream).1.len()
+}
+
+fn wait_for(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it does not happen");
+        std::thread::yield_now();
+    }
 }
 
 /// Reads to the end, sending a byte whenever nothing has come for a moment.
@@ -329,6 +358,30 @@ fn bodies_beyond_the_room_for_all_are_refused_until_some_have_ended() {
         }
         assert_eq!(status, 429);
     }
+}
+
+#[test]
+fn a_caller_that_does_not_read_is_ended() {
+    let api = Running::start(Bounds {
+        request_timeout: SHORT,
+        ..Bounds::default()
+    });
+    let mut deaf = api.connect();
+    // More than all buffers between the two hold.
+    let one = description_bytes(&mut api.connect());
+    let count = (64 << 20) / one;
+    for _ in 0..count {
+        let request = "GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n";
+        // The server reads no further while it cannot write.
+        if deaf.write_all(request.as_bytes()).is_err() {
+            break;
+        }
+    }
+    wait_for(|| api.connections() == 0);
+    let mut found = Vec::new();
+    let _ = deaf.read_to_end(&mut found);
+    assert!(found.len() < count * one, "it got {} bytes", found.len());
+    assert_eq!(description(&mut api.connect()), 200);
 }
 
 #[test]
