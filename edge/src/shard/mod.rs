@@ -9,9 +9,9 @@
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
 //! `subscribe`, `recover`, `behind`, `overrun`, `values` give them, `ack` notes how far; `fanout`,
 //! `transmit`, `queues` send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause`
-//! slow, `anomalies` notices; `presence` tells who is there; `mesh`, `interest`, `files` reach other
-//! threads; `service` takes what comes from no session; `tables`, `logs` and `places` hold, `measure`
-//! and `latencies` tell.
+//! slow, `anomalies` notices; `presence` tells who is there; `mesh`, `interest`, `files` reach
+//! other threads; `service` takes what comes from no session; `tables`, `logs` and `places` hold,
+//! `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
