@@ -197,6 +197,18 @@ pub enum Scenario {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Chat beside clients that stop reading busy channels of every class, and read again.
+    Slow {
+        /// Group sizes and numbers.
+        #[command(flatten)]
+        groups: Groups,
+        /// Connections that stop reading. Example: --stalled 100
+        #[arg(long, default_value_t = 100)]
+        stalled: u32,
+        /// Options of every scenario.
+        #[command(flatten)]
+        options: RunOptions,
+    },
     /// Connects with token check, from the first SYN to the last subscription.
     Storm {
         /// Sessions of one round. Example: --sessions 20000
@@ -365,6 +377,7 @@ impl Scenario {
             | Self::Mixed { options, .. }
             | Self::Crash { options, .. }
             | Self::Drain { options, .. }
+            | Self::Slow { options, .. }
             | Self::Storm { options, .. }
             | Self::Rotation { options, .. } => options,
         }
@@ -383,6 +396,7 @@ impl Scenario {
             Self::Mixed { .. } => "mixed",
             Self::Crash { .. } => "crash",
             Self::Drain { .. } => "drain",
+            Self::Slow { .. } => "slow",
             Self::Storm { .. } => "storm",
             Self::Rotation { .. } => "rotation",
         }

@@ -21,7 +21,7 @@ struct Smoke {
     wanted: &'static [(&'static str, f64)],
 }
 
-const SCENARIOS: [Smoke; 7] = [
+const SCENARIOS: [Smoke; 8] = [
     Smoke {
         arguments: &["echo", "--connections", "50"],
         duration: "1s",
@@ -81,6 +81,24 @@ const SCENARIOS: [Smoke; 7] = [
             ("lost", 0.0),
             ("order_violations", 0.0),
             ("duplicates", 0.0),
+        ],
+    },
+    // The node closes them after its write timeout of 30 s.
+    Smoke {
+        arguments: &[
+            "slow",
+            "--users",
+            "40",
+            "--half-load",
+            "100",
+            "--stalled",
+            "5",
+        ],
+        duration: "1s",
+        wanted: &[
+            ("memory_within_plan", 1.0),
+            ("durable_lost", 0.0),
+            ("unreported_gaps", 0.0),
         ],
     },
 ];

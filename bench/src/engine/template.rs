@@ -90,8 +90,21 @@ pub struct Template {
 impl Template {
     /// A publish of `payload` to `channel`.
     pub fn publish(encoder: &mut FrameEncoder, channel: &str, payload: &Payload) -> Result<Self> {
+        Self::publish_keyed(encoder, channel, payload, None)
+    }
+
+    /// A publish with a conflation key.
+    pub fn publish_keyed(
+        encoder: &mut FrameEncoder,
+        channel: &str,
+        payload: &Payload,
+        conflation_key: Option<&str>,
+    ) -> Result<Self> {
         // Any id but the default 0, which would not be stored.
-        let fields = PublishFields::new(1, channel, payload.event_type, &payload.bytes);
+        let fields = PublishFields {
+            conflation_key,
+            ..PublishFields::new(1, channel, payload.event_type, &payload.bytes)
+        };
         let bytes = encoder.publish(&fields);
         let (kind, body) = peek::body(bytes).context("an encoded publish has no body")?;
         anyhow::ensure!(

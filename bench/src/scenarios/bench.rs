@@ -298,6 +298,12 @@ fn own_parameters(scenario: &Scenario) -> String {
             reconnects,
             ..
         } => format!("sessions={sessions} reconnects={reconnects}"),
+        Scenario::Slow {
+            groups, stalled, ..
+        } => format!(
+            "users={} members={} stalled={stalled}",
+            groups.users, groups.members
+        ),
         Scenario::Storm {
             sessions,
             unfinished,

@@ -31,6 +31,8 @@ pub mod push_load;
 pub mod rotation;
 pub mod rounds;
 pub mod settle;
+pub mod slow;
+pub mod slow_reader;
 pub mod storm;
 pub mod storm_load;
 pub mod storm_tls;
@@ -45,7 +47,7 @@ use anyhow::Result;
 use bench::Bench;
 
 /// Name, definition and goals of every scenario.
-pub const DEFINITIONS: [(&str, &str, &str); 12] = [
+pub const DEFINITIONS: [(&str, &str, &str); 13] = [
     (
         "idle",
         "100,000 sessions on one shard, each subscribed to its user, a class of 30 and the \
@@ -109,6 +111,13 @@ pub const DEFINITIONS: [(&str, &str, &str); 12] = [
         "50,000 events over the server API in requests of 100 on 4 connections, to the inboxes of \
          1,000 users, who check their order",
         "accepted, delivered = 50,000, lost, order_violations, duplicates = 0",
+    ),
+    (
+        "slow",
+        "chat at half load beside busy channels of P0 to P3; then the same with 100 connections \
+         that subscribe to these and do not read; afterwards they read again, after the last run \
+         not before the node has closed them",
+        "memory_within_plan = 1, others_p99_ratio <= 1.2, durable_lost, unreported_gaps = 0",
     ),
     (
         "storm",
@@ -183,6 +192,9 @@ pub fn run(scenario: &Scenario) -> Result<Report> {
             reconnects,
             ..
         } => drain::run(&mut bench, *sessions, *reconnects)?,
+        Scenario::Slow {
+            groups, stalled, ..
+        } => slow::run(&mut bench, groups, *stalled)?,
         Scenario::Crash {
             kills,
             users,
