@@ -240,10 +240,9 @@ impl Shard {
             tries: if was_empty { tries + 1 } else { 0 },
         };
         if was_empty {
-            let newest = self.channels[sub.channel].sequencer.top();
+            let numbered = self.channels[sub.channel].sequencer.top().offset;
             let is_newest = answer.complete && !answer.more;
-            let is_coming = is_newest && behind.position.offset < newest.offset;
-            if is_coming && tries < UNWRITTEN_TRIES {
+            if awaits_write(is_newest, behind.position.offset, numbered, tries) {
                 return self.wait_for_write(subscription);
             }
             // The archive cannot prove what follows: the gap is announced, never hidden.
@@ -396,5 +395,25 @@ impl Shard {
         );
         self.queue_frame(connection, frame);
         self.encoder = Some(encoder);
+    }
+}
+
+/// Whether a page is empty since what follows `after` is not written yet: an event is numbered,
+/// and the files prove that `after` is the newest that they have.
+fn awaits_write(is_newest: bool, after: u64, numbered: u64, tries: u8) -> bool {
+    is_newest && after < numbered && tries < UNWRITTEN_TRIES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_is_numbered_and_not_written_is_waited_for() {
+        assert!(awaits_write(true, 7, 8, 0));
+        assert!(awaits_write(true, 7, 8, UNWRITTEN_TRIES - 1));
+        assert!(!awaits_write(true, 7, 8, UNWRITTEN_TRIES), "not for ever");
+        assert!(!awaits_write(true, 8, 8, 0), "nothing is on its way");
+        assert!(!awaits_write(false, 7, 8, 0), "what is lost does not come");
     }
 }
