@@ -3,12 +3,13 @@
 //! Limits: one ticket for each client of a fleet is kept, the newest ones.
 //! Runs on: made on the bench's main thread, used on the generator's thread, which is the same.
 
+use super::key_share::SHARED_X25519;
 use anyhow::{Context, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
-use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::crypto::{verify_tls13_signature, CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
@@ -36,7 +37,7 @@ pub fn client_config(
 ) -> Result<Arc<ClientConfig>> {
     let provider = CryptoProvider {
         cipher_suites: vec![cipher_suite::TLS13_AES_128_GCM_SHA256],
-        kx_groups: vec![kx_group::X25519],
+        kx_groups: vec![&SHARED_X25519],
         ..default_provider()
     };
     let verifier = Pinned {

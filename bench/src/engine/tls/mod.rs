@@ -5,15 +5,16 @@
 //! holds one for each client of a fleet, [`client_config`] says what they offer.
 //!
 //! Invariants: TLS 1.3 with AES-128-GCM and X25519 only, which costs the generator least and which
-//! the edge then takes too; no early data. The certificate is compared, its signature is checked
-//! once for each certificate: what the server's handshake costs does not depend on whether its
-//! client checks it, and a client that checks each would cost more than the server.
+//! the edge then takes too; no early data. All clients have one key for the key exchange, the
+//! certificate is compared, and its signature is checked once: none of it changes what a handshake
+//! costs the server, and a client that does it all would cost more than the server.
 //! Limits: see `limits`.
 //!
 //! Runs on: the generator's thread.
 
 mod client;
 mod config;
+mod key_share;
 mod table;
 #[cfg(test)]
 pub(super) mod tests;
