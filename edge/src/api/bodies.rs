@@ -239,6 +239,38 @@ body! {
 }
 
 body! {
+    /// Of which channel to read who is present.
+    pub struct PresenceQuery: Deserialize {
+        /// Channel: namespace, a dot, and an id.
+        channel: String,
+        /// `next` of the page before.
+        after: Option<String>,
+    }
+}
+
+body! {
+    /// A user who is present.
+    pub struct PresentUser: Serialize {
+        /// The user: `sub` of the token.
+        user: String,
+        /// Connections with a subscription to the channel; 0 while the last was lost a moment ago.
+        devices: u32,
+    }
+}
+
+body! {
+    /// Who is present in a channel, at most 250 users of it.
+    pub struct PresentUsers: Serialize {
+        /// Users present in all.
+        count: u32,
+        /// Users of this page, in the order of their names.
+        users: Vec<PresentUser>,
+        /// `after` of the next page; none at the end.
+        next: Option<String>,
+    }
+}
+
+body! {
     /// Why something was refused; nothing of it was kept.
     pub struct Failure: Serialize {
         /// Name of the code in the error catalogue.

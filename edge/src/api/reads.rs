@@ -1,4 +1,4 @@
-//! What services read: channels with subscribers, and past events of a channel.
+//! What services read: channels with subscribers, past events, and who is present.
 //!
 //! Runs on: the control thread.
 
@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::bodies::{
     ActiveChannel, ActiveChannels, ChannelsQuery, HistoryQuery, PastEvent, PastEvents,
+    PresenceQuery, PresentUser, PresentUsers,
 };
 use super::failure::{json, Refused};
 use super::limits::CHANNELS_PER_PAGE;
@@ -82,6 +83,31 @@ pub async fn history(
         next,
         more: page.more,
         top: page.top.map(position_text),
+    };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// `GET /v1/presence`.
+pub async fn presence(
+    State(state): State<Arc<ApiState>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    let caller = state.callers.identify(&headers)?;
+    let query = query_of::<PresenceQuery>(&uri)?;
+    let after = query.after.as_deref();
+    let page = state
+        .gateway
+        .presence(&caller, &query.channel, after)
+        .await?;
+    let users = page.members.iter().map(|member| PresentUser {
+        user: member.user.to_string(),
+        devices: member.devices,
+    });
+    let answer = PresentUsers {
+        count: page.count,
+        users: users.collect(),
+        next: page.next.map(|next| next.to_string()),
     };
     Ok(json(StatusCode::OK, &answer))
 }

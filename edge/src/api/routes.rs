@@ -15,7 +15,8 @@ use serde_json::{json, Map, Value};
 use super::bodies::{
     Accepted, ActiveChannel, ActiveChannels, Batch, Broadcast, ChannelsQuery, Disconnect,
     Disconnected, Failure, HistoryQuery, Membership, Outcome, Outcomes, PastEvent, PastEvents,
-    Publish, Revoke, RevokedTokens, Subscribed, Unsubscribed,
+    PresenceQuery, PresentUser, PresentUsers, Publish, Revoke, RevokedTokens, Subscribed,
+    Unsubscribed,
 };
 use super::describe::{parameters, Described};
 use super::failure::{status_of, Refused};
@@ -43,7 +44,7 @@ struct Route {
     handler: fn() -> MethodRouter<Arc<ApiState>>,
 }
 
-static ROUTES: [Route; 9] = [
+static ROUTES: [Route; 10] = [
     Route {
         path: "/v1/publish",
         name: "publish",
@@ -146,6 +147,19 @@ static ROUTES: [Route; 9] = [
         has_many: true,
         handler: || get(reads::history),
     },
+    Route {
+        path: "/v1/presence",
+        name: "readPresence",
+        summary: "Reads who is present in a channel, page by page.",
+        text:
+            "A user is present while one of the user's sessions subscribes to the channel and is \
+               connected, and for a grace afterwards. For channels that the service may list and \
+               whose namespace has presence.",
+        takes: Takes::Query(PresenceQuery::declaration),
+        answer: PresentUsers::schema,
+        has_many: true,
+        handler: || get(reads::presence),
+    },
 ];
 
 /// How many operations are told apart: the routes, and everything else.
@@ -233,6 +247,8 @@ fn document() -> Value {
         ActiveChannel::declaration(),
         ActiveChannels::declaration(),
         PastEvent::declaration(),
+        PresentUser::declaration(),
+        PresentUsers::declaration(),
         PastEvents::declaration(),
         Failure::declaration(),
         Outcome::declaration(),

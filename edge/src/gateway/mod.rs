@@ -16,7 +16,6 @@
 //! Runs on: the control thread; a [`Gateway`] may be used from any.
 
 pub mod limits;
-pub mod presence;
 mod questions;
 mod task;
 
@@ -168,18 +167,13 @@ struct Call {
     answer: oneshot::Sender<Vec<Outcome>>,
 }
 
-/// Calls, questions and looks that wait for the task.
-type Waiting = (
-    mpsc::Receiver<Call>,
-    mpsc::Receiver<Asking>,
-    mpsc::Receiver<presence::Look>,
-);
+/// Calls and questions that wait for the task.
+type Waiting = (mpsc::Receiver<Call>, mpsc::Receiver<Asking>);
 
 /// The way into the shards.
 #[derive(Clone, Debug)]
 pub struct Gateway {
     calls: mpsc::Sender<Call>,
-    looks: mpsc::Sender<presence::Look>,
     room: Arc<Semaphore>,
     questions: mpsc::Sender<Asking>,
     question_room: Arc<Semaphore>,
@@ -193,10 +187,8 @@ impl Gateway {
     fn new(shards: u16, namespaces: Arc<Namespaces>, node: Arc<NodeState>) -> (Self, Waiting) {
         let (calls, waiting_calls) = mpsc::channel(CALLS_WAITING_MAX);
         let (questions, waiting_questions) = mpsc::channel(QUESTIONS_MAX);
-        let (looks, waiting_looks) = presence::looks();
         let gateway = Self {
             calls,
-            looks,
             room: Arc::new(Semaphore::new(UNITS_MAX as usize)),
             questions,
             question_room: Arc::new(Semaphore::new(QUESTIONS_MAX)),
@@ -204,7 +196,7 @@ impl Gateway {
             namespaces,
             shards,
         };
-        (gateway, (waiting_calls, waiting_questions, waiting_looks))
+        (gateway, (waiting_calls, waiting_questions))
     }
 
     /// Publishes one event as the service with these claims, or as the system without any. The

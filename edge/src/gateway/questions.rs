@@ -15,6 +15,7 @@ use interlink_protocol::ids::{placement_hash, Position};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::session::publish::Refusal;
 use interlink_protocol::ErrorCode;
+use interlink_relay::presence::PresencePage;
 use tokio::sync::oneshot;
 
 use super::limits::{CHANNELS_PER_PAGE_MAX, QUESTIONS_PER_PAGE_MAX};
@@ -190,6 +191,28 @@ impl Gateway {
         };
         match self.ask(caller, self.shard_of(channel), wish).await? {
             Told::History(events) => Ok(events),
+            _ => Err(Refusal::of(ErrorCode::Internal)),
+        }
+    }
+
+    /// The users who are present in a channel, behind `after` in the order of names. `next` of a
+    /// page is `after` of the following one.
+    ///
+    /// # Errors
+    /// A refusal.
+    pub async fn presence(
+        &self,
+        caller: &Arc<PackedClaims>,
+        channel: &str,
+        after: Option<&str>,
+    ) -> Result<PresencePage, Refusal> {
+        ChannelName::parse(channel).map_err(|_| Refusal::of(ErrorCode::ChannelInvalid))?;
+        let wish = Wish::Presence {
+            channel: channel.into(),
+            after: after.map(Into::into),
+        };
+        match self.ask(caller, self.shard_of(channel), wish).await? {
+            Told::Presence(page) => Ok(page),
             _ => Err(Refusal::of(ErrorCode::Internal)),
         }
     }

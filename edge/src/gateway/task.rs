@@ -17,7 +17,6 @@ use interlink_protocol::session::publish::Refusal;
 use interlink_protocol::ErrorCode;
 use tokio::sync::{mpsc, oneshot};
 
-use super::presence::{Look, Looks};
 use super::questions::Asking;
 use super::{Call, Gateway};
 use crate::lanes::{Port, Taken};
@@ -55,8 +54,6 @@ pub struct GatewayTask {
     /// Kept so that a bell always has somebody to ring.
     _bell: UnixStream,
     calls: mpsc::Receiver<Call>,
-    waiting_looks: mpsc::Receiver<Look>,
-    looks: Looks,
     questions: mpsc::Receiver<Asking>,
     waiting: HashMap<u32, Waiting>,
     asked: HashMap<u32, Asked>,
@@ -82,14 +79,12 @@ impl GatewayTask {
         bell.set_nonblocking(true)?;
         port.receiver.attach(bell.as_raw_fd())?;
         let shards = port.sender.own() as u16;
-        let (gateway, (calls, questions, waiting_looks)) = Gateway::new(shards, namespaces, node);
+        let (gateway, (calls, questions)) = Gateway::new(shards, namespaces, node);
         let task = Self {
             port,
             heard,
             _bell: bell,
             calls,
-            waiting_looks,
-            looks: Looks::new(),
             questions,
             waiting: HashMap::new(),
             asked: HashMap::new(),
@@ -119,9 +114,6 @@ impl GatewayTask {
                     if count == 0 {
                         return Ok(());
                     }
-                }
-                Some(look) = self.waiting_looks.recv() => {
-                    self.looks.ask(look, &mut self.port.sender);
                 }
                 asking = self.questions.recv() => match asking {
                     Some(asking) => self.ask(asking),
@@ -216,7 +208,6 @@ impl GatewayTask {
             for entry in taken.drain(..) {
                 match entry.entry {
                     Message::Outcomes(outcomes) => self.on_outcomes(*outcomes),
-                    Message::Presence(message) => self.looks.on_message(*message),
                     Message::Reply(reply) => self.on_reply(*reply),
                     // Shards send nothing else to this thread.
                     _ => {}

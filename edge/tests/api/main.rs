@@ -6,6 +6,7 @@ mod support;
 mod encryption;
 mod examples;
 mod orders;
+mod presence;
 mod publishing;
 mod reads;
 mod revoking;

@@ -294,7 +294,7 @@ fn only_who_may_subscribe_may_ask(shards: u16) {
         ("user.ada", None, ErrorCode::PresenceUnavailable),
         ("nowhere.x", None, ErrorCode::NamespaceUnknown),
         ("class", None, ErrorCode::ChannelInvalid),
-        ("class.m2", Some(long.as_str()), ErrorCode::MalformedFrame),
+        ("class.m2", Some(long.as_str()), ErrorCode::PageInvalid),
     ];
     for (request, (channel, page, code)) in (1..).zip(cases) {
         raw.send_encoded(|encoder| encoder.presence(request, channel, page));

@@ -93,7 +93,7 @@ impl Shard {
             .page()
             .is_some_and(|page| page.len() > PAGE_TOKEN_BYTES)
         {
-            return Err(ErrorCode::MalformedFrame);
+            return Err(ErrorCode::PageInvalid);
         }
         let name = ChannelName::parse(frame.channel()).map_err(|_| ErrorCode::ChannelInvalid)?;
         let policy = self.shared.namespaces.lookup(&name);

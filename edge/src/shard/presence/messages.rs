@@ -4,7 +4,7 @@
 //! wishes and numbers of devices; from it come rounds, changes and pages. All of them have class
 //! P2, in one lane and order for each pair of shards.
 //!
-//! Runs on: made by one shard, taken by another; pages also by the control thread.
+//! Runs on: made by one shard, taken by another.
 
 use std::sync::Arc;
 
@@ -102,8 +102,8 @@ pub enum Asker {
         /// Its request.
         request_id: u32,
     },
-    /// A call of the gateway, by its number.
-    Call(u32),
+    /// A service, by the number of its question.
+    Service(u32),
 }
 
 /// The answer to an [`Ask`].

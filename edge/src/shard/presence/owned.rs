@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use interlink_protocol::frame::MemberFields;
 use interlink_protocol::limits::PRESENCE_PAGE_MEMBERS;
+use interlink_protocol::session::publish::Refusal;
 use interlink_protocol::ErrorCode;
 use interlink_relay::presence::{
     PresenceAction, PresencePage, PresenceTable, Present, Round, Source,
 };
 
 use super::limits::{ACTIONS_PER_TURN, ASKS_MAX, DUE_PER_TURN, PAGES_PER_TURN};
-use super::messages::{Answer, Ask, PresenceMessage};
+use super::messages::{Answer, Ask, Asker, PresenceMessage};
+use crate::shard::service::questions::Told;
 use crate::shard::Shard;
 
 /// Scopes, and who waits for their pages.
@@ -227,6 +229,10 @@ impl Shard {
     }
 
     fn answer_ask(&mut self, ask: &Ask, page: Result<PresencePage, ErrorCode>) {
+        if let Asker::Service(number) = ask.asker {
+            let told = page.map(Told::Presence).map_err(Refusal::of);
+            return self.reply_question(ask.from, number, told);
+        }
         let answer = Answer {
             asker: ask.asker,
             scope: ask.scope.clone(),

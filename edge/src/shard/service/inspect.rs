@@ -1,11 +1,11 @@
-//! What services may know of channels: who subscribes, and what was published.
+//! What services may know of channels: who subscribes, who is present, and what was published.
 //!
 //! Thread: the owner of the channel; of members any shard that has some.
 
 use interlink_protocol::channel::ChannelName;
 use interlink_protocol::claims::PackedClaims;
 use interlink_protocol::ids::Position;
-use interlink_protocol::limits::HISTORY_PAGE_EVENTS;
+use interlink_protocol::limits::{HISTORY_PAGE_EVENTS, PAGE_TOKEN_BYTES};
 use interlink_protocol::namespace::permit_inspect;
 use interlink_protocol::session::publish::Refusal;
 use interlink_protocol::ErrorCode;
@@ -13,6 +13,7 @@ use interlink_protocol::ErrorCode;
 use super::questions::{ActiveChannel, PastEvents, Question, Told, CHANNELS_PER_QUESTION};
 use crate::shard::behind::HISTORIES_PER_SHARD;
 use crate::shard::files::{FilesRequest, HistoryAnswer, HistoryFor, HistoryWish};
+use crate::shard::presence::messages::{Ask, Asker, PresenceMessage};
 use crate::shard::Shard;
 
 impl Shard {
@@ -100,6 +101,32 @@ impl Shard {
                 from: question.from,
                 number: question.number,
             },
+        }));
+        Ok(())
+    }
+
+    /// Asks for a page of who is present; the reply follows when the scope is ready.
+    pub(super) fn ask_presence(
+        &mut self,
+        question: &Question,
+        channel: &str,
+        after: Option<&str>,
+    ) -> Result<(), ErrorCode> {
+        let name = ChannelName::parse(channel).map_err(|_| ErrorCode::ChannelInvalid)?;
+        let policy = self.shared.namespaces.lookup(&name);
+        let policy = policy.ok_or(ErrorCode::NamespaceUnknown)?;
+        permit_inspect(policy, &name, &*question.claims)?;
+        if !policy.presence {
+            return Err(ErrorCode::PresenceUnavailable);
+        }
+        if after.is_some_and(|after| after.len() > PAGE_TOKEN_BYTES) {
+            return Err(ErrorCode::PageInvalid);
+        }
+        self.on_presence(PresenceMessage::Ask(Ask {
+            from: question.from,
+            asker: Asker::Service(question.number),
+            scope: channel.into(),
+            after: after.map(Into::into),
         }));
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! Purpose: the control thread asks a shard by value through its lane and gets one reply by
 //! number. The home shard of a user acts on the user's sessions (`orders`), the owner of a channel
-//! tells who subscribes and reads its history (`inspect`).
+//! tells who subscribes, who is present, and reads its history (`inspect`).
 //!
 //! Invariants: a question is answered once, or the node ends; nothing is done for a service of an
 //! institution to users and channels that are not its own.
@@ -20,6 +20,7 @@ use interlink_protocol::ids::{Position, SessionKey};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::session::publish::Refusal;
 use interlink_protocol::ErrorCode;
+use interlink_relay::presence::PresencePage;
 
 use crate::shard::mesh::Message;
 use crate::shard::Shard;
@@ -71,6 +72,13 @@ pub enum Wish {
         after: Position,
         /// Most events.
         limit: usize,
+    },
+    /// Users who are present in a channel that this shard owns.
+    Presence {
+        /// Full channel name.
+        channel: Box<str>,
+        /// Users behind this one in the order of names.
+        after: Option<Box<str>>,
     },
 }
 
@@ -160,6 +168,8 @@ pub enum Told {
     Members(Vec<u32>),
     /// To [`Wish::History`].
     History(PastEvents),
+    /// To [`Wish::Presence`].
+    Presence(PresencePage),
 }
 
 /// The reply to a [`Question`].
@@ -198,6 +208,12 @@ impl Shard {
                 Ok(()) => return,
                 Err(code) => Err(code),
             },
+            Wish::Presence { channel, after } => {
+                match self.ask_presence(&question, channel, after.as_deref()) {
+                    Ok(()) => return,
+                    Err(code) => Err(code),
+                }
+            }
         };
         if let Err(code) = told {
             self.counters.refusals.add(code);
@@ -212,7 +228,12 @@ impl Shard {
         }
     }
 
-    pub(super) fn reply_question(&mut self, to: u16, number: u32, told: Result<Told, Refusal>) {
+    pub(in crate::shard) fn reply_question(
+        &mut self,
+        to: u16,
+        number: u32,
+        told: Result<Told, Refusal>,
+    ) {
         let message = Message::Reply(Box::new(Reply { number, told }));
         self.mesh.send(to, QUESTION_CLASS, message);
     }
