@@ -7,7 +7,7 @@ use interlink_wire::{event_types, events};
 
 use super::support::chat::next_event;
 use super::support::raw::Raw;
-use super::support::{run, Node, Setup};
+use super::support::{run, wait_for, Node, Setup};
 
 /// A node that finds anomalies after few failures.
 fn node(shards: u16) -> Node {
@@ -34,14 +34,18 @@ fn told(event: &Event) -> (String, String) {
     (alert.rule().to_owned(), subject.to_owned())
 }
 
-/// How many anomalies of a kind were found.
+/// How many anomalies of a kind were found; one is waited for, since a shard shows its counters
+/// after it has sent the event.
 fn found(node: &Node, kind: &str) -> f64 {
     let of = |shard: u16| {
         let label = format!("{{shard=\"{shard}\",kind=\"{kind}\"}}");
         let name = format!("interlink_edge_anomalies_total{label}");
         node.metric(&name).unwrap_or(0.0)
     };
-    of(0) + of(1)
+    wait_for("an anomaly is counted", || {
+        let found = of(0) + of(1);
+        (found > 0.0).then_some(found)
+    })
 }
 
 #[test]
