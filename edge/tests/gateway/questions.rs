@@ -1,54 +1,11 @@
-//! What services ask beside publishing: who is present, and more than may be asked at once.
+//! What services ask beside publishing: more than may be asked at once, and after the end.
 
 use interlink_edge::gateway::limits::QUESTIONS_MAX;
-use interlink_edge::server::Phase;
 use interlink_edge::shard::service::questions::Act;
 use interlink_protocol::ids::Position;
 use interlink_protocol::ErrorCode;
 
-use crate::{on_one_and_two_shards, open, service};
-
-#[test]
-fn a_service_reads_who_is_present_where_it_may() {
-    on_one_and_two_shards(
-        |_| (),
-        |node, _| async move {
-            let channel = "chat.ada~bob";
-            let page = node.gateway.presence(None, channel, None).await.unwrap();
-            assert_eq!((page.count, page.members.len(), page.next), (0, 0, None));
-            let mut open_ones = Vec::new();
-            for user in ["ada", "bob"] {
-                let client = node.client(user, &[]).await;
-                open_ones.push((open(&client, channel).await, client));
-            }
-            let names = loop {
-                let page = node.gateway.presence(None, channel, None).await.unwrap();
-                let names: Vec<String> = page.members.iter().map(|m| m.user.to_string()).collect();
-                if page.count == 2 {
-                    break names;
-                }
-            };
-            assert_eq!(names, ["ada", "bob"]);
-            let behind = node.gateway.presence(None, channel, Some("ada")).await;
-            assert_eq!(&*behind.unwrap().members[0].user, "bob");
-            let service = service();
-            let ask = async |channel: &str| {
-                let page = node.gateway.presence(service.as_deref(), channel, None);
-                page.await
-                    .map(|page| page.count)
-                    .map_err(|refusal| refusal.code)
-            };
-            assert_eq!(ask("class.m1").await, Ok(0), "it may publish there");
-            let required = ErrorCode::SubscriptionTokenRequired;
-            assert_eq!(ask(channel).await, Err(required));
-            assert_eq!(ask("user.ada").await, Err(ErrorCode::PresenceUnavailable));
-            node.node.advance(Phase::Draining);
-            assert_eq!(ask("class.m1").await, Err(ErrorCode::Draining));
-            drop(open_ones);
-            node.stop();
-        },
-    );
-}
+use crate::{on_one_and_two_shards, service};
 
 #[test]
 fn questions_beyond_their_bound_and_to_a_stopped_node_are_refused() {
