@@ -104,8 +104,8 @@ pub const DEDUPE_EVICTION_CANDIDATES: usize = 8;
 /// Bytes that the index of a growing segment reads at once at most, for one large block.
 pub const INDEX_READ_BYTES: usize = 1024 * 1024;
 
-/// Bytes of a growing segment that are read and indexed at once: a few full blocks, a fraction of
-/// a millisecond of work, after which whoever shares the core has its turn.
+/// Bytes of a growing segment that are read and indexed at once: a few full blocks, so
+/// that little more is copied than was written.
 pub const INDEX_STEP_BYTES: usize = 128 * 1024;
 
 /// Retained journal of a node by default.

@@ -110,8 +110,6 @@ impl Growing {
                 true => INDEX_STEP_BYTES,
                 false => INDEX_READ_BYTES,
             };
-            // A shard may share the core: what it does for its clients goes first.
-            std::thread::yield_now();
         }
     }
 }

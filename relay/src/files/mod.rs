@@ -319,15 +319,11 @@ impl JournalFiles {
             return Ok(());
         };
         growing.index.sort();
-        // The parts of this work are milliseconds each; a shard that shares the core has its turn
-        // between them.
-        std::thread::yield_now();
         let oldest = self.unresolved.values().min().copied().unwrap_or(seen_us);
         let resolved_us = oldest
             .min(seen_us.saturating_sub(MARK_SLACK_US))
             .max(self.resolved_us);
         let bytes = sidecar::encode(&growing.index, resolved_us, false);
-        std::thread::yield_now();
         layout::write_whole(&sidecar_path(&file.path), &bytes, false)?;
         file.channels = growing.index.filter();
         file.checked = true;
