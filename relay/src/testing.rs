@@ -189,7 +189,11 @@ impl Node {
 
 /// An encoded event with a payload of the id.
 pub(crate) fn frame(channel: &str, id: u64, placement: Placement) -> Vec<u8> {
-    let payload = [id as u8; 100];
+    frame_with(channel, id, placement, &[id as u8; 100])
+}
+
+/// An encoded event with this payload.
+pub(crate) fn frame_with(channel: &str, id: u64, placement: Placement, payload: &[u8]) -> Vec<u8> {
     let mut encoder = FrameEncoder::new();
     let fields = EventFields {
         channel,
@@ -201,7 +205,7 @@ pub(crate) fn frame(channel: &str, id: u64, placement: Placement) -> Vec<u8> {
         event_type: 1,
         schema_version: 1,
         server_time_us: 1,
-        payload: &payload,
+        payload,
         conflation_key: None,
         trace: None,
     };

@@ -3,12 +3,15 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use interlink_protocol::ids::{InstanceId, Position};
+use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use super::*;
+use crate::backplane::Sequencer;
 use crate::dedupe::Verdict;
-use crate::testing::{config, Node, SEGMENT_BYTES};
+use crate::journal::{Journal, JournalConfig};
+use crate::limits::{INDEX_STEP_BYTES, SEGMENT_BYTES_MIN};
+use crate::testing::{config, frame_with, record, Node, SEGMENT_BYTES};
 
 /// A time that ids and seconds can be made of.
 const NOW_US: u64 = 1_700_000_000_000_000;
@@ -413,4 +416,53 @@ fn indexes(directory: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// A journal with the real sizes of blocks, and its files; nothing was indexed yet.
+fn full_sized(directory: &Path) -> (JournalFiles, DirectJournal) {
+    let mut settings = config(directory, 1, "s");
+    settings.segment_bytes = SEGMENT_BYTES_MIN;
+    let (mut files, _) = JournalFiles::open(settings, NOW_US).expect("a journal");
+    let mut settings = JournalConfig::new(files.boot().id, 0, 1);
+    settings.segment_bytes = SEGMENT_BYTES_MIN;
+    let journal = Journal::new(&settings).expect("a valid configuration");
+    let mut journal = DirectJournal::new(journal, 0).without_syncs();
+    journal.drive(&mut files, NOW_US).expect("driven");
+    (files, journal)
+}
+
+/// Appends events with payloads of these sizes, each in a commit of its own, and looks for the
+/// last of them.
+fn last_is_found(payloads: &[usize]) {
+    let directory = temporary();
+    let (mut files, mut journal) = full_sized(directory.path());
+    let mut sequencer = Sequencer::new(1);
+    let mut before = Position::ZERO;
+    for (id, payload) in (1..).zip(payloads) {
+        before = sequencer.top();
+        let placement = sequencer.place(RecordId(u128::from(id)));
+        let frame = frame_with(CLASS, id, placement, &vec![7; *payload]);
+        let record = record(Priority::P1, CLASS, id, Some(placement), &frame);
+        journal.append(&record, NOW_US).expect("room");
+        assert!(journal.commit(&mut files, NOW_US).expect("written"));
+    }
+    let count = payloads.len() as u64;
+    let page = files.history(CLASS, before, 10).expect("readable");
+    let offsets: Vec<_> = page
+        .events
+        .iter()
+        .map(|event| event.placement.position.offset)
+        .collect();
+    assert_eq!((page.gap, offsets), (None, vec![count]));
+}
+
+#[test]
+fn blocks_that_were_written_since_the_last_time_are_indexed_to_the_end() {
+    // Six steps of small blocks at once.
+    last_is_found(&[100; 1_500]);
+}
+
+#[test]
+fn a_block_that_is_larger_than_one_step_is_indexed() {
+    last_is_found(&[100, INDEX_STEP_BYTES + 1, 100]);
 }
