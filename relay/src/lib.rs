@@ -10,13 +10,16 @@
 //!   [`recovery`], [`dump`], [`cursors::CursorLog`].
 //! - Ports, which a single node and a cluster implement: [`backplane`], [`event_log`],
 //!   [`archive`]; their rules are the suites of [`conformance`].
+//! - On tokio, for the cluster: [`kafka`], [`redis`], [`postgres`].
 //!
-//! Invariant: no async, no runtime type and no thread of its own anywhere in this crate.
+//! Invariant: no async, no runtime type and no thread of its own but in the folders of brokers and
+//! stores; ports have none in their methods.
 
 #![forbid(unsafe_code)]
 
 pub mod archive;
 pub mod backplane;
+pub mod breaker;
 mod bytes;
 pub mod conformance;
 pub mod cursors;
@@ -27,9 +30,11 @@ pub mod files;
 mod index;
 pub mod journal;
 pub mod limits;
+pub mod lines;
 pub mod ports;
 pub mod presence;
 pub mod record;
 pub mod recovery;
+pub mod retry;
 #[cfg(test)]
 mod testing;

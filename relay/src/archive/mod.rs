@@ -3,21 +3,29 @@
 //!
 //! Answers say what they do not know: a position that cannot be continued is a
 //! [`crate::files::Gap`], an id from before what is retained is
-//! [`crate::dedupe::Verdict::TooOld`].
+//! [`crate::dedupe::Verdict::TooOld`], and where consumers have not come far enough to tell,
+//! the answer is [`ArchiveError::Behind`].
+//!
+//! Nodes read through this port and move cursors. What is archived comes another way: from the
+//! journal itself on a single node, from consumers of topics in a cluster, as [`TopicRecord`]s.
 
+mod entry;
+mod error;
 mod one_node;
 #[cfg(test)]
 mod tests;
 
+pub use entry::{Applied, ArchivedEvent, Consumed, Source, Stored, TopicEntry, TopicRecord};
+pub use error::ArchiveError;
 pub use one_node::OneNodeArchive;
 
-use interlink_protocol::ids::{InstanceId, Position};
+use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use crate::cursors::{Cursor, CursorUpdate};
 use crate::dedupe::Verdict;
 use crate::event_log::LogPosition;
-use crate::files::{FilesError, HistoryPage};
+use crate::files::{HistoryFloor, HistoryPage};
 use crate::ports::{Busy, Ticket};
 use crate::record::Kind;
 
@@ -32,14 +40,26 @@ pub enum ArchiveRequest<'a> {
         after: Position,
         /// Most events.
         limit: usize,
+        /// What counts as not retained although the archive has it.
+        floor: HistoryFloor,
     },
     /// Position of the newest event that is retained.
     Top {
         /// Full channel name.
         channel: &'a str,
     },
-    /// Whether a publish whose first attempt is old was accepted.
+    /// Where an event stands here whose position is of another region, or was lost.
+    Locate {
+        /// Full channel name.
+        channel: &'a str,
+        /// The event's record.
+        record: RecordId,
+    },
+    /// Whether a publish whose first attempt is old was accepted. Clusters know it by its
+    /// record, single nodes by instance, class and id.
     Accepted {
+        /// Identity of the record.
+        record: RecordId,
         /// Publisher instance.
         instance: InstanceId,
         /// Class of the channel.
@@ -87,6 +107,8 @@ pub enum ArchiveAnswer {
     History(HistoryPage),
     /// The position, when the channel has retained events.
     Top(Option<Position>),
+    /// The position, when the event is retained.
+    Located(Option<Position>),
     /// What is known of the id.
     Accepted(Verdict),
     /// The cursors are durable.
@@ -107,7 +129,6 @@ pub trait Archive {
     /// [`Busy`] when too much is under way; nothing was taken.
     fn submit(&mut self, request: ArchiveRequest<'_>, now_us: u64) -> Result<Ticket, Busy>;
 
-    /// The next answer. An error says that the archive could not be reached; the request
-    /// can be submitted again.
-    fn complete(&mut self) -> Option<(Ticket, Result<ArchiveAnswer, FilesError>)>;
+    /// The next answer. After an error that is temporary the request can be submitted again.
+    fn complete(&mut self) -> Option<(Ticket, Result<ArchiveAnswer, ArchiveError>)>;
 }

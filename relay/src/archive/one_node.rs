@@ -3,10 +3,12 @@
 //! Calls block for the disk and are answered at once; on a running node they are made by
 //! the journal-files thread.
 
-use crate::archive::{Archive, ArchiveAnswer, ArchiveRequest};
+use interlink_protocol::ids::{Position, RecordId};
+
+use crate::archive::{Archive, ArchiveAnswer, ArchiveError, ArchiveRequest};
 use crate::cursors::CursorLog;
 use crate::files::{FilesError, JournalFiles};
-use crate::limits::PORT_CALLS_MAX;
+use crate::limits::{HISTORY_EVENTS_MAX, PORT_CALLS_MAX};
 use crate::ports::{Answers, Busy, Ticket};
 
 /// The archive of a single node.
@@ -15,7 +17,7 @@ pub struct OneNodeArchive {
     /// The journal's files, for whoever else needs them.
     pub files: JournalFiles,
     cursors: CursorLog,
-    answers: Answers<Result<ArchiveAnswer, FilesError>>,
+    answers: Answers<Result<ArchiveAnswer, ArchiveError>>,
 }
 
 impl OneNodeArchive {
@@ -29,15 +31,23 @@ impl OneNodeArchive {
         })
     }
 
-    fn answer(&mut self, request: ArchiveRequest<'_>) -> Result<ArchiveAnswer, FilesError> {
+    fn answer(&mut self, request: ArchiveRequest<'_>) -> Result<ArchiveAnswer, ArchiveError> {
         Ok(match request {
             ArchiveRequest::History {
                 channel,
                 after,
                 limit,
-            } => ArchiveAnswer::History(self.files.history(channel, after, limit)?),
+                floor,
+            } => {
+                let page = self.files.history_above(channel, after, limit, floor)?;
+                ArchiveAnswer::History(page)
+            }
             ArchiveRequest::Top { channel } => ArchiveAnswer::Top(self.files.top(channel)?),
+            ArchiveRequest::Locate { channel, record } => {
+                ArchiveAnswer::Located(self.locate(channel, record)?)
+            }
             ArchiveRequest::Accepted {
+                record: _,
                 instance,
                 class,
                 client_message_id,
@@ -68,6 +78,23 @@ impl OneNodeArchive {
             }
         })
     }
+
+    /// Looks through everything of a channel: records have no index of their own, and a node
+    /// without other regions is hardly ever asked.
+    fn locate(&mut self, channel: &str, record: RecordId) -> Result<Option<Position>, FilesError> {
+        let mut after = Position::ZERO;
+        loop {
+            let page = self.files.history(channel, after, HISTORY_EVENTS_MAX)?;
+            let found = page.events.iter().rfind(|event| event.record == record);
+            if let Some(event) = found {
+                return Ok(Some(event.placement.position));
+            }
+            if !page.more || page.events.is_empty() {
+                return Ok(None);
+            }
+            after = page.last;
+        }
+    }
 }
 
 impl Archive for OneNodeArchive {
@@ -77,7 +104,7 @@ impl Archive for OneNodeArchive {
         Ok(self.answers.push(answer))
     }
 
-    fn complete(&mut self) -> Option<(Ticket, Result<ArchiveAnswer, FilesError>)> {
+    fn complete(&mut self) -> Option<(Ticket, Result<ArchiveAnswer, ArchiveError>)> {
         self.answers.pop()
     }
 }

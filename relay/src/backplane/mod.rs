@@ -5,8 +5,14 @@
 //! [`Sequencer`] in its channel table instead: the trait is the seam for the cluster, and
 //! its conformance suite fixes what both mean.
 //!
-//! Rules of `Publish`: records of one call are placed in their order; a record id that was
-//! placed within the last minutes gets the same placement again and is not delivered again.
+//! Rules of `Publish`: records of one call belong to one partition and are placed in their
+//! order; a record id that was placed within the last minutes gets the same placement again
+//! and is not delivered again.
+//!
+//! Rules of what comes by itself: events of a channel come in order, each record once for a
+//! subscription. Where that cannot be kept, [`BackplaneEvent::Skipped`] says from where the
+//! channel goes on: after it the next [`BackplaneEvent::Message`] follows that position.
+//! The first thing that an implementation says is its [`Standing`].
 
 mod one_node;
 mod sequencer;
@@ -16,12 +22,21 @@ mod tests;
 pub use one_node::OneNodeBackplane;
 pub use sequencer::{holds, next_epoch, Sequencer};
 
-use interlink_protocol::ids::{Position, RecordId};
+use interlink_protocol::ids::{placement_hash, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use crate::files::HistoryPage;
 use crate::ports::{Busy, Ticket};
 use crate::record::Placement;
+
+/// The partition of a channel: what one call of the backplane may cover, and what changes
+/// servers as a whole. `partitions` is fixed for the life of a cluster.
+///
+/// # Panics
+/// When `partitions` is 0.
+pub fn partition_of(channel: &str, partitions: u16) -> u16 {
+    (placement_hash(channel.as_bytes()) % u64::from(partitions)) as u16
+}
 
 /// A record to be placed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +49,10 @@ pub struct Publish<'a> {
     pub record: RecordId,
     /// When it was accepted, microseconds since the Unix epoch.
     pub accepted_at_us: u64,
+    /// The newest position of the channel that the caller knows, or [`Position::ZERO`]. A
+    /// backplane that has lost everything about the channel goes on after it, so that offsets
+    /// do not start again.
+    pub floor: Position,
     /// The encoded event; its position is written by the backplane.
     pub frame: &'a [u8],
 }
@@ -41,8 +60,16 @@ pub struct Publish<'a> {
 /// A request.
 #[derive(Clone, Copy, Debug)]
 pub enum BackplaneRequest<'a> {
-    /// Place and deliver records, at most [`crate::limits::PORT_BATCH_MAX`].
+    /// Place and deliver records of one partition, at most [`crate::limits::PORT_BATCH_MAX`].
     Publish(&'a [Publish<'a>]),
+    /// Tell other nodes an event of a channel that keeps nothing. It is not placed, not stored
+    /// and not repaired; nodes that are subscribed get it at most once.
+    Tell {
+        /// Full channel name.
+        channel: &'a str,
+        /// The encoded event.
+        frame: &'a [u8],
+    },
     /// Recent events after a position; [`Position::ZERO`] asks from the oldest.
     History {
         /// Full channel name.
@@ -57,12 +84,13 @@ pub enum BackplaneRequest<'a> {
         /// Full channel name.
         channel: &'a str,
     },
-    /// From the answer on, every event of the channel comes as a message.
+    /// From the answer on, every event of the channel comes as a message, and what other nodes
+    /// tell.
     Subscribe {
         /// Full channel name.
         channel: &'a str,
     },
-    /// Ends a subscription.
+    /// Ends a subscription. Nothing of the channel comes after the answer.
     Unsubscribe {
         /// Full channel name.
         channel: &'a str,
@@ -91,6 +119,8 @@ pub enum BackplaneAnswer {
     Subscribed(Position),
     /// The subscription has ended.
     Unsubscribed,
+    /// The event is on its way to other nodes; whether it arrives is not known.
+    Sent,
 }
 
 /// Why a request failed. It can be submitted again; published records keep their ids.
@@ -107,6 +137,34 @@ pub enum BackplaneError {
         /// The most.
         limit: usize,
     },
+    /// The records of one call belong to different partitions.
+    #[error("the records of one call belong to several partitions: submit a call for each")]
+    Partitions,
+    /// The servers refuse the call for a reason that does not pass by itself.
+    #[error("the backplane refuses the call; its log names the answer of the server")]
+    Refused,
+}
+
+/// Whether a backplane can be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// All partitions can be reached.
+    Connected,
+    /// A connection was lost or a server changes: calls to its partitions are answered
+    /// [`BackplaneError::Away`]. What is lost is sought several times a second.
+    Reconnecting,
+    /// The same for longer, or the servers accept no writes.
+    Away,
+}
+
+/// Why a subscription goes on elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SkipReason {
+    /// Positions were given again after a failure: what comes next follows an earlier position,
+    /// or records that were delivered before stand at new positions.
+    Lineage,
+    /// What was missed is not kept by the backplane any more; the archive may have it.
+    Retention,
 }
 
 /// What a backplane has to say.
@@ -123,6 +181,33 @@ pub enum BackplaneEvent {
         /// The encoded event, position included.
         frame: Box<[u8]>,
     },
+    /// An event that another node told.
+    Told {
+        /// Full channel name.
+        channel: Box<str>,
+        /// The encoded event.
+        frame: Box<[u8]>,
+    },
+    /// A subscribed channel goes on after a position that its last message does not lead to.
+    Skipped {
+        /// Full channel name.
+        channel: Box<str>,
+        /// The next message follows it.
+        position: Position,
+        /// Events between the last message and `position` that are not delivered; 0 when they
+        /// were delivered already or `position` lies before the last message.
+        skipped: u64,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// The server of these partitions may have lost what was placed last: records of the last
+    /// 60 seconds are submitted again, in order.
+    LineageChanged {
+        /// The partitions, ascending.
+        partitions: Box<[u16]>,
+    },
+    /// Whether the backplane can be used, at first and after every change.
+    Standing(Standing),
 }
 
 /// The port.
@@ -133,6 +218,6 @@ pub trait Backplane {
     /// [`Busy`] when too much is under way; nothing was taken.
     fn submit(&mut self, request: BackplaneRequest<'_>, now_us: u64) -> Result<Ticket, Busy>;
 
-    /// The next answer or message.
+    /// The next answer or event, in the order in which they happened.
     fn complete(&mut self) -> Option<BackplaneEvent>;
 }

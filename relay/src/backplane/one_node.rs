@@ -1,7 +1,7 @@
 //! The backplane of a single node: maps in memory, filled again by a recovery.
 //!
 //! Durability is the journal's; this holds the numbering, the recent events and, for ten
-//! minutes, the placements of record ids.
+//! minutes, the placements of record ids. All channels are one partition.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -10,11 +10,11 @@ use interlink_protocol::ids::{Position, RecordId};
 
 use crate::backplane::{
     holds, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
-    Published, Sequencer,
+    Published, Sequencer, Standing,
 };
 use crate::files::{Gap, HistoryPage};
 use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX, RECENT_EVENTS_MAX};
-use crate::ports::{Answers, Busy, Ticket};
+use crate::ports::{Busy, Ticket};
 use crate::record::Placement;
 use crate::recovery::{RecoveredEvent, RecoveredNode};
 
@@ -36,9 +36,11 @@ pub struct OneNodeBackplane {
     placed: [HashMap<RecordId, Placement>; 2],
     turn_since_us: u64,
     subscribed: HashSet<Box<str>>,
-    answers: Answers<Result<BackplaneAnswer, BackplaneError>>,
-    /// Messages of subscribed channels.
-    messages: VecDeque<BackplaneEvent>,
+    /// Answers and messages in their order; at first the standing.
+    events: VecDeque<BackplaneEvent>,
+    tickets: u64,
+    /// Answers among the events.
+    answers: usize,
 }
 
 impl OneNodeBackplane {
@@ -50,8 +52,10 @@ impl OneNodeBackplane {
             placed: Default::default(),
             turn_since_us: 0,
             subscribed: HashSet::new(),
-            answers: Answers::new(PORT_CALLS_MAX),
-            messages: VecDeque::new(),
+            // A node that is alone reaches itself.
+            events: VecDeque::from([BackplaneEvent::Standing(Standing::Connected)]),
+            tickets: 0,
+            answers: 0,
         }
     }
 
@@ -94,7 +98,7 @@ impl OneNodeBackplane {
                 repeated: true,
             };
         }
-        let channel = self.channel(publish.channel);
+        let channel = self.channel(publish.channel, publish.floor);
         let placement = channel.sequencer.place(publish.record);
         let mut frame: Box<[u8]> = publish.frame.into();
         // A caller's bytes that are no event are carried as they are.
@@ -111,7 +115,7 @@ impl OneNodeBackplane {
         });
         self.placed[0].insert(publish.record, placement);
         if self.subscribed.contains(publish.channel) {
-            self.messages.push_back(BackplaneEvent::Message {
+            self.events.push_back(BackplaneEvent::Message {
                 channel: publish.channel.into(),
                 placement,
                 frame,
@@ -156,10 +160,10 @@ impl OneNodeBackplane {
         page
     }
 
-    fn channel(&mut self, name: &str) -> &mut Channel {
+    fn channel(&mut self, name: &str, floor: Position) -> &mut Channel {
         let epoch = self.epoch;
         self.channels.entry(name.into()).or_insert_with(|| Channel {
-            sequencer: Sequencer::new(epoch),
+            sequencer: Sequencer::resume_in(epoch, floor),
             recent: VecDeque::new(),
         })
     }
@@ -190,13 +194,15 @@ impl OneNodeBackplane {
 
 impl Backplane for OneNodeBackplane {
     fn submit(&mut self, request: BackplaneRequest<'_>, now_us: u64) -> Result<Ticket, Busy> {
-        self.answers.check_room()?;
-        if self.messages.len() >= PORT_CALLS_MAX * PORT_BATCH_MAX {
+        let full = self.events.len() >= PORT_CALLS_MAX * PORT_BATCH_MAX;
+        if full || self.answers >= PORT_CALLS_MAX {
             return Err(Busy);
         }
         self.take_turns(now_us);
         let answer = match request {
             BackplaneRequest::Publish(records) => self.publish(records),
+            // There is no other node.
+            BackplaneRequest::Tell { .. } => Ok(BackplaneAnswer::Sent),
             BackplaneRequest::History {
                 channel,
                 after,
@@ -214,13 +220,19 @@ impl Backplane for OneNodeBackplane {
                 Ok(BackplaneAnswer::Unsubscribed)
             }
         };
-        Ok(self.answers.push(answer))
+        self.tickets += 1;
+        self.answers += 1;
+        let ticket = Ticket(self.tickets);
+        self.events
+            .push_back(BackplaneEvent::Answer(ticket, answer));
+        Ok(ticket)
     }
 
     fn complete(&mut self) -> Option<BackplaneEvent> {
-        if let Some((ticket, answer)) = self.answers.pop() {
-            return Some(BackplaneEvent::Answer(ticket, answer));
+        let event = self.events.pop_front()?;
+        if matches!(event, BackplaneEvent::Answer(..)) {
+            self.answers -= 1;
         }
-        self.messages.pop_front()
+        Some(event)
     }
 }

@@ -10,7 +10,7 @@ const NOW_US: u64 = 1_700_000_000_000_000;
 
 #[test]
 fn the_one_node_backplane_conforms() {
-    conformance::backplane(|| OneNodeBackplane::new(7));
+    conformance::backplane(|| OneNodeBackplane::new(7), 1);
 }
 
 fn publish(backplane: &mut OneNodeBackplane, id: u64, now_us: u64) -> Published {
@@ -19,14 +19,25 @@ fn publish(backplane: &mut OneNodeBackplane, id: u64, now_us: u64) -> Published 
         class: Priority::P1,
         record: RecordId(u128::from(id)),
         accepted_at_us: now_us,
+        floor: Position::ZERO,
         frame: &[],
     };
     backplane
         .submit(BackplaneRequest::Publish(&[publish]), now_us)
         .expect("room");
-    match backplane.complete() {
-        Some(BackplaneEvent::Answer(_, Ok(BackplaneAnswer::Published(published)))) => published[0],
-        other => panic!("not an answer: {other:?}"),
+    match answer(backplane) {
+        BackplaneAnswer::Published(published) => published[0],
+        other => panic!("not an answer to a publish: {other:?}"),
+    }
+}
+
+fn answer(backplane: &mut OneNodeBackplane) -> BackplaneAnswer {
+    loop {
+        match backplane.complete() {
+            Some(BackplaneEvent::Answer(_, answer)) => return answer.expect("it is never away"),
+            Some(_) => {}
+            None => panic!("no answer"),
+        }
     }
 }
 
@@ -51,9 +62,8 @@ fn positions_beyond_the_recent_events_are_a_matter_of_retention() {
         limit: 10,
     };
     backplane.submit(request, NOW_US).expect("room");
-    let Some(BackplaneEvent::Answer(_, Ok(BackplaneAnswer::History(page)))) = backplane.complete()
-    else {
-        panic!("not an answer");
+    let BackplaneAnswer::History(page) = answer(&mut backplane) else {
+        panic!("not an answer about history");
     };
     assert_eq!(page.gap, Some(Gap::Retention));
 }
@@ -77,4 +87,11 @@ fn a_restored_backplane_goes_on_and_knows_repeats() {
         next.position,
         last.position.after(RecordId(u128::from(id + 1)))
     );
+}
+
+#[test]
+fn the_partition_of_a_channel_never_changes() {
+    // Servers hold what was placed under it.
+    assert_eq!(partition_of("class.algebra-1", 128), 100);
+    assert_eq!(partition_of("class.algebra-1", 1), 0);
 }

@@ -5,13 +5,13 @@ use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use super::{forged, placed_event, record, COMPLETIONS_MAX};
-use crate::archive::{Archive, ArchiveAnswer, ArchiveRequest};
+use crate::archive::{Archive, ArchiveAnswer, ArchiveError, ArchiveRequest};
 use crate::backplane::Sequencer;
 use crate::cursors::{Cursor, CursorUpdate};
 use crate::dedupe::Verdict;
 use crate::event_log::LogPosition;
-use crate::files::{Gap, HistoryPage};
-use crate::record::{Kind, RecordRef, Sequence};
+use crate::files::{Gap, HistoryFloor, HistoryPage};
+use crate::record::{Kind, Placement, RecordRef, Sequence};
 
 const CHANNEL: &str = "class.algebra";
 
@@ -19,18 +19,26 @@ const CHANNEL: &str = "class.algebra";
 /// accepted at the time in them.
 pub fn archive<A: Archive>(mut make: impl FnMut(&[RecordRef<'_>]) -> A) {
     history_is_complete_or_says_why_not(&mut make);
+    a_record_is_located(&mut make);
     accepted_ids_are_known(&mut make);
     delivery_cursors_move_forward(&mut make(&[]));
     consumer_offsets_move_forward(&mut make(&[]));
 }
 
 fn call<A: Archive>(archive: &mut A, request: ArchiveRequest<'_>) -> ArchiveAnswer {
+    outcome(archive, request).expect("answered")
+}
+
+fn outcome<A: Archive>(
+    archive: &mut A,
+    request: ArchiveRequest<'_>,
+) -> Result<ArchiveAnswer, ArchiveError> {
     let ticket = archive
         .submit(request, 1_000_000)
         .expect("room for a request");
     for _ in 0..COMPLETIONS_MAX {
         match archive.complete() {
-            Some((found, answer)) if found == ticket => return answer.expect("answered"),
+            Some((found, answer)) if found == ticket => return answer,
             _ => std::thread::yield_now(),
         }
     }
@@ -39,14 +47,13 @@ fn call<A: Archive>(archive: &mut A, request: ArchiveRequest<'_>) -> ArchiveAnsw
 
 fn history<A: Archive>(archive: &mut A, after: Position, limit: usize) -> HistoryPage {
     let channel = CHANNEL;
-    match call(
-        archive,
-        ArchiveRequest::History {
-            channel,
-            after,
-            limit,
-        },
-    ) {
+    let request = ArchiveRequest::History {
+        channel,
+        after,
+        limit,
+        floor: HistoryFloor::default(),
+    };
+    match call(archive, request) {
         ArchiveAnswer::History(page) => page,
         other => panic!("not an answer about history: {other:?}"),
     }
@@ -79,11 +86,7 @@ fn history_is_complete_or_says_why_not<A: Archive>(make: &mut impl FnMut(&[Recor
     let top = placements[19].position;
     assert_eq!(history(&mut archive, top, 3).gap, None);
     assert_eq!(history(&mut archive, Position::ZERO, 100).events.len(), 20);
-    for wrong in [
-        forged(placements[4].position),
-        forged(top),
-        top.after(RecordId(99)),
-    ] {
+    for wrong in [forged(placements[4].position), forged(top)] {
         let page = history(&mut archive, wrong, 10);
         assert_eq!(
             (page.events.len(), page.gap),
@@ -91,6 +94,18 @@ fn history_is_complete_or_says_why_not<A: Archive>(make: &mut impl FnMut(&[Recor
             "{wrong:?}"
         );
     }
+    let request = ArchiveRequest::History {
+        channel: CHANNEL,
+        after: top.after(RecordId(99)),
+        limit: 10,
+        floor: HistoryFloor::default(),
+    };
+    match outcome(&mut archive, request) {
+        Ok(ArchiveAnswer::History(page)) => assert_eq!(page.gap, Some(Gap::Unknown)),
+        // Where others write what is archived, it may come yet.
+        other => assert!(matches!(other, Err(ArchiveError::Behind)), "{other:?}"),
+    }
+    history_ends_at_a_floor(&mut archive, &placements);
     let answer = call(&mut archive, ArchiveRequest::Top { channel: CHANNEL });
     assert_eq!(answer, ArchiveAnswer::Top(Some(top)));
     let answer = call(
@@ -102,37 +117,71 @@ fn history_is_complete_or_says_why_not<A: Archive>(make: &mut impl FnMut(&[Recor
     assert_eq!(answer, ArchiveAnswer::Top(None));
 }
 
+fn history_ends_at_a_floor<A: Archive>(archive: &mut A, placements: &[Placement]) {
+    let mut ask = |after, floor| {
+        let (channel, limit) = (CHANNEL, 100);
+        let request = ArchiveRequest::History {
+            channel,
+            after,
+            limit,
+            floor,
+        };
+        match call(archive, request) {
+            ArchiveAnswer::History(page) => page,
+            other => panic!("not an answer about history: {other:?}"),
+        }
+    };
+    let newest = HistoryFloor {
+        events: 5,
+        accepted_us: 0,
+    };
+    assert_eq!(ask(Position::ZERO, newest).events.len(), 5);
+    let gap = ask(placements[4].position, newest).gap;
+    assert_eq!(gap, Some(Gap::Retention), "older than the floor");
+    assert_eq!(ask(placements[14].position, newest).events.len(), 5);
+    let young = HistoryFloor {
+        events: 0,
+        accepted_us: 11,
+    };
+    assert_eq!(ask(Position::ZERO, young).events.len(), 10);
+}
+
+fn a_record_is_located<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A) {
+    let placement = Sequencer::new(7).place(RecordId(3));
+    let frame = placed_event(CHANNEL, 3, placement);
+    let mut archive = make(&[record(Priority::P1, CHANNEL, 3, Some(placement), &frame)]);
+    let mut locate = |channel, id| {
+        let record = RecordId(id);
+        call(&mut archive, ArchiveRequest::Locate { channel, record })
+    };
+    let found = Some(placement.position);
+    assert_eq!(locate(CHANNEL, 3), ArchiveAnswer::Located(found));
+    assert_eq!(locate(CHANNEL, 4), ArchiveAnswer::Located(None));
+    assert_eq!(locate("class.none", 3), ArchiveAnswer::Located(None));
+}
+
 fn accepted_ids_are_known<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A) {
     let frame = placed_event(CHANNEL, 9, Default::default());
     let accepted = record(Priority::P1, CHANNEL, 9, None, &frame);
     let mut archive = make(&[accepted]);
-    let mut judge = |instance, class, client_message_id, payload_hash| {
+    // The record of another instance or id is another one.
+    let mut judge = |record, instance, client_message_id, payload_hash| {
         let request = ArchiveRequest::Accepted {
+            record: RecordId(record),
             instance,
-            class,
+            class: Priority::P1,
             client_message_id,
             payload_hash,
             since_us: 1,
         };
         call(&mut archive, request)
     };
-    let known = accepted.instance;
-    let hash = accepted.payload_hash;
+    let (known, hash) = (accepted.instance, accepted.payload_hash);
     let verdict = ArchiveAnswer::Accepted;
-    assert_eq!(
-        judge(known, Priority::P1, 9, hash),
-        verdict(Verdict::Repeat)
-    );
-    assert_eq!(
-        judge(known, Priority::P1, 9, hash + 1),
-        verdict(Verdict::Conflict)
-    );
-    assert_eq!(judge(known, Priority::P1, 8, hash), verdict(Verdict::New));
-    assert_eq!(judge(known, Priority::P0, 9, hash), verdict(Verdict::New));
-    assert_eq!(
-        judge(InstanceId(1), Priority::P1, 9, hash),
-        verdict(Verdict::New)
-    );
+    assert_eq!(judge(9, known, 9, hash), verdict(Verdict::Repeat));
+    assert_eq!(judge(9, known, 9, hash + 1), verdict(Verdict::Conflict));
+    assert_eq!(judge(8, known, 8, hash), verdict(Verdict::New));
+    assert_eq!(judge(7, InstanceId(1), 9, hash), verdict(Verdict::New));
 }
 
 fn delivery_cursors_move_forward<A: Archive>(archive: &mut A) {

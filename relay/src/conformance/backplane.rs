@@ -1,38 +1,63 @@
 //! The rules of [`Backplane`].
 
+use std::time::{Duration, Instant};
+
 use interlink_protocol::frame::event::read_position;
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 
-use super::{event, forged, COMPLETIONS_MAX};
+use super::{event, forged};
 use crate::backplane::{
-    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
-    Published,
+    partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
+    Publish, Published, Standing,
 };
 use crate::files::{Gap, HistoryPage};
 use crate::limits::PORT_BATCH_MAX;
+use crate::ports::Ticket;
 use crate::record::Placement;
 
 const A: &str = "class.algebra";
 const B: &str = "class.biology";
 const SECOND_US: u64 = 1_000_000;
 
+/// A server that has not answered by then does not answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A delivered event: channel, place and frame.
 type Message = (Box<str>, Placement, Box<[u8]>);
 
-/// Runs the suite.
-pub fn backplane<B: Backplane>(mut make: impl FnMut() -> B) {
+/// Runs the suite over implementations with so many partitions.
+pub fn backplane<B: Backplane>(mut make: impl FnMut() -> B, partitions: u16) {
+    the_standing_comes_first(&mut make());
     positions_count_and_chain(&mut make());
     channels_are_numbered_apart(&mut make());
     a_repeat_keeps_its_place(&mut make());
+    a_new_channel_goes_on_after_its_floor(&mut make());
     history_follows_a_position_or_says_why_not(&mut make());
     subscribers_get_every_event_in_order(&mut make());
+    nobody_is_told_by_itself(&mut make());
     too_large_calls_are_refused(&mut make());
+    if partitions > 1 {
+        calls_across_partitions_are_refused(&mut make(), partitions);
+    }
+}
+
+/// Runs the rules between nodes. The closure makes two nodes of a fresh, empty cluster.
+pub fn backplane_between_nodes<B: Backplane>(mut make: impl FnMut() -> (B, B)) {
+    let nodes = &mut make();
+    numbering_is_shared(&mut nodes.0, &mut nodes.1);
+    let nodes = &mut make();
+    other_nodes_are_told(&mut nodes.0, &mut nodes.1);
+    let nodes = &mut make();
+    two_publishers_make_one_order(&mut nodes.0, &mut nodes.1);
 }
 
 struct Driver<'a, B> {
     backplane: &'a mut B,
     messages: Vec<Message>,
+    /// What other nodes told: channel and frame.
+    told: Vec<(Box<str>, Box<[u8]>)>,
+    standing: Option<Standing>,
 }
 
 impl<B: Backplane> Driver<'_, B> {
@@ -50,20 +75,49 @@ impl<B: Backplane> Driver<'_, B> {
             .backplane
             .submit(request, now_us)
             .expect("room for a request");
-        for _ in 0..COMPLETIONS_MAX {
-            match self.backplane.complete() {
-                Some(BackplaneEvent::Answer(found, answer)) if found == ticket => return answer,
-                Some(BackplaneEvent::Message {
-                    channel,
-                    placement,
-                    frame,
-                }) => {
-                    self.messages.push((channel, placement, frame));
-                }
-                _ => std::thread::yield_now(),
+        let start = Instant::now();
+        loop {
+            if let Some((found, answer)) = self.take(start, "no answer came") {
+                assert_eq!(found, ticket, "one answer for each request");
+                return answer;
             }
         }
-        panic!("no answer came");
+    }
+
+    /// Takes one event and keeps it, or returns it when it is an answer.
+    fn take(
+        &mut self,
+        start: Instant,
+        missing: &str,
+    ) -> Option<(Ticket, Result<BackplaneAnswer, BackplaneError>)> {
+        match self.backplane.complete() {
+            Some(BackplaneEvent::Answer(ticket, answer)) => return Some((ticket, answer)),
+            Some(BackplaneEvent::Message {
+                channel,
+                placement,
+                frame,
+            }) => self.messages.push((channel, placement, frame)),
+            Some(BackplaneEvent::Told { channel, frame }) => self.told.push((channel, frame)),
+            Some(BackplaneEvent::Standing(standing)) => self.standing = Some(standing),
+            Some(other) => panic!("nothing has failed: {other:?}"),
+            None => {
+                assert!(start.elapsed() < PATIENCE, "{missing}");
+                std::thread::yield_now();
+            }
+        }
+        None
+    }
+
+    fn subscribe(&mut self, channel: &str) -> Position {
+        match self.call(BackplaneRequest::Subscribe { channel }, SECOND_US) {
+            BackplaneAnswer::Subscribed(position) => position,
+            other => panic!("not an answer to a subscription: {other:?}"),
+        }
+    }
+
+    fn tell(&mut self, channel: &str, frame: &[u8]) {
+        let answer = self.call(BackplaneRequest::Tell { channel, frame }, SECOND_US);
+        assert_eq!(answer, BackplaneAnswer::Sent);
     }
 
     fn publish(&mut self, channel: &str, ids: &[u64], now_us: u64) -> Vec<Published> {
@@ -76,6 +130,7 @@ impl<B: Backplane> Driver<'_, B> {
                 class: Priority::P1,
                 record: RecordId(u128::from(*id)),
                 accepted_at_us: now_us,
+                floor: Position::ZERO,
                 frame,
             })
             .collect();
@@ -106,30 +161,39 @@ impl<B: Backplane> Driver<'_, B> {
 
     /// Messages until `count` have come.
     fn messages(&mut self, count: usize) -> &[Message] {
-        for _ in 0..COMPLETIONS_MAX {
-            if self.messages.len() >= count {
-                break;
-            }
-            match self.backplane.complete() {
-                Some(BackplaneEvent::Message {
-                    channel,
-                    placement,
-                    frame,
-                }) => {
-                    self.messages.push((channel, placement, frame));
-                }
-                _ => std::thread::yield_now(),
-            }
+        let start = Instant::now();
+        while self.messages.len() < count {
+            let answer = self.take(start, "too few messages came");
+            assert_eq!(answer, None, "nothing was asked");
         }
         &self.messages
     }
 }
 
+/// Waits until an implementation is connected.
 fn drive<B: Backplane>(backplane: &mut B) -> Driver<'_, B> {
-    Driver {
+    let mut driver = Driver {
         backplane,
         messages: Vec::new(),
+        told: Vec::new(),
+        standing: None,
+    };
+    let start = Instant::now();
+    while driver.standing != Some(Standing::Connected) {
+        driver.take(start, "it does not connect");
     }
+    driver
+}
+
+fn the_standing_comes_first<B: Backplane>(backplane: &mut B) {
+    let start = Instant::now();
+    let first = loop {
+        match backplane.complete() {
+            Some(event) => break event,
+            None => assert!(start.elapsed() < PATIENCE, "it says nothing"),
+        }
+    };
+    assert!(matches!(first, BackplaneEvent::Standing(_)), "{first:?}");
 }
 
 fn positions_count_and_chain<B: Backplane>(backplane: &mut B) {
@@ -172,6 +236,34 @@ fn a_repeat_keeps_its_place<B: Backplane>(backplane: &mut B) {
     assert_eq!(driver.top(A).offset, 3);
 }
 
+fn a_new_channel_goes_on_after_its_floor<B: Backplane>(backplane: &mut B) {
+    let mut driver = drive(backplane);
+    let floor = Position {
+        epoch: 1,
+        offset: 41,
+        chain: 0x5eed,
+    };
+    let record = |id: u64, floor: Position| Publish {
+        channel: A,
+        class: Priority::P1,
+        record: RecordId(u128::from(id)),
+        accepted_at_us: SECOND_US,
+        floor,
+        frame: &[],
+    };
+    let records = [record(1, floor), record(2, floor)];
+    driver.call(BackplaneRequest::Publish(&records), SECOND_US);
+    let top = driver.top(A);
+    let expected = floor.after(RecordId(1)).after(RecordId(2));
+    assert_eq!((top.offset, top.chain), (expected.offset, expected.chain));
+    let higher = Position {
+        offset: 99,
+        ..floor
+    };
+    driver.call(BackplaneRequest::Publish(&[record(3, higher)]), SECOND_US);
+    assert_eq!(driver.top(A).offset, 44, "what is known needs no floor");
+}
+
 fn history_follows_a_position_or_says_why_not<B: Backplane>(backplane: &mut B) {
     let mut driver = drive(backplane);
     let published = driver.publish(A, &[1, 2, 3, 4, 5], SECOND_US);
@@ -212,10 +304,7 @@ fn history_follows_a_position_or_says_why_not<B: Backplane>(backplane: &mut B) {
 fn subscribers_get_every_event_in_order<B: Backplane>(backplane: &mut B) {
     let mut driver = drive(backplane);
     driver.publish(A, &[1], SECOND_US);
-    let answer = driver.call(BackplaneRequest::Subscribe { channel: A }, SECOND_US);
-    let BackplaneAnswer::Subscribed(pinned) = answer else {
-        panic!("not an answer to a subscription: {answer:?}")
-    };
+    let pinned = driver.subscribe(A);
     assert_eq!(pinned.offset, 1);
     let published = driver.publish(A, &[2, 3, 2], SECOND_US);
     driver.publish(B, &[4], SECOND_US);
@@ -243,10 +332,85 @@ fn too_large_calls_are_refused<B: Backplane>(backplane: &mut B) {
         class: Priority::P1,
         record: RecordId(id as u128),
         accepted_at_us: 1,
+        floor: Position::ZERO,
         frame: &[],
     };
     let records: Vec<_> = (0..=PORT_BATCH_MAX).map(record).collect();
     let refused = driver.try_call(BackplaneRequest::Publish(&records), SECOND_US);
     assert!(matches!(refused, Err(BackplaneError::TooMany { .. })));
     assert_eq!(driver.top(A).offset, 0, "nothing was placed");
+}
+
+fn nobody_is_told_by_itself<B: Backplane>(backplane: &mut B) {
+    let mut driver = drive(backplane);
+    driver.subscribe(A);
+    driver.tell(A, b"typing");
+    driver.publish(A, &[1], SECOND_US);
+    driver.messages(1);
+    assert!(driver.told.is_empty(), "it came back");
+    assert_eq!(driver.top(A).offset, 1, "what is told takes no place");
+}
+
+fn calls_across_partitions_are_refused<B: Backplane>(backplane: &mut B, partitions: u16) {
+    let mut driver = drive(backplane);
+    let other = (0..)
+        .map(|number| format!("class.{number}"))
+        .find(|name| partition_of(name, partitions) != partition_of(A, partitions))
+        .expect("a channel of another partition");
+    let records = [A, &other].map(|channel| Publish {
+        channel,
+        class: Priority::P1,
+        record: RecordId(1),
+        accepted_at_us: 1,
+        floor: Position::ZERO,
+        frame: &[],
+    });
+    let refused = driver.try_call(BackplaneRequest::Publish(&records), SECOND_US);
+    assert_eq!(refused, Err(BackplaneError::Partitions));
+    assert_eq!(driver.top(A).offset, 0, "nothing was placed");
+}
+
+fn numbering_is_shared<B: Backplane>(here: &mut B, there: &mut B) {
+    let (mut here, mut there) = (drive(here), drive(there));
+    let first = here.publish(A, &[1, 2], SECOND_US);
+    let second = there.publish(A, &[2, 3], SECOND_US);
+    assert_eq!(second[0].placement, first[1].placement);
+    assert!(second[0].repeated, "a repeat is known from any node");
+    let expected = first[1].placement.position.after(RecordId(3));
+    assert_eq!(second[1].placement.position, expected);
+    assert_eq!(here.top(A), expected);
+    assert_eq!(here.history(A, Position::ZERO, 10).events.len(), 3);
+}
+
+fn other_nodes_are_told<B: Backplane>(here: &mut B, there: &mut B) {
+    let (mut here, mut there) = (drive(here), drive(there));
+    there.subscribe(A);
+    here.tell(A, b"typing");
+    here.tell(B, b"nobody listens");
+    here.publish(A, &[1], SECOND_US);
+    // One connection carries both, so that what was told first is there when the event is.
+    there.messages(1);
+    let start = Instant::now();
+    while there.told.is_empty() {
+        there.take(start, "nothing was told");
+    }
+    assert_eq!(there.told, [(A.into(), b"typing".as_slice().into())]);
+}
+
+fn two_publishers_make_one_order<B: Backplane>(here: &mut B, there: &mut B) {
+    let (mut here, mut there) = (drive(here), drive(there));
+    let pins = (here.subscribe(A), there.subscribe(A));
+    assert_eq!(pins.0, pins.1);
+    for id in 0..50 {
+        here.publish(A, &[2 * id], SECOND_US);
+        there.publish(A, &[2 * id + 1], SECOND_US);
+    }
+    let messages = here.messages(100).to_vec();
+    assert_eq!(there.messages(100), messages);
+    let mut before = pins.0;
+    for (_, placement, _) in &messages {
+        assert_eq!(placement.position.offset, before.offset + 1);
+        assert_eq!(placement.previous_chain, before.chain);
+        before = placement.position;
+    }
 }

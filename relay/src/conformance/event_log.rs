@@ -1,12 +1,27 @@
 //! The rules of [`EventLog`].
 
+use std::time::{Duration, Instant};
+
 use interlink_protocol::priority::Priority;
 
-use super::{event, record, COMPLETIONS_MAX};
-use crate::event_log::{EventLog, LogAnswer, LogError, LogPosition, LogRecord, LogRequest};
-use crate::record::Kind;
+use super::{event, record};
+use crate::event_log::{
+    Append, AppendKind, EventLog, LogAnswer, LogError, LogPlace, LogPosition, LogRecord,
+    LogRequest, Logged,
+};
+use crate::record::{Kind, Placement, Sequence};
 
-const CHANNEL: &str = "class.algebra";
+/// A channel of each class, as the shipped namespaces have them.
+const CHANNELS: [&str; Priority::COUNT] = [
+    "alert.ada",
+    "class.algebra",
+    "activity.ada",
+    "report.north.june",
+];
+
+/// How long an answer or a record may take before the suite gives it up; a group of a broker
+/// forms within a few seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the suite.
 pub fn event_log<L: EventLog>(mut make: impl FnMut() -> L) {
@@ -15,6 +30,8 @@ pub fn event_log<L: EventLog>(mut make: impl FnMut() -> L) {
     groups_do_not_disturb_each_other(&mut make());
     lanes_are_read_apart(&mut make());
     a_cursor_never_goes_back(&mut make());
+    positions_that_follow_disturb_nothing(&mut make());
+    a_call_has_a_bound(&mut make());
 }
 
 struct Driver<'a, L> {
@@ -29,7 +46,8 @@ impl<L: EventLog> Driver<'_, L> {
             .log
             .submit(request, self.now_us)
             .expect("room for a request");
-        for _ in 0..COMPLETIONS_MAX {
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
             match self.log.complete() {
                 Some((found, answer)) if found == ticket => return answer,
                 _ => std::thread::yield_now(),
@@ -39,39 +57,51 @@ impl<L: EventLog> Driver<'_, L> {
     }
 
     fn append(&mut self, class: Priority, ids: std::ops::RangeInclusive<u64>) {
-        let frames: Vec<_> = ids.clone().map(|id| event(CHANNEL, id)).collect();
-        let records: Vec<_> = ids
+        let channel = CHANNELS[class.index()];
+        let frames: Vec<_> = ids.clone().map(|id| event(channel, id)).collect();
+        let appends: Vec<_> = ids
             .zip(&frames)
-            .map(|(id, frame)| record(class, CHANNEL, id, None, frame))
+            .map(|(id, frame)| append(class, id, None, frame))
             .collect();
         let answer = self
-            .try_call(LogRequest::Append(&records))
+            .try_call(LogRequest::Append(&appends))
             .expect("appended");
         assert_eq!(answer, LogAnswer::Appended);
     }
 
-    fn read(&mut self, group: &str, kind: Kind, limit: usize) -> Vec<LogRecord> {
-        let request = LogRequest::Read {
-            group,
-            shard: 0,
-            kind,
-            limit,
-        };
+    /// One read.
+    fn read(&mut self, group: &str, limit: usize) -> Vec<Logged> {
+        let request = LogRequest::Read { group, limit };
         match self.try_call(request).expect("readable") {
-            LogAnswer::Records(records) => records,
+            LogAnswer::Records(records) => {
+                assert!(records.len() <= limit);
+                records
+            }
             other => panic!("not an answer to a read: {other:?}"),
         }
     }
 
-    fn ids(&mut self, group: &str, limit: usize) -> Vec<u64> {
-        let records = self.read(group, Kind::Urgent, limit);
+    /// Reads until there are so many records.
+    fn read_all(&mut self, group: &str, count: usize) -> Vec<Logged> {
+        let mut records = Vec::new();
+        let started = Instant::now();
+        while records.len() < count {
+            records.extend(self.read(group, count - records.len()));
+            assert!(started.elapsed() < PATIENCE, "only {records:?} came");
+        }
         records
-            .iter()
-            .map(|record| record.client_message_id)
-            .collect()
     }
 
-    fn commit(&mut self, group: &str, through: LogPosition) {
+    fn ids(&mut self, group: &str, count: usize) -> Vec<u64> {
+        ids(&self.read_all(group, count))
+    }
+
+    /// There is nothing more.
+    fn expect_end(&mut self, group: &str) {
+        assert_eq!(ids(&self.read(group, 10)), Vec::<u64>::new());
+    }
+
+    fn commit(&mut self, group: &str, through: &LogPlace) {
         let answer = self
             .try_call(LogRequest::Commit { group, through })
             .expect("committed");
@@ -86,6 +116,29 @@ impl<L: EventLog> Driver<'_, L> {
     }
 }
 
+fn ids(records: &[Logged]) -> Vec<u64> {
+    let ids = records.iter().map(|logged| logged.record.client_message_id);
+    ids.collect()
+}
+
+fn append<'a>(
+    class: Priority,
+    id: u64,
+    placement: Option<Placement>,
+    frame: &'a [u8],
+) -> Append<'a> {
+    Append {
+        from: LogPosition {
+            boot: 1,
+            shard: 0,
+            kind: Kind::of(class),
+            sequence: Sequence(id),
+        },
+        kind: AppendKind::Event,
+        record: record(class, CHANNELS[class.index()], id, placement, frame),
+    }
+}
+
 fn drive<L: EventLog>(log: &mut L) -> Driver<'_, L> {
     Driver {
         log,
@@ -95,18 +148,27 @@ fn drive<L: EventLog>(log: &mut L) -> Driver<'_, L> {
 
 fn records_are_read_in_order_and_whole<L: EventLog>(log: &mut L) {
     let mut driver = drive(log);
-    assert!(driver.ids("workers", 10).is_empty());
+    driver.expect_end("workers");
     driver.append(Priority::P1, 1..=5);
-    let first = driver.read("workers", Kind::Urgent, 1);
-    let frame = event(CHANNEL, 1);
-    let expected = record(Priority::P1, CHANNEL, 1, None, &frame);
-    assert_eq!(first[0], LogRecord::of(&expected, first[0].at));
-    assert_eq!(driver.ids("workers", 3), [2, 3, 4]);
-    assert_eq!(driver.ids("workers", 3), [5]);
-    assert!(driver.ids("workers", 3).is_empty());
+    let first = driver.read_all("workers", 1);
+    let channel = CHANNELS[Priority::P1.index()];
+    let frame = event(channel, 1);
+    let expected = record(Priority::P1, channel, 1, None, &frame);
+    let read = &first[0].record;
+    assert_eq!(*read, LogRecord::of(&expected, read.at));
+    let mut sources = vec![read.at];
+    let next = driver.read_all("workers", 3);
+    assert_eq!(ids(&next), [2, 3, 4]);
+    sources.extend(next.iter().map(|logged| logged.record.at));
+    assert!(
+        sources.windows(2).all(|pair| pair[0] < pair[1]),
+        "sequences of a source rise: {sources:?}"
+    );
+    assert_eq!(driver.ids("workers", 1), [5]);
+    driver.expect_end("workers");
     driver.append(Priority::P0, 6..=6);
     assert_eq!(
-        driver.ids("workers", 3),
+        driver.ids("workers", 1),
         [6],
         "what comes later is read later"
     );
@@ -115,36 +177,45 @@ fn records_are_read_in_order_and_whole<L: EventLog>(log: &mut L) {
 fn what_was_not_committed_comes_again<L: EventLog>(log: &mut L) {
     let mut driver = drive(log);
     driver.append(Priority::P1, 1..=5);
-    let records = driver.read("workers", Kind::Urgent, 4);
-    driver.commit("workers", records[1].at);
+    let records = driver.read_all("workers", 4);
+    driver.commit("workers", &records[1].place);
     driver.rewind("workers");
-    assert_eq!(driver.ids("workers", 10), [3, 4, 5]);
+    assert_eq!(driver.ids("workers", 3), [3, 4, 5]);
+    driver.expect_end("workers");
 }
 
 fn groups_do_not_disturb_each_other<L: EventLog>(log: &mut L) {
     let mut driver = drive(log);
     driver.append(Priority::P1, 1..=3);
-    let last = driver.read("one", Kind::Urgent, 3)[2].at;
-    driver.commit("one", last);
-    assert_eq!(driver.ids("other", 10), [1, 2, 3]);
+    let last = driver.read_all("one", 3).remove(2);
+    driver.commit("one", &last.place);
+    assert_eq!(driver.ids("other", 3), [1, 2, 3]);
     driver.rewind("other");
-    assert!(driver.ids("one", 10).is_empty());
+    driver.expect_end("one");
+    assert_eq!(driver.ids("other", 3), [1, 2, 3]);
 }
 
 fn lanes_are_read_apart<L: EventLog>(log: &mut L) {
     let mut driver = drive(log);
     driver.append(Priority::P1, 1..=2);
     driver.append(Priority::P3, 3..=4);
-    let background = driver.read("workers", Kind::Background, 10);
-    let ids: Vec<_> = background
-        .iter()
-        .map(|record| record.client_message_id)
-        .collect();
-    assert_eq!(ids, [3, 4]);
-    driver.commit("workers", background[1].at);
+    let mut read = Vec::new();
+    let started = Instant::now();
+    while read.len() < 4 {
+        let batch = driver.read("workers", 10);
+        let classes = batch.iter().map(|logged| logged.record.class);
+        let mut classes: Vec<_> = classes.collect();
+        classes.dedup();
+        assert!(classes.len() <= 1, "a batch is of one lane");
+        read.extend(batch);
+        assert!(started.elapsed() < PATIENCE, "only {read:?} came");
+    }
+    read.sort_by_key(|logged| logged.record.client_message_id);
+    assert_eq!(ids(&read), [1, 2, 3, 4]);
+    driver.commit("workers", &read[3].place);
     driver.rewind("workers");
     assert_eq!(
-        driver.ids("workers", 10),
+        driver.ids("workers", 2),
         [1, 2],
         "a commit moves its own lane only"
     );
@@ -153,9 +224,33 @@ fn lanes_are_read_apart<L: EventLog>(log: &mut L) {
 fn a_cursor_never_goes_back<L: EventLog>(log: &mut L) {
     let mut driver = drive(log);
     driver.append(Priority::P1, 1..=3);
-    let records = driver.read("workers", Kind::Urgent, 3);
-    driver.commit("workers", records[2].at);
-    driver.commit("workers", records[0].at);
+    let records = driver.read_all("workers", 3);
+    driver.commit("workers", &records[2].place);
+    driver.commit("workers", &records[0].place);
     driver.rewind("workers");
-    assert!(driver.ids("workers", 10).is_empty());
+    driver.expect_end("workers");
+}
+
+fn positions_that_follow_disturb_nothing<L: EventLog>(log: &mut L) {
+    let mut driver = drive(log);
+    driver.append(Priority::P1, 1..=2);
+    let frame = event(CHANNELS[Priority::P1.index()], 1);
+    let positioned = Append {
+        kind: AppendKind::Positioned,
+        ..append(Priority::P1, 1, Some(Placement::default()), &frame)
+    };
+    let answer = driver.try_call(LogRequest::Append(&[positioned]));
+    assert_eq!(answer.expect("appended"), LogAnswer::Appended);
+    driver.append(Priority::P1, 3..=3);
+    assert_eq!(driver.ids("workers", 3), [1, 2, 3]);
+    driver.expect_end("workers");
+}
+
+fn a_call_has_a_bound<L: EventLog>(log: &mut L) {
+    let mut driver = drive(log);
+    let frame = event(CHANNELS[Priority::P1.index()], 1);
+    let one = append(Priority::P1, 1, None, &frame);
+    let many = vec![one; crate::limits::PORT_BATCH_MAX + 1];
+    let answer = driver.try_call(LogRequest::Append(&many));
+    assert!(matches!(answer, Err(LogError::TooMany { .. })));
 }

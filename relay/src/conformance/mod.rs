@@ -9,7 +9,7 @@ mod backplane;
 mod event_log;
 
 pub use archive::archive;
-pub use backplane::backplane;
+pub use backplane::{backplane, backplane_between_nodes};
 pub use event_log::event_log;
 
 use interlink_protocol::frame::{EventFields, FrameEncoder};

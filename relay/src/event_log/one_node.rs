@@ -7,12 +7,14 @@
 use std::collections::HashMap;
 
 use crate::cursors::CursorLog;
-use crate::event_log::{EventLog, LogAnswer, LogError, LogPosition, LogRequest};
+use crate::event_log::{
+    Append, AppendKind, EventLog, LogAnswer, LogError, LogPlace, LogRequest, Logged,
+};
 use crate::files::{DirectJournal, FilesError, JournalFiles, LaneReader};
 use crate::journal::AppendError;
-use crate::limits::PORT_CALLS_MAX;
+use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX};
 use crate::ports::{Answers, Busy, Ticket};
-use crate::record::{Kind, RecordRef};
+use crate::record::Kind;
 
 type LaneKey = (Box<str>, u16, Kind);
 
@@ -23,6 +25,8 @@ pub struct OneNodeLog {
     journal: DirectJournal,
     cursors: CursorLog,
     readers: HashMap<LaneKey, LaneReader>,
+    /// Reads so far; lanes take turns by it.
+    reads: usize,
     answers: Answers<Result<LogAnswer, LogError>>,
 }
 
@@ -35,37 +39,56 @@ impl OneNodeLog {
             journal,
             cursors,
             readers: HashMap::new(),
+            reads: 0,
             answers: Answers::new(PORT_CALLS_MAX),
         })
     }
 
-    fn append(&mut self, records: &[RecordRef<'_>], now_us: u64) -> Result<LogAnswer, LogError> {
+    fn append(&mut self, appends: &[Append<'_>], now_us: u64) -> Result<LogAnswer, LogError> {
+        if appends.len() > PORT_BATCH_MAX {
+            return Err(LogError::TooMany {
+                records: appends.len(),
+                limit: PORT_BATCH_MAX,
+            });
+        }
         self.journal.drive(&mut self.files, now_us)?;
-        for record in records {
-            self.journal.append(record, now_us)?;
+        // Where an event stands is a mark of its channel's owner in this journal already.
+        let events = appends.iter().filter(|it| it.kind == AppendKind::Event);
+        for event in events {
+            self.journal.append(&event.record, now_us)?;
         }
         if self.journal.commit(&mut self.files, now_us)? {
             Ok(LogAnswer::Appended)
         } else {
-            let pending = records.len();
+            let pending = appends.len();
             Err(LogError::Append(AppendError::Stalled { pending }))
         }
     }
 
-    fn read(
-        &mut self,
-        group: &str,
-        shard: u16,
-        kind: Kind,
-        limit: usize,
-    ) -> Result<LogAnswer, LogError> {
-        let committed = self.cursors.committed(group, shard, kind);
-        let reader = self.readers.entry((group.into(), shard, kind));
-        let reader = reader.or_insert_with(|| LaneReader::new(shard, kind, committed));
-        Ok(LogAnswer::Records(self.files.read_lane(reader, limit)?))
+    fn read(&mut self, group: &str, limit: usize) -> Result<LogAnswer, LogError> {
+        let lanes: Vec<_> = self.files.lanes().into_iter().collect();
+        self.reads += 1;
+        for turn in 0..lanes.len() {
+            let (shard, kind) = lanes[(self.reads + turn) % lanes.len()];
+            let committed = self.cursors.committed(group, shard, kind);
+            let reader = self.readers.entry((group.into(), shard, kind));
+            let reader = reader.or_insert_with(|| LaneReader::new(shard, kind, committed));
+            let records = self.files.read_lane(reader, limit)?;
+            if !records.is_empty() {
+                let logged = records.into_iter().map(|record| Logged {
+                    place: LogPlace::Journal(record.at),
+                    record,
+                });
+                return Ok(LogAnswer::Records(logged.collect()));
+            }
+        }
+        Ok(LogAnswer::Records(Vec::new()))
     }
 
-    fn commit(&mut self, group: &str, through: LogPosition) -> Result<LogAnswer, LogError> {
+    fn commit(&mut self, group: &str, through: &LogPlace) -> Result<LogAnswer, LogError> {
+        let LogPlace::Journal(through) = *through else {
+            return Err(LogError::ForeignPlace);
+        };
         self.cursors.commit(group, through)?;
         // The slowest group decides what has to stay.
         let slowest = self.cursors.slowest(through.shard, through.kind);
@@ -80,13 +103,8 @@ impl EventLog for OneNodeLog {
     fn submit(&mut self, request: LogRequest<'_>, now_us: u64) -> Result<Ticket, Busy> {
         self.answers.check_room()?;
         let answer = match request {
-            LogRequest::Append(records) => self.append(records, now_us),
-            LogRequest::Read {
-                group,
-                shard,
-                kind,
-                limit,
-            } => self.read(group, shard, kind, limit),
+            LogRequest::Append(appends) => self.append(appends, now_us),
+            LogRequest::Read { group, limit } => self.read(group, limit),
             LogRequest::Commit { group, through } => self.commit(group, through),
             LogRequest::Rewind { group } => {
                 self.readers.retain(|(name, _, _), _| &**name != group);

@@ -4,6 +4,7 @@
 //! take back must not have been processed. Durable is what a later block proves, what is
 //! in a sealed segment or an earlier boot, and what the shard has reported.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use crate::event_log::{LogPosition, LogRecord};
@@ -38,6 +39,21 @@ impl LaneReader {
             boot: after.map_or(0, |after| after.boot),
             through: after.map_or(Sequence::NONE, |after| after.sequence),
             place: None,
+        }
+    }
+
+    /// The last sequence that was handed out.
+    pub fn through(&self) -> Sequence {
+        self.through
+    }
+
+    /// Where it stands.
+    pub fn after(&self) -> LogPosition {
+        LogPosition {
+            boot: self.boot,
+            shard: self.shard,
+            kind: self.kind,
+            sequence: self.through,
         }
     }
 
@@ -77,6 +93,12 @@ impl JournalFiles {
     pub fn note_durable(&mut self, shard: u16, kind: Kind, sequence: Sequence) {
         let known = self.durable.entry((shard, kind)).or_default();
         *known = sequence.max(*known);
+    }
+
+    /// The logs that have segments of this boot or an earlier one.
+    pub fn lanes(&self) -> BTreeSet<(u16, Kind)> {
+        let keys = self.catalog.files.keys();
+        keys.map(|key| (key.shard, key.id.kind)).collect()
     }
 
     /// The next records of a lane, at most `limit`; marks are left out.

@@ -1,0 +1,498 @@
+//! Submits records to the backplane: one call in flight for each class and partition.
+//!
+//! A line is the records of one class whose channels are of one partition. Its calls hold what
+//! waits, in order. A call that failed is made again with the same records after a pause, before
+//! any later one. While a breaker is open nothing is called; while it tries, whole partitions
+//! are.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use interlink_protocol::ids::placement_hash;
+use interlink_protocol::priority::Priority;
+
+use super::lane::{hand_over, lanes_of, Lane, LaneId, Lanes, Read};
+use super::limits::{ASKED_MAX, ASK_WITHIN_US};
+use super::line::{Calling, Line, Source};
+use super::planted::{is_planted, Planted};
+use super::rewind::Rewinds;
+use crate::backplane::{partition_of, Published};
+use crate::breaker::Traffic;
+use crate::event_log::{LogPosition, LogRecord};
+use crate::files::LaneReader;
+use crate::record::Placement;
+use crate::retry::Backoff;
+
+/// A class and a partition.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LineId {
+    /// The class.
+    pub class: Priority,
+    /// The partition.
+    pub partition: u16,
+}
+
+/// A call to be made.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// Whose it is; the answer names it again.
+    pub line: LineId,
+    /// Records of the line's partition, in order.
+    pub records: Vec<Arc<LogRecord>>,
+    /// Records of it may have been placed longer ago than the backplane remembers ids: they were
+    /// submitted by an earlier boot, or without an answer, and are old. Their ids are looked up
+    /// in the archive first, which is answered by [`Lines::looked_up`]; while it is away, by
+    /// [`Lines::failed`].
+    pub doubtful: bool,
+}
+
+/// A record with its place.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The record.
+    pub record: Arc<LogRecord>,
+    /// Its place.
+    pub placement: Placement,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a record that was submitted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// It has its place.
+    Placed,
+    /// It had a place that was forgotten here, and was asked for.
+    Told,
+    /// Its earlier place was lost with a server, or may have been; this one holds.
+    Moved,
+    /// A rewind found it where it was.
+    Kept,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct LineCounters {
+    /// Records that have their places.
+    pub placed: u64,
+    /// Records that had to be placed again since a server had lost them.
+    pub moved: u64,
+    /// Calls that failed.
+    pub failures: u64,
+    /// Rewinds.
+    pub rewinds: u64,
+    /// Stretches of the journal that could not be read any more.
+    pub holes: u64,
+}
+
+/// The sequencing of a node.
+///
+/// The driver offers what becomes durable, and in every round carries out [`Self::next_read`],
+/// [`Self::next_rewind`] and [`Self::next_call`] until they give nothing. Each call is answered by
+/// [`Self::placed`] or [`Self::failed`], each read by [`Self::read`], each rewind's by
+/// [`Self::rewound`].
+#[derive(Debug)]
+pub struct Lines {
+    partitions: u16,
+    pub(super) lanes: Lanes,
+    /// Where the logs began.
+    begin: HashMap<LaneId, LogPosition>,
+    pub(super) lines: HashMap<LineId, Line>,
+    pub(super) rewinds: Rewinds,
+    /// Lines that have something to call, for each class.
+    ready: [VecDeque<LineId>; Priority::COUNT],
+    /// Lines that pause after a failure.
+    paused: Vec<LineId>,
+    traffic: Traffic,
+    asked: usize,
+    /// The newest boot that was seen: records of earlier ones may have been submitted by them.
+    boot: u32,
+    pub(super) now_us: u64,
+    pub(super) counters: LineCounters,
+}
+
+impl Lines {
+    /// Lines over logs that continue behind these positions, one for each log.
+    pub fn new(partitions: u16, logs: &[LogPosition]) -> Self {
+        let begin = logs.iter().map(|log| ((log.shard, log.kind), *log));
+        Self {
+            partitions: partitions.max(1),
+            lanes: lanes_of(logs),
+            begin: begin.collect(),
+            lines: HashMap::new(),
+            rewinds: Rewinds::default(),
+            ready: Default::default(),
+            paused: Vec::new(),
+            traffic: Traffic::All,
+            asked: 0,
+            boot: 0,
+            now_us: 0,
+            counters: LineCounters::default(),
+        }
+    }
+
+    /// Names the present boot: records of earlier ones may have been submitted before.
+    #[must_use]
+    pub fn with_boot(mut self, boot: u32) -> Self {
+        self.boot = boot;
+        self
+    }
+
+    /// Takes a record that has become durable on the node. Records of a log come in its order;
+    /// what is left out is read from the journal.
+    pub fn offer(&mut self, record: &Arc<LogRecord>) {
+        let id = (record.at.shard, record.at.kind);
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.offer(record);
+        }
+    }
+
+    /// The next stretch of a log to be read.
+    pub fn next_read(&mut self) -> Option<(LaneId, Read)> {
+        let now_us = self.now_us;
+        let mut lanes = self.lanes.iter_mut();
+        lanes.find_map(|(id, lane)| Some((*id, lane.next_read(now_us)?)))
+    }
+
+    /// What was read of a log, and where the reader stands now; `None` when the files refused.
+    pub fn read(&mut self, id: LaneId, read: Option<(LaneReader, Vec<LogRecord>)>) {
+        let now_us = self.now_us;
+        if let Some(lane) = self.lanes.get_mut(&id) {
+            lane.read(read, now_us);
+        }
+    }
+
+    /// Asks for the place of a record once more; it was placed before. Says whether it will be
+    /// asked: not when that was too long ago for the backplane to know, or too many wait.
+    pub fn ask_again(&mut self, record: Arc<LogRecord>) -> bool {
+        let old = record.accepted_at_us.saturating_add(ASK_WITHIN_US) <= self.now_us;
+        if old || !self.can_ask() || !self.is_placed(&record) {
+            return false;
+        }
+        self.asked += 1;
+        let id = self.line_of(&record);
+        self.enqueue(id, Source::Asked(record));
+        true
+    }
+
+    /// Whether [`Self::ask_again`] takes a record.
+    pub fn can_ask(&self) -> bool {
+        self.asked < ASKED_MAX
+    }
+
+    /// Whether a record has its place.
+    pub fn is_placed(&self, record: &LogRecord) -> bool {
+        let lane = (record.at.shard, record.at.kind);
+        if self
+            .begin
+            .get(&lane)
+            .is_some_and(|begin| record.at <= *begin)
+        {
+            return true;
+        }
+        let line = self.lines.get(&self.line_of(record));
+        let through = line.and_then(|line| line.through(lane));
+        through.is_some_and(|through| record.at <= through)
+    }
+
+    /// Which partitions are called: what a breaker lets through.
+    pub fn admit(&mut self, traffic: Traffic) {
+        self.traffic = traffic;
+    }
+
+    /// The next call, the most urgent first.
+    pub fn next_call(&mut self, now_us: u64) -> Option<Call> {
+        self.now_us = now_us.max(self.now_us);
+        self.sort_new();
+        self.end_pauses();
+        for class in Priority::ALL {
+            for _ in 0..self.ready[class.index()].len() {
+                let id = self.ready[class.index()].pop_front()?;
+                if !self.admits(id) {
+                    self.ready[class.index()].push_back(id);
+                    continue;
+                }
+                if let Some(call) = self.call(id) {
+                    return Some(call);
+                }
+            }
+        }
+        None
+    }
+
+    fn admits(&self, id: LineId) -> bool {
+        let hash = placement_hash(&id.partition.to_le_bytes());
+        self.traffic.admits(hash)
+    }
+
+    fn call(&mut self, id: LineId) -> Option<Call> {
+        let line = self.lines.get_mut(&id)?;
+        line.queued = false;
+        if !line.is_ready() {
+            return None;
+        }
+        line.take();
+        let line = self.lines.get(&id)?;
+        let sources = line.records.iter();
+        let records: Vec<_> = sources.filter_map(|source| self.record(source)).collect();
+        let doubtful = !line.is_sure && records.iter().any(|it| self.is_doubtful(line, it));
+        Some(Call {
+            line: id,
+            records,
+            doubtful,
+        })
+    }
+
+    /// Whether a record may have been placed longer ago than the backplane remembers.
+    fn is_doubtful(&self, line: &Line, record: &LogRecord) -> bool {
+        let old = record.accepted_at_us.saturating_add(ASK_WITHIN_US) <= self.now_us;
+        old && (record.at.boot < self.boot || line.failures > 0)
+    }
+
+    /// A call was answered; its records have their places, in their order. Gives them back with
+    /// their records; nothing when the call has to be made again, since its server may have lost
+    /// them after it had answered.
+    pub fn placed(&mut self, id: LineId, published: &[Published]) -> Vec<Placed> {
+        let Some(line) = self.lines.get_mut(&id) else {
+            return Vec::new();
+        };
+        if line.calling == Calling::Stale {
+            line.answered_late();
+            self.make_ready(id);
+            return Vec::new();
+        }
+        if published.len() != line.records.len() {
+            self.failed(id, self.now_us);
+            return Vec::new();
+        }
+        let uncertain = line.answered();
+        let sources = std::mem::take(&mut line.records);
+        let mut placed = Vec::with_capacity(sources.len());
+        for (source, published) in sources.iter().zip(published) {
+            placed.extend(self.finish(id, source, *published, uncertain));
+        }
+        self.make_ready(id);
+        placed
+    }
+
+    /// The archive was asked for the ids of a doubtful call, in its order: records that it knows
+    /// have their places, the others are called next.
+    pub fn looked_up(&mut self, id: LineId, known: &[Option<Placement>]) -> Vec<Placed> {
+        let Some(line) = self.lines.get_mut(&id) else {
+            return Vec::new();
+        };
+        if line.calling == Calling::Stale {
+            line.answered_late();
+            self.make_ready(id);
+            return Vec::new();
+        }
+        let sources = std::mem::take(&mut line.records);
+        let mut placed = Vec::new();
+        let mut unknown = Vec::new();
+        for (index, source) in sources.into_iter().enumerate() {
+            // An id behind one that is not known can have been placed only after it was.
+            let place = known.get(index).copied().flatten();
+            match place {
+                Some(placement) => {
+                    let repeated = true;
+                    let published = Published {
+                        placement,
+                        repeated,
+                    };
+                    placed.extend(self.finish(id, &source, published, false));
+                }
+                None => unknown.push(source),
+            }
+        }
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.is_sure = !unknown.is_empty();
+            line.calling = match unknown.is_empty() {
+                true => Calling::Idle,
+                false => Calling::Failed,
+            };
+            line.records = unknown;
+        }
+        self.make_ready(id);
+        placed
+    }
+
+    fn finish(
+        &mut self,
+        id: LineId,
+        source: &Source,
+        published: Published,
+        uncertain: bool,
+    ) -> Option<Placed> {
+        let record = self.record(source)?;
+        let lane = (record.at.shard, record.at.kind);
+        let outcome = match source {
+            Source::Lane(lane, number) => {
+                self.counters.placed += 1;
+                if let Some(lane) = self.lanes.get_mut(lane) {
+                    lane.finish(*number);
+                }
+                Outcome::Placed
+            }
+            _ if uncertain || !published.repeated => Outcome::Moved,
+            Source::Asked(_) => Outcome::Told,
+            Source::Again(_) => Outcome::Kept,
+        };
+        self.counters.moved += u64::from(outcome == Outcome::Moved);
+        self.asked -= usize::from(matches!(source, Source::Asked(_)));
+        let begin = self.begin.get(&lane).copied();
+        if let Some(line) = self.lines.get_mut(&id) {
+            let now_us = self.now_us;
+            line.note(lane, record.at, begin.unwrap_or(record.at), now_us);
+            if outcome == Outcome::Moved {
+                line.moved(lane, record.at, now_us);
+            }
+        }
+        let placement = published.placement;
+        Some(Placed {
+            record,
+            placement,
+            outcome,
+        })
+    }
+
+    /// A call failed or was not answered in time: the same records are submitted again after a
+    /// pause, before any later one.
+    pub fn failed(&mut self, id: LineId, now_us: u64) {
+        self.now_us = now_us.max(self.now_us);
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        if is_planted(Planted::FailureForgotten) {
+            let sources = std::mem::take(&mut line.records);
+            line.calling = Calling::Idle;
+            let (placement, repeated) = (Placement::default(), false);
+            let published = Published {
+                placement,
+                repeated,
+            };
+            for source in sources {
+                self.finish(id, &source, published, false);
+            }
+            return self.make_ready(id);
+        }
+        line.failed();
+        let random = placement_hash(&self.now_us.to_le_bytes()) ^ u64::from(id.partition);
+        let pause_us = Backoff::LINE.pause_us(line.failures, placement_hash(&random.to_le_bytes()));
+        line.again_at_us = self.now_us.saturating_add(pause_us);
+        self.counters.failures += 1;
+        self.paused.push(id);
+    }
+
+    /// The backplane is back: nobody has to wait for the end of a pause.
+    pub fn resume(&mut self) {
+        for id in std::mem::take(&mut self.paused) {
+            if let Some(line) = self.lines.get_mut(&id) {
+                line.again_at_us = 0;
+            }
+            self.make_ready(id);
+        }
+    }
+
+    /// Everything of a log up to here is placed.
+    pub fn done(&self, id: LaneId) -> Option<LogPosition> {
+        self.lanes.get(&id).map(Lane::done)
+    }
+
+    /// Everything of a class in a log up to here is placed.
+    pub fn done_of(&self, id: LaneId, class: Priority) -> Option<LogPosition> {
+        self.lanes.get(&id).map(|lane| lane.done_of(class))
+    }
+
+    /// The logs.
+    pub fn logs(&self) -> impl Iterator<Item = LaneId> + '_ {
+        self.lanes.keys().copied()
+    }
+
+    /// Records that wait in memory, and whether a log is read from the journal.
+    pub fn backlog(&self) -> (usize, bool) {
+        let waiting = self.lanes.values().map(Lane::len).sum();
+        (waiting, self.lanes.values().any(Lane::is_behind))
+    }
+
+    /// Whether nothing is left to be placed.
+    pub fn is_idle(&self) -> bool {
+        let waits = self.lines.values().all(Line::is_idle);
+        waits && self.lanes.values().all(Lane::is_idle) && self.rewinds.is_empty()
+    }
+
+    /// Counters since the start.
+    pub fn counters(&self) -> LineCounters {
+        LineCounters {
+            holes: self.lanes.values().map(Lane::holes).sum(),
+            ..self.counters
+        }
+    }
+
+    /// When a pause ends, if any does.
+    pub fn next_at_us(&self) -> Option<u64> {
+        let paused = self.paused.iter().filter_map(|id| self.lines.get(id));
+        let pauses = paused.map(|line| line.again_at_us);
+        let reads = self.lanes.values().filter_map(Lane::next_at_us);
+        pauses.chain(reads).chain(self.rewinds.next_at_us()).min()
+    }
+
+    /// Gives what lanes have taken to the lines.
+    fn sort_new(&mut self) {
+        let mut new = Vec::new();
+        let partitions = self.partitions;
+        hand_over(&mut self.lanes, |lane, number, record| {
+            new.push((line_of(record, partitions), Source::Lane(lane, number)));
+        });
+        for (id, source) in new {
+            self.enqueue(id, source);
+        }
+    }
+
+    fn end_pauses(&mut self) {
+        let mut ended = Vec::new();
+        self.paused.retain(|id| {
+            let line = self.lines.get(id);
+            let waits = line.is_some_and(|line| line.again_at_us > self.now_us);
+            if !waits {
+                ended.push(*id);
+            }
+            waits
+        });
+        ended.into_iter().for_each(|id| self.make_ready(id));
+    }
+
+    pub(super) fn line_of(&self, record: &LogRecord) -> LineId {
+        line_of(record, self.partitions)
+    }
+
+    pub(super) fn enqueue(&mut self, id: LineId, source: Source) {
+        self.lines.entry(id).or_default().push(source);
+        self.make_ready(id);
+    }
+
+    /// Queues a line that has something to call, no call under way, and no pause.
+    pub(super) fn make_ready(&mut self, id: LineId) {
+        let now_us = self.now_us;
+        let Some(line) = self.lines.get_mut(&id) else {
+            return;
+        };
+        if line.is_ready() && !line.queued && line.again_at_us <= now_us {
+            line.queued = true;
+            self.ready[id.class.index()].push_back(id);
+        }
+    }
+
+    fn record(&self, source: &Source) -> Option<Arc<LogRecord>> {
+        match source {
+            Source::Again(record) | Source::Asked(record) => Some(Arc::clone(record)),
+            Source::Lane(lane, number) => self.lanes.get(lane)?.get(*number).cloned(),
+        }
+    }
+}
+
+fn line_of(record: &LogRecord, partitions: u16) -> LineId {
+    LineId {
+        class: record.class,
+        partition: partition_of(&record.channel, partitions),
+    }
+}
