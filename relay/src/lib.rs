@@ -35,6 +35,7 @@ pub mod ports;
 pub mod presence;
 pub mod record;
 pub mod recovery;
+pub mod redis;
 pub mod retry;
 #[cfg(test)]
 mod testing;

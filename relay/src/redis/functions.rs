@@ -1,0 +1,292 @@
+//! The functions of `functions.lua` as commands, and their replies as values.
+//!
+//! The library's name carries a hash of its text, so that nodes of two versions use their own
+//! functions side by side, and a changed function is never taken for the old one.
+//!
+//! Runs on: any thread; no I/O.
+
+use std::collections::HashMap;
+
+use interlink_protocol::ids::{placement_hash, Position};
+use interlink_protocol::priority::Priority;
+use redis::{Cmd, Value};
+
+use super::limits::{STREAM_ENTRIES, STREAM_LIFE};
+use super::lineage::Lineage;
+use super::message::{event, floor, head, number, placement, top, HEAD_BYTES};
+use super::range::Range;
+use crate::backplane::{Publish, Published};
+
+const TEXT: &str = include_str!("functions.lua");
+
+/// The part of a library's name that a change of formats raises.
+const FORMAT: &str = "interlink_1";
+
+/// Records of one partition, ready for a call.
+#[derive(Debug)]
+pub struct Batch {
+    /// The partition.
+    pub partition: u16,
+    /// The most urgent class among them.
+    pub class: Priority,
+    /// Channels and the newest positions that are known of them.
+    pub channels: Vec<(Box<str>, Position)>,
+    records: Vec<([u8; HEAD_BYTES], Box<[u8]>)>,
+}
+
+impl Batch {
+    /// Copies records of one partition.
+    pub fn new(partition: u16, records: &[Publish<'_>]) -> Self {
+        let mut numbers: HashMap<&str, u16> = HashMap::new();
+        let mut channels: Vec<(Box<str>, Position)> = Vec::new();
+        let mut heads = Vec::with_capacity(records.len());
+        let mut class = Priority::P3;
+        for record in records {
+            let number = *numbers.entry(record.channel).or_insert_with(|| {
+                channels.push((record.channel.into(), record.floor));
+                (channels.len() - 1) as u16
+            });
+            let known = &mut channels[usize::from(number)].1;
+            if record.floor.offset > known.offset {
+                *known = record.floor;
+            }
+            class = class.min(record.class);
+            heads.push((head(number, record), record.frame.into()));
+        }
+        Self {
+            partition,
+            class,
+            channels,
+            records: heads,
+        }
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+}
+
+/// Names of keys, pub/sub channels and functions.
+#[derive(Debug)]
+pub struct Functions {
+    name: String,
+    prefix: String,
+    publish: &'static str,
+}
+
+impl Functions {
+    /// Names below `prefix`; `sharded` is pub/sub of a cluster.
+    pub fn new(prefix: &str, sharded: bool) -> Self {
+        Self {
+            name: format!("{FORMAT}_{:016x}", placement_hash(TEXT.as_bytes())),
+            prefix: prefix.to_owned(),
+            publish: if sharded { "SPUBLISH" } else { "PUBLISH" },
+        }
+    }
+
+    /// The command that sends to a pub/sub channel.
+    pub fn publish_command(&self) -> &'static str {
+        self.publish
+    }
+
+    /// Asks for the library.
+    pub fn list(&self) -> Cmd {
+        let mut command = redis::cmd("FUNCTION");
+        command.arg("LIST").arg("LIBRARYNAME").arg(&self.name);
+        command
+    }
+
+    /// Loads the library.
+    pub fn load(&self) -> Cmd {
+        let mut command = redis::cmd("FUNCTION");
+        command.arg("LOAD").arg("REPLACE");
+        command.arg(TEXT.replace("@LIBRARY@", &self.name));
+        command
+    }
+
+    /// Name of a channel in pub/sub.
+    pub fn message_channel(&self, partition: u16, channel: &str) -> String {
+        format!("{}:{{p{partition}}}:c:{channel}", self.prefix)
+    }
+
+    /// The channel of a pub/sub name of [`Functions::message_channel`].
+    pub fn channel_of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let rest = name.strip_prefix(&self.prefix)?.strip_prefix(":{p")?;
+        let (_, channel) = rest.split_once("}:c:")?;
+        Some(channel)
+    }
+
+    /// Name of the pub/sub channel of a node's probes.
+    pub fn probe_channel(&self, partition: u16, node: u64, link: u64) -> String {
+        format!("{}:{{p{partition}}}:probe:{node:016x}:{link}", self.prefix)
+    }
+
+    fn key(&self, partition: u16, name: &str) -> String {
+        format!("{}:{{p{partition}}}:{name}", self.prefix)
+    }
+
+    fn call(&self, name: &str, partition: u16, streams: &[&str], reads: bool) -> Cmd {
+        let mut command = redis::cmd(if reads { "FCALL_RO" } else { "FCALL" });
+        command
+            .arg(format!("{}_{name}", self.name))
+            .arg(6 + streams.len());
+        for key in ["meta", "tops", "tops.old", "ids", "ids.old", "recent"] {
+            command.arg(self.key(partition, key));
+        }
+        for channel in streams {
+            command.arg(format!("{}:{{p{partition}}}:s:{channel}", self.prefix));
+        }
+        command
+    }
+
+    /// Places records.
+    pub fn publish(&self, batch: &Batch, lineage: Lineage, epoch: u64) -> Cmd {
+        let channels: Vec<&str> = batch.channels.iter().map(|channel| &*channel.0).collect();
+        let mut command = self.call("publish", batch.partition, &channels, false);
+        command
+            .arg(lineage.as_bytes().as_slice())
+            .arg(epoch.to_be_bytes().as_slice())
+            .arg(self.publish)
+            .arg(self.message_channel(batch.partition, ""))
+            .arg(STREAM_ENTRIES)
+            .arg(STREAM_LIFE.as_millis() as u64)
+            .arg(batch.channels.len());
+        for (channel, known) in &batch.channels {
+            command.arg(&**channel).arg(floor(*known).as_slice());
+        }
+        for (head, frame) in &batch.records {
+            command.arg(head.as_slice()).arg(&**frame);
+        }
+        command
+    }
+
+    /// Reads a stream from an offset on.
+    pub fn range(
+        &self,
+        partition: u16,
+        channel: &str,
+        from: u64,
+        events: usize,
+        bytes: usize,
+    ) -> Cmd {
+        let mut command = self.call("range", partition, &[channel], true);
+        command.arg(channel).arg(from).arg(events).arg(bytes);
+        command
+    }
+
+    /// Reads the tops of channels of one partition.
+    pub fn tops(&self, partition: u16, channels: &[&str]) -> Cmd {
+        let mut command = self.call("tops", partition, &[], true);
+        command.arg(channels);
+        command
+    }
+
+    /// Reads which channels changed since a time of the server.
+    pub fn recent(&self, partition: u16, from: &str, channels: usize) -> Cmd {
+        let mut command = self.call("recent", partition, &[], true);
+        command.arg(from).arg(channels);
+        command
+    }
+
+    /// Sends a probe through everything that a publish goes through.
+    pub fn probe(&self, partition: u16, lineage: Lineage, name: &str, message: &[u8]) -> Cmd {
+        let mut command = self.call("probe", partition, &[], false);
+        command
+            .arg(lineage.as_bytes().as_slice())
+            .arg(self.publish)
+            .arg(name)
+            .arg(message);
+        command
+    }
+}
+
+/// Reads the reply to a publish of so many records.
+pub fn published(reply: &Value, records: usize) -> Option<Vec<Published>> {
+    let bytes = bytes(reply)?;
+    if bytes.len() != 33 * records {
+        return None;
+    }
+    let places = bytes.chunks_exact(33).map(|answer| {
+        Some(Published {
+            placement: placement(&answer[1..])?,
+            repeated: answer[0] == b'R',
+        })
+    });
+    places.collect()
+}
+
+/// Reads the reply to a range.
+pub fn read_range(reply: &Value) -> Option<Range> {
+    let [epoch, newest, events] = list(reply)? else {
+        return None;
+    };
+    let pairs = list(events)?.chunks_exact(2);
+    let events = pairs.map(|pair| event(bytes(&pair[0])?, bytes(&pair[1])?));
+    Some(Range {
+        top: top(number(bytes(epoch)?)?, bytes(newest)?)?,
+        events: events.collect::<Option<_>>()?,
+    })
+}
+
+/// Reads the reply to tops: one for each channel, offset 0 where nothing is known.
+pub fn read_tops(reply: &Value) -> Option<Vec<Position>> {
+    let [epoch, found] = list(reply)? else {
+        return None;
+    };
+    let epoch = number(bytes(epoch)?)?;
+    let tops = list(found)?;
+    tops.iter().map(|one| top_or_none(epoch, one)).collect()
+}
+
+/// Channels that changed recently.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Recent {
+    /// What to ask from next.
+    pub next_from: String,
+    /// Channels and their tops.
+    pub tops: Vec<(Box<str>, Position)>,
+}
+
+/// Reads the reply to recent.
+pub fn read_recent(reply: &Value) -> Option<Recent> {
+    let [epoch, from, found] = list(reply)? else {
+        return None;
+    };
+    let epoch = number(bytes(epoch)?)?;
+    let pairs = list(found)?.chunks_exact(2).map(|pair| {
+        let channel = std::str::from_utf8(bytes(&pair[0])?).ok()?;
+        Some((channel.into(), top_or_none(epoch, &pair[1])?))
+    });
+    Some(Recent {
+        tops: pairs.collect::<Option<_>>()?,
+        next_from: std::str::from_utf8(bytes(from)?).ok()?.to_owned(),
+    })
+}
+
+fn top_or_none(epoch: u64, reply: &Value) -> Option<Position> {
+    match bytes(reply)? {
+        [] => Some(Position {
+            epoch,
+            ..Position::ZERO
+        }),
+        bytes => top(epoch, bytes),
+    }
+}
+
+/// The bytes of a reply.
+pub fn bytes(reply: &Value) -> Option<&[u8]> {
+    match reply {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+/// The entries of a reply.
+pub fn list(reply: &Value) -> Option<&[Value]> {
+    match reply {
+        Value::Array(entries) => Some(entries),
+        _ => None,
+    }
+}

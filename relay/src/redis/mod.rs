@@ -1,0 +1,186 @@
+//! The backplane of a cluster over Redis 7: a single server, Sentinel or Redis Cluster.
+//!
+//! Every channel belongs to a partition, every partition to one server at a time. Records are
+//! placed by one function inside Redis for a call of one partition (`functions.lua`), which also
+//! sends them to the nodes that hear their channels. The holes that asynchronous replication and
+//! pub/sub leave are closed here:
+//!
+//! - A promoted replica that lacks what its master placed is another [lineage](lineage) and
+//!   starts an epoch. The caller is told and submits the last 60 seconds again; ids that are
+//!   known keep their places.
+//! - Every node compares what it hears by offset and chain and reads what is missing once
+//!   ([`watch`]). It finds out by the next message, by recently changed tops, which it reads
+//!   every second, when it has subscribed anew, and when it had to drop messages.
+//! - A subscriber that hears nothing of its node's own probes is replaced.
+//!
+//! What decides is pure: formats, directory, lineage, errors, ranges and the watch of a channel.
+//! The rest moves bytes, as tasks on the runtime that was handed in.
+//!
+//! Runs on: [`RedisBackplane`] on the caller's thread, everything else on the runtime.
+
+mod config;
+mod connect;
+mod directory;
+mod fault;
+mod functions;
+mod gate;
+mod limits;
+mod lineage;
+mod message;
+mod outcome;
+mod range;
+mod task;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use config::{Address, Config, ConfigError, Mode};
+pub use task::Waker;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use crate::backplane::{
+    partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
+    Publish,
+};
+use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX};
+use crate::ports::{Busy, Ticket};
+use functions::Batch;
+use limits::EVENTS_MAX;
+use task::{frame_bytes, Core, Ends, Request};
+
+/// The backplane over Redis. Dropping it ends its connections; what was submitted and not
+/// answered may or may not have happened.
+#[derive(Debug)]
+pub struct RedisBackplane {
+    requests: mpsc::Sender<(Ticket, Request)>,
+    events: mpsc::Receiver<BackplaneEvent>,
+    held: Arc<AtomicUsize>,
+    /// Answers that are given without asking anybody.
+    refused: VecDeque<BackplaneEvent>,
+    tickets: u64,
+    /// Requests whose answer was not taken.
+    waiting: usize,
+    partitions: u16,
+}
+
+impl RedisBackplane {
+    /// Starts on a runtime; `waker` is called from there when `complete` has something.
+    ///
+    /// # Errors
+    /// Settings that cannot work. Servers that cannot be reached are no error: they are sought
+    /// until they are there.
+    pub fn new(config: Config, runtime: &Handle, waker: Waker) -> Result<Self, ConfigError> {
+        let addresses = config.check()?;
+        let partitions = config.partitions;
+        let (requests, receiver) = mpsc::channel(PORT_CALLS_MAX);
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let held = Arc::new(AtomicUsize::new(0));
+        let ends = Ends {
+            requests: receiver,
+            events: sender,
+            held: Arc::clone(&held),
+        };
+        let core = Core::new(config, addresses, ends, waker);
+        runtime.spawn(core.run());
+        Ok(Self {
+            requests,
+            events,
+            held,
+            refused: VecDeque::new(),
+            tickets: 0,
+            waiting: 0,
+            partitions,
+        })
+    }
+
+    /// The partition of records that one call may hold.
+    fn partition(&self, records: &[Publish<'_>]) -> Result<u16, BackplaneError> {
+        if records.len() > PORT_BATCH_MAX {
+            return Err(BackplaneError::TooMany {
+                records: records.len(),
+                limit: PORT_BATCH_MAX,
+            });
+        }
+        let mut partitions = records
+            .iter()
+            .map(|record| partition_of(record.channel, self.partitions));
+        let first = partitions.next().unwrap_or(0);
+        if partitions.all(|partition| partition == first) {
+            Ok(first)
+        } else {
+            Err(BackplaneError::Partitions)
+        }
+    }
+
+    /// A request as the task takes it, or the answer that needs nobody.
+    fn request(
+        &self,
+        request: BackplaneRequest<'_>,
+        now_us: u64,
+    ) -> Result<Request, Result<BackplaneAnswer, BackplaneError>> {
+        Ok(match request {
+            BackplaneRequest::Publish([]) => {
+                return Err(Ok(BackplaneAnswer::Published(Vec::new())));
+            }
+            BackplaneRequest::Publish(records) => {
+                let partition = self.partition(records).map_err(Err)?;
+                Request::Publish(Batch::new(partition, records), now_us)
+            }
+            BackplaneRequest::Tell { channel, frame } => {
+                Request::Tell(channel.into(), frame.into())
+            }
+            BackplaneRequest::History {
+                channel,
+                after,
+                limit,
+            } => Request::History(channel.into(), after, limit),
+            BackplaneRequest::Top { channel } => Request::Top(channel.into()),
+            BackplaneRequest::Subscribe { channel } => Request::Subscribe(channel.into()),
+            BackplaneRequest::Unsubscribe { channel } => Request::Unsubscribe(channel.into()),
+        })
+    }
+}
+
+impl Backplane for RedisBackplane {
+    fn submit(&mut self, request: BackplaneRequest<'_>, now_us: u64) -> Result<Ticket, Busy> {
+        if self.waiting >= PORT_CALLS_MAX {
+            return Err(Busy);
+        }
+        let ticket = Ticket(self.tickets + 1);
+        let answer = match self.request(request, now_us) {
+            Ok(request) => match self.requests.try_send((ticket, request)) {
+                Ok(()) => None,
+                Err(mpsc::error::TrySendError::Full(_)) => return Err(Busy),
+                // The runtime has ended.
+                Err(mpsc::error::TrySendError::Closed(_)) => Some(Err(BackplaneError::Away)),
+            },
+            Err(answer) => Some(answer),
+        };
+        if let Some(answer) = answer {
+            self.refused
+                .push_back(BackplaneEvent::Answer(ticket, answer));
+        }
+        self.tickets += 1;
+        self.waiting += 1;
+        Ok(ticket)
+    }
+
+    fn complete(&mut self) -> Option<BackplaneEvent> {
+        let event = match self.refused.pop_front() {
+            Some(event) => event,
+            None => self.events.try_recv().ok()?,
+        };
+        if matches!(event, BackplaneEvent::Answer(..)) {
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        let bytes = frame_bytes(&event);
+        self.held.fetch_sub(bytes, Ordering::AcqRel);
+        Some(event)
+    }
+}

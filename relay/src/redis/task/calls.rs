@@ -1,0 +1,224 @@
+//! Requests of the caller as calls to servers, and their answers.
+
+use interlink_protocol::ids::Position;
+use redis::{RedisError, Value};
+
+use super::{Core, Request};
+use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError, BackplaneEvent};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
+use crate::ports::Ticket;
+use crate::redis::fault::Fault;
+use crate::redis::functions::{published, read_range, read_tops, Batch};
+use crate::redis::message::told;
+use crate::redis::outcome::Outcome;
+
+impl Core {
+    pub(super) fn on_request(&mut self, ticket: Ticket, request: Request) {
+        match request {
+            Request::Publish(batch, now_us) => self.publish(ticket, batch, now_us),
+            Request::Tell(channel, frame) => self.tell(ticket, &channel, &frame),
+            Request::History(channel, after, limit) => {
+                self.history(ticket, &channel, after, limit);
+            }
+            Request::Top(channel) => self.ask_top(ticket, &channel),
+            Request::Subscribe(channel) => self.subscribe(ticket, channel),
+            Request::Unsubscribe(channel) => self.unsubscribe(ticket, channel),
+        }
+    }
+
+    fn publish(&mut self, ticket: Ticket, mut batch: Batch, now_us: u64) {
+        for (name, known) in &mut batch.channels {
+            let top = self.channels.get(name).and_then(|channel| channel.top());
+            if let Some(top) = top.filter(|top| top.offset > known.offset) {
+                *known = top;
+            }
+        }
+        let owner = self.owners[usize::from(batch.partition)];
+        let link = owner.and_then(|id| Some((id, self.links.get(&id)?.up.as_ref()?)));
+        let Some((link, up)) = link else {
+            return self.answer(ticket, Err(BackplaneError::Away));
+        };
+        let epoch = next_epoch(now_us / 1_000, up.lineage.number(), self.highest_epoch);
+        let command = self.functions.publish(&batch, up.lineage, epoch);
+        let is_urgent = batch.class == interlink_protocol::priority::Priority::P0;
+        let mut connection = if is_urgent { &up.urgent } else { &up.bulk }.clone();
+        let records = batch.len();
+        self.spawn(async move {
+            let result = command.query_async(&mut connection).await;
+            Outcome::Published {
+                link,
+                ticket,
+                records,
+                result,
+            }
+        });
+    }
+
+    fn tell(&mut self, ticket: Ticket, channel: &str, frame: &[u8]) {
+        let partition = partition_of(channel, self.config.partitions);
+        let owner = self.owners[usize::from(partition)];
+        let is_up = self.owner(partition).is_some_and(|link| link.up.is_some());
+        let Some(link) = owner.filter(|_| is_up) else {
+            return self.answer(ticket, Err(BackplaneError::Away));
+        };
+        let (tickets, calls) = self.tells.entry(link).or_default();
+        tickets.push(ticket);
+        calls
+            .cmd(self.functions.publish_command())
+            .arg(self.functions.message_channel(partition, channel))
+            .arg(told(self.node, frame))
+            .ignore();
+    }
+
+    /// Sends what was told since the last call.
+    pub(super) fn send_tells(&mut self) {
+        for (link, (tickets, calls)) in std::mem::take(&mut self.tells) {
+            let up = self.links.get(&link).and_then(|link| link.up.as_ref());
+            let Some(up) = up else {
+                for ticket in tickets {
+                    self.answer(ticket, Err(BackplaneError::Away));
+                }
+                continue;
+            };
+            let mut connection = up.bulk.clone();
+            self.spawn(async move {
+                let result = calls.exec_async(&mut connection).await;
+                Outcome::Told {
+                    link,
+                    tickets,
+                    result,
+                }
+            });
+        }
+    }
+
+    fn history(&mut self, ticket: Ticket, channel: &str, after: Position, limit: usize) {
+        let partition = partition_of(channel, self.config.partitions);
+        let limit = limit.clamp(1, HISTORY_EVENTS_MAX);
+        let command = self.functions.range(
+            partition,
+            channel,
+            after.offset.saturating_add(1),
+            limit,
+            HISTORY_BYTES_MAX,
+        );
+        self.ask(ticket, partition, command, move |reply| {
+            let page = read_range(reply)?.page(after, limit);
+            Some(BackplaneAnswer::History(page))
+        });
+    }
+
+    fn ask_top(&mut self, ticket: Ticket, channel: &str) {
+        let partition = partition_of(channel, self.config.partitions);
+        let command = self.functions.tops(partition, &[channel]);
+        self.ask(ticket, partition, command, |reply| {
+            let top = read_tops(reply)?.into_iter().next()?;
+            Some(BackplaneAnswer::Top(top))
+        });
+    }
+
+    fn ask(
+        &mut self,
+        ticket: Ticket,
+        partition: u16,
+        command: redis::Cmd,
+        read: impl FnOnce(&Value) -> Option<BackplaneAnswer> + Send + 'static,
+    ) {
+        let owner = self.owners[usize::from(partition)];
+        let link = owner.and_then(|id| Some((id, self.links.get(&id)?.up.as_ref()?)));
+        let Some((link, up)) = link else {
+            return self.answer(ticket, Err(BackplaneError::Away));
+        };
+        let mut connection = up.bulk.clone();
+        self.spawn(async move {
+            let reply: Result<Value, RedisError> = command.query_async(&mut connection).await;
+            Outcome::Answered {
+                link,
+                ticket,
+                result: reply.map(|reply| read(&reply)),
+            }
+        });
+    }
+
+    /// Takes the report of a task.
+    pub(super) fn on_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Located(directory) => self.on_located(directory),
+            Outcome::Connected { link, result } => self.on_connected(link, result),
+            Outcome::Published {
+                link,
+                ticket,
+                records,
+                result,
+            } => self.on_published(link, ticket, records, result),
+            Outcome::Told {
+                link,
+                tickets,
+                result,
+            } => {
+                let answer = self.fate(link, result).map(|()| BackplaneAnswer::Sent);
+                for ticket in tickets {
+                    self.answer(ticket, answer.clone());
+                }
+            }
+            Outcome::Answered {
+                link,
+                ticket,
+                result,
+            } => {
+                let answer = self.fate(link, result);
+                let answer = answer.and_then(|answer| answer.ok_or(BackplaneError::Refused));
+                self.answer(ticket, answer);
+            }
+            Outcome::Tops { link, tops } => self.on_tops(link, tops),
+            Outcome::SubscriberFailed { link, error } => {
+                // Whatever it was, a subscriber that has ended is replaced with its link.
+                if self.on_fault(link, &error) != Fault::Lost {
+                    self.reset(link);
+                }
+            }
+            Outcome::Ranged {
+                link,
+                channel,
+                result,
+            } => {
+                let range = self.fate(link, result).ok().flatten();
+                self.on_ranged(link, channel, range);
+            }
+            Outcome::Recent { link, result } => {
+                self.on_polled(link);
+                if let Ok(found) = self.fate(link, result) {
+                    self.on_recent(link, found);
+                }
+            }
+            Outcome::Probed { link, result } => self.on_probed(link, result),
+        }
+    }
+
+    fn on_published(
+        &mut self,
+        link: u64,
+        ticket: Ticket,
+        records: usize,
+        result: Result<Value, RedisError>,
+    ) {
+        let answer = self.fate(link, result).and_then(|reply| {
+            let published = published(&reply, records);
+            published.ok_or(BackplaneError::Refused)
+        });
+        if let Ok(published) = &answer {
+            let epochs = published.iter().map(|one| one.placement.position.epoch);
+            self.highest_epoch = epochs.fold(self.highest_epoch, u64::max);
+        }
+        let answer = answer.map(BackplaneAnswer::Published);
+        self.out.push_back(BackplaneEvent::Answer(ticket, answer));
+    }
+
+    /// What an error means for the caller, after its link was looked after.
+    fn fate<T>(&mut self, link: u64, result: Result<T, RedisError>) -> Result<T, BackplaneError> {
+        result.map_err(|error| match self.on_fault(link, &error) {
+            Fault::Refused => BackplaneError::Refused,
+            Fault::Lost | Fault::NoWrites | Fault::EpochBehind(_) => BackplaneError::Away,
+        })
+    }
+}

@@ -1,0 +1,286 @@
+//! What servers do to a backplane: failover, loss, silence and refusal.
+
+use interlink_protocol::ids::{Position, RecordId};
+use interlink_protocol::priority::Priority;
+
+use super::functions::{lineage_of, words};
+use super::proxy::Proxy;
+use super::servers::{single, Server};
+use super::{Config, Node};
+use crate::backplane::{
+    partition_of, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
+    Published, SkipReason, Standing,
+};
+use crate::files::Gap;
+use crate::redis::functions::{published, Functions};
+use crate::redis::limits::PUSH_BYTES_MAX;
+use crate::redis::Mode;
+
+const A: &str = "class.algebra";
+
+fn lineage_changes(node: &Node) -> usize {
+    let events = node.events.iter();
+    events
+        .filter(|event| matches!(event, BackplaneEvent::LineageChanged { .. }))
+        .count()
+}
+
+#[test]
+fn a_promoted_replica_that_lacks_events_gives_no_offset_again() {
+    let (master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.follow(&master);
+    let proxy = Proxy::to(master.address());
+    let config = single(proxy.address());
+    let (mut here, mut there) = (Node::connected(&config), Node::connected(&config));
+    let pinned = (here.subscribe(A), there.subscribe(A));
+    let kept = here.publish(A, &[1, 2, 3]);
+    here.await_delivered(&[1, 2, 3]);
+    there.await_delivered(&[1, 2, 3]);
+    master.replicate();
+    // The replica hears nothing more, and is promoted.
+    replica.ask(&["REPLICAOF", "NO", "ONE"]);
+    let lost = here.publish(A, &[4, 5]);
+    here.await_delivered(&[1, 2, 3, 4, 5]);
+    there.await_delivered(&[1, 2, 3, 4, 5]);
+    drop(master);
+    proxy.lead_to(replica.address());
+    here.until("no change of lineage", |node| lineage_changes(node) == 1);
+    there.until("no change of lineage", |node| lineage_changes(node) == 1);
+    here.await_standing(Standing::Connected);
+    // What is new comes first at one node, and what was lost again at the other.
+    let new = there.publish(A, &[6, 7]);
+    let again = here.publish(A, &[3, 4, 5, 8]);
+    assert!(again[0].repeated, "the replica has it");
+    assert_eq!(again[0].placement, kept[2].placement);
+    let epochs = |one: &Published| one.placement.position.epoch;
+    assert!(epochs(&new[0]) > epochs(&lost[1]), "{new:?} {lost:?}");
+    assert_eq!(new[0].placement.position.offset, 4);
+    assert_eq!(
+        new[0].placement.previous_chain, kept[2].placement.position.chain,
+        "it goes on after what the replica has"
+    );
+    for node in [&mut here, &mut there] {
+        // Nothing is skipped, and nothing comes twice.
+        node.await_delivered(&[1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+    for (node, pinned) in [(&here, pinned.0), (&there, pinned.1)] {
+        let end = node.assert_continuous(pinned);
+        assert_eq!(end, again[3].placement.position);
+        let went_back = node.events.iter().any(|event| {
+            matches!(event, BackplaneEvent::Skipped { position, skipped: 0, reason, .. }
+                if *reason == SkipReason::Lineage && position.offset == 3)
+        });
+        assert!(went_back, "{}", node.story());
+    }
+    let request = BackplaneRequest::History {
+        channel: A,
+        after: lost[0].placement.position,
+        limit: 10,
+    };
+    let Ok(BackplaneAnswer::History(page)) = here.call(request) else {
+        panic!("not an answer about history");
+    };
+    assert_eq!(page.gap, Some(Gap::Unknown), "a lost position is not taken");
+}
+
+#[test]
+fn a_subscriber_that_hears_nothing_is_replaced() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(server.address());
+    let mut here = Node::connected(&single(proxy.address()));
+    let pinned = here.subscribe(A);
+    here.publish(A, &[1]);
+    here.await_delivered(&[1]);
+    proxy.wedge(b"SUBSCRIBE");
+    here.publish(A, &[2, 3]);
+    here.await_delivered(&[1, 2, 3]);
+    // Two clients of pub/sub have been there, one after the other.
+    here.publish(A, &[4]);
+    here.await_delivered(&[1, 2, 3, 4]);
+    here.assert_continuous(pinned);
+    assert_eq!(lineage_changes(&here), 0);
+}
+
+#[test]
+fn messages_while_a_connection_is_cut_are_read_afterwards() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::to(server.address());
+    let config = single(proxy.address());
+    let mut here = Node::connected(&config);
+    let mut direct = Node::connected(&Config {
+        addresses: vec![server.address()],
+        ..config
+    });
+    let pinned = here.subscribe(A);
+    let mut ids = Vec::new();
+    for round in 0..5_u64 {
+        for id in 0..40 {
+            ids.push(round * 40 + id);
+            direct.publish(A, &[round * 40 + id]);
+            if id == 20 {
+                proxy.cut();
+            }
+        }
+        here.await_delivered(&ids);
+    }
+    here.assert_continuous(pinned);
+}
+
+#[test]
+fn what_is_too_much_for_a_caller_is_read_or_counted_afterwards() {
+    let server = Server::start(&[]);
+    let config = single(server.address());
+    let mut here = Node::connected(&config);
+    let mut other = Node::connected(&config);
+    let pinned = here.subscribe(A);
+    let frame = vec![7; 40_000];
+    // More than both bounds of bytes hold together, while nobody takes anything.
+    let calls = 3 * PUSH_BYTES_MAX / (16 * frame.len());
+    for call in 0..calls as u128 {
+        let record = |at: u128| Publish {
+            channel: A,
+            class: Priority::P1,
+            record: RecordId(call * 16 + at),
+            accepted_at_us: 1,
+            floor: Position::ZERO,
+            frame: &frame,
+        };
+        let records: Vec<_> = (0..16).map(record).collect();
+        let answer = other.call(BackplaneRequest::Publish(&records));
+        assert!(matches!(answer, Ok(BackplaneAnswer::Published(_))));
+    }
+    let end = pinned.offset + 16 * calls as u64;
+    here.until("it stays behind", |node| node.end(pinned).offset == end);
+    let skipped = here.events.iter().map(|event| match event {
+        BackplaneEvent::Skipped {
+            skipped, reason, ..
+        } => {
+            assert_eq!(*reason, SkipReason::Retention);
+            *skipped
+        }
+        _ => 0,
+    });
+    let skipped: u64 = skipped.sum();
+    let messages = here.events.iter();
+    let messages = messages.filter(|event| matches!(event, BackplaneEvent::Message { .. }));
+    assert_eq!(messages.count() as u64 + skipped, end - pinned.offset);
+    here.assert_continuous(pinned);
+}
+
+#[test]
+fn the_last_event_before_a_silence_is_found() {
+    let server = Server::start(&[]);
+    let config = single(server.address());
+    let mut here = Node::connected(&config);
+    here.subscribe(A);
+    here.publish(A, &[1]);
+    here.await_delivered(&[1]);
+    // An event that everybody misses.
+    let other = placed_unheard(&server, &config, A, 2);
+    assert_eq!(other[0].placement.position.offset, 2);
+    here.await_delivered(&[1, 2]);
+}
+
+/// Publishes what is sent to a name that nobody hears.
+fn placed_unheard(server: &Server, config: &Config, channel: &str, id: u64) -> Vec<Published> {
+    let functions = Functions::new(&config.prefix, false);
+    let partition = partition_of(channel, config.partitions);
+    let heard = functions.message_channel(partition, "");
+    let mut words = words(config, channel, id, lineage_of(server), 0);
+    for word in words.iter_mut().filter(|word| **word == heard.as_bytes()) {
+        *word = b"unheard:".to_vec();
+    }
+    published(&server.ask(&words), 1).expect("a place")
+}
+
+#[test]
+fn too_few_replicas_are_being_away_until_there_are_enough() {
+    let server = Server::start(&["--min-replicas-to-write", "1"]);
+    let mut here = Node::new(&single(server.address()));
+    here.await_standing(Standing::Away);
+    assert_eq!(here.try_publish(A, &[1]), Err(BackplaneError::Away));
+    server.ask(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    here.await_standing(Standing::Connected);
+    let placed = here.publish(A, &[1]);
+    assert!(!placed[0].repeated, "nothing was placed while it was away");
+}
+
+#[test]
+fn nothing_is_placed_through_a_server_that_is_no_master() {
+    let (master, server) = (Server::start(&[]), Server::start(&[]));
+    let mut here = Node::connected(&single(server.address()));
+    let before = here.publish(A, &[1]);
+    server.ask(&[
+        "REPLICAOF",
+        "127.0.0.1",
+        master.address().split_once(':').expect("a port").1,
+    ]);
+    here.until("a replica is used", |node| {
+        node.standing != Some(Standing::Connected)
+    });
+    assert_eq!(here.try_publish(A, &[2]), Err(BackplaneError::Away));
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    here.await_standing(Standing::Connected);
+    assert_eq!(lineage_changes(&here), 1);
+    let after = here.publish(A, &[2]);
+    let epoch = |one: &Published| one.placement.position.epoch;
+    assert!(epoch(&after[0]) > epoch(&before[0]));
+}
+
+#[test]
+fn an_emptied_server_goes_on_after_what_nodes_know() {
+    let server = Server::start(&[]);
+    let config = single(server.address());
+    let (mut here, mut there) = (Node::connected(&config), Node::connected(&config));
+    let pinned = (here.subscribe(A), there.subscribe(A));
+    let before = here.publish(A, &[1, 2, 3]);
+    here.await_delivered(&[1, 2, 3]);
+    there.await_delivered(&[1, 2, 3]);
+    server.ask(&["FLUSHALL"]);
+    let after = there.publish(A, &[4]);
+    assert_eq!(
+        after[0].placement.position,
+        Position {
+            epoch: after[0].placement.position.epoch,
+            ..before[2].placement.position.after(RecordId(4))
+        }
+    );
+    here.await_delivered(&[1, 2, 3, 4]);
+    there.await_delivered(&[1, 2, 3, 4]);
+    here.assert_continuous(pinned.0);
+    there.assert_continuous(pinned.1);
+    let request = BackplaneRequest::History {
+        channel: A,
+        after: before[0].placement.position,
+        limit: 10,
+    };
+    let Ok(BackplaneAnswer::History(page)) = here.call(request) else {
+        panic!("not an answer about history");
+    };
+    assert_eq!((page.events.len(), page.gap), (0, Some(Gap::Retention)));
+}
+
+#[test]
+fn a_failover_of_sentinel_is_followed() {
+    let (master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.follow(&master);
+    let sentinel = Server::start_sentinel(&master);
+    let config = Config {
+        mode: Mode::Sentinel,
+        addresses: vec![sentinel.address()],
+        master: "interlink".into(),
+        ..single(String::new())
+    };
+    let mut here = Node::connected(&config);
+    let pinned = here.subscribe(A);
+    here.publish(A, &[1, 2]);
+    here.await_delivered(&[1, 2]);
+    master.replicate();
+    drop(master);
+    here.until("no change of lineage", |node| lineage_changes(node) == 1);
+    here.await_standing(Standing::Connected);
+    let published = here.publish(A, &[2, 3]);
+    assert!(published[0].repeated && !published[1].repeated);
+    here.await_delivered(&[1, 2, 3]);
+    here.assert_continuous(pinned);
+}
