@@ -29,6 +29,7 @@ pub mod event_log;
 pub mod files;
 mod index;
 pub mod journal;
+pub mod kafka;
 pub mod limits;
 pub mod lines;
 pub mod ports;
