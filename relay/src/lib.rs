@@ -33,6 +33,7 @@ pub mod kafka;
 pub mod limits;
 pub mod lines;
 pub mod ports;
+pub mod postgres;
 pub mod presence;
 pub mod record;
 pub mod recovery;

@@ -1,0 +1,108 @@
+//! Reading history.
+
+use interlink_protocol::ids::{Position, RecordId};
+use tokio_postgres::Row as SqlRow;
+
+use super::error::StoreError;
+use super::limits::LOST_ROWS;
+use super::page::{page, Row, Wanted};
+use super::store::Store;
+use super::values::{class_of, position, signed, unsigned, Uuid};
+use crate::files::{HistoryFloor, HistoryPage};
+use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
+use crate::record::Placement;
+
+const TOP: &str = "SELECT epoch, position_offset, chain FROM channel_top WHERE channel = $1";
+
+/// Frames beyond the bytes of a page are not read.
+const EVENTS: &str = "
+    SELECT position_offset, epoch, chain, previous_chain, record, class, accepted_us, stored_us,
+           frame
+    FROM (
+        SELECT *, sum(octet_length(frame)) OVER (
+            ORDER BY position_offset, epoch ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+        ) AS bytes_before
+        FROM (
+            SELECT * FROM history
+            WHERE channel = $1 AND position_offset >= $2 AND position_offset >= $3
+              AND accepted_us >= $4
+            ORDER BY position_offset, epoch LIMIT $5
+        ) AS first
+    ) AS sized
+    WHERE coalesce(bytes_before, 0) < $6
+    ORDER BY position_offset, epoch";
+
+/// How many more bytes than a page has are read at most: rows of lost numberings among them.
+const BYTES_READ: i64 = 2 * HISTORY_BYTES_MAX as i64;
+
+impl Store {
+    /// Position of the newest archived event of a channel.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn top(&self, channel: &str) -> Result<Option<Position>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(TOP).await?;
+        let row = client.query_opt(&statement, &[&channel]).await?;
+        Ok(row.map(|row| position(row.get(0), row.get(1), row.get(2))))
+    }
+
+    /// Events of a channel after a position, at most `limit`; [`Position::ZERO`] asks from the
+    /// oldest.
+    ///
+    /// # Errors
+    /// [`StoreError::Behind`] when what follows may not be archived yet.
+    pub async fn history(
+        &self,
+        channel: &str,
+        after: Position,
+        limit: usize,
+        floor: HistoryFloor,
+        now_us: u64,
+    ) -> Result<HistoryPage, StoreError> {
+        let limit = limit.clamp(1, HISTORY_EVENTS_MAX);
+        let top = self.top(channel).await?;
+        let oldest = match (floor.events, top) {
+            (0, _) | (_, None) => 1,
+            (events, Some(top)) => (top.offset + 1).saturating_sub(u64::from(events)).max(1),
+        };
+        let client = self.client().await?;
+        let statement = client.prepare_cached(EVENTS).await?;
+        let rows = client
+            .query(
+                &statement,
+                &[
+                    &channel,
+                    &signed(after.offset),
+                    &signed(oldest),
+                    &signed(floor.accepted_us),
+                    &((limit + LOST_ROWS) as i64),
+                    &BYTES_READ,
+                ],
+            )
+            .await?;
+        let wanted = Wanted {
+            after,
+            limit,
+            top,
+            oldest,
+            now_us,
+        };
+        let rows = rows.iter().map(row_of).collect();
+        page(&wanted, rows).map_err(|_| StoreError::Behind)
+    }
+}
+
+fn row_of(row: &SqlRow) -> Row {
+    Row {
+        placement: Placement {
+            position: position(row.get(1), row.get(0), row.get(2)),
+            previous_chain: unsigned(row.get(3)),
+        },
+        record: RecordId::from(row.get::<_, Uuid>(4)),
+        class: class_of(row.get(5)),
+        accepted_at_us: unsigned(row.get(6)),
+        stored_at_us: unsigned(row.get(7)),
+        frame: row.get(8),
+    }
+}
