@@ -155,3 +155,30 @@ pub fn conflation_key_of(frame: &[u8]) -> Option<&str> {
     let event = Table::root(frame)?.table(wire::Frame::VT_BODY)?;
     event.text(wire::Event::VT_CONFLATION_KEY)
 }
+
+/// Whom and what an encoded event names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EventNames<'a> {
+    /// Full channel name.
+    pub channel: &'a str,
+    /// The publishing user, `service:` and a service, or the system.
+    pub publisher: &'a str,
+}
+
+/// Channel and publisher of an encoded event.
+///
+/// # Errors
+/// When the bytes are no event.
+pub fn names_of(frame: &[u8]) -> Result<EventNames<'_>, NotAnEvent> {
+    let look = || {
+        if claimed_kind(frame)? != wire::Body::Event {
+            return None;
+        }
+        let event = Table::root(frame)?.table(wire::Frame::VT_BODY)?;
+        Some(EventNames {
+            channel: event.text(wire::Event::VT_CHANNEL)?,
+            publisher: event.text(wire::Event::VT_PUBLISHER)?,
+        })
+    };
+    look().ok_or(NotAnEvent)
+}

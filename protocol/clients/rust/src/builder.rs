@@ -23,7 +23,7 @@ use crate::transport::{Address, Inlets, Task, Trust};
 #[derive(Debug)]
 #[must_use = "a client is made by `connect` or `start`"]
 pub struct ClientBuilder {
-    address: String,
+    addresses: Vec<String>,
     tokens: TokenSource,
     trust: Trust,
     config: SessionConfig,
@@ -32,7 +32,7 @@ pub struct ClientBuilder {
 impl ClientBuilder {
     pub(crate) fn new(address: &str) -> Self {
         Self {
-            address: address.into(),
+            addresses: vec![address.into()],
             tokens: TokenSource::Fixed("".into()),
             trust: Trust::default(),
             config: SessionConfig {
@@ -41,6 +41,25 @@ impl ClientBuilder {
                 ..SessionConfig::default()
             },
         }
+    }
+
+    /// A further address of the same service, of another node for example: at most
+    /// [`limits::ADDRESSES_MAX`] in all, either all with TLS or none. The client begins with the
+    /// first, seeks a lost connection where it was, and goes to the next after a failed attempt.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), interlink_client::Error> {
+    /// let client = interlink_client::Client::builder("wss://one.example")
+    ///     .address("wss://two.example")
+    ///     .token("eyJ...")
+    ///     .connect()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn address(mut self, address: &str) -> Self {
+        self.addresses.push(address.into());
+        self
     }
 
     /// One token for all connections. When the server finds it expired, the client closes.
@@ -125,8 +144,9 @@ impl ClientBuilder {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(mut self) -> Result<Client, Error> {
-        let address = Address::parse(&self.address)?;
-        self.trust.check(address.is_tls)?;
+        let addresses = Address::parse_all(&self.addresses)?;
+        self.trust.check(addresses[0].is_tls)?;
+        self.config.addresses = addresses.len();
         self.config.token_renewable = self.tokens.is_renewable();
         let classes = self.config.classes.clone();
         let instance = InstanceId(rand::random());
@@ -143,7 +163,7 @@ impl ClientBuilder {
             state: state_sender,
             settled: settled_sender,
         };
-        tokio::spawn(Task::new(session, (address, self.trust), self.tokens, inlets).run());
+        tokio::spawn(Task::new(session, (addresses, self.trust), self.tokens, inlets).run());
         Ok(Client::new(Handle {
             publishes,
             issued: Default::default(),

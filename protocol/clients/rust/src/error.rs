@@ -142,6 +142,9 @@ pub enum Error {
          needed"
     )]
     Address(Box<str>),
+    /// The addresses cannot be those of one client.
+    #[error("the addresses cannot be used together: {0}")]
+    Addresses(Box<str>),
     /// The client cannot speak TLS as it was told to.
     #[error("TLS cannot be used: {0}")]
     Tls(Box<str>),

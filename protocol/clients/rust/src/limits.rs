@@ -44,6 +44,10 @@ pub const RECONNECT_DELAY_MAX_MS: u64 = wire::RECONNECT_LONGEST_MS as u64;
 /// Failed attempts after which the client is suspended.
 pub const RECONNECT_ATTEMPTS: u32 = wire::RECONNECT_ATTEMPTS;
 
+/// Addresses of one client. With more a round of failed attempts would outlast the patience of a
+/// user; a larger service names some of its nodes, or a load balancer.
+pub const ADDRESSES_MAX: usize = 64;
+
 /// Mean pause between the slow attempts of a suspended client.
 pub const SUSPENDED_RETRY_MS: u64 = 60_000;
 

@@ -409,3 +409,59 @@ async fn a_full_class_makes_publishers_wait_and_holds_up_no_other() {
     peer.acknowledge(id, 1, None).await;
     urgent.await.unwrap();
 }
+
+#[tokio::test]
+async fn when_a_node_is_gone_the_client_continues_on_the_next_with_everything_unsettled() {
+    let (first, second) = (Server::bind().await, Server::bind().await);
+    let builder = builder(&first).address(&second.address());
+    let (client, peer) = tokio::join!(builder.connect(), async {
+        let mut peer = first.accept().await;
+        let hello = peer.expect("Hello").await;
+        peer.welcome(false).await;
+        (peer, instance_of(&hello))
+    });
+    let (client, (mut peer, instance)) = (client.unwrap(), peer);
+    let _subscription = subscribed(&client, &mut peer).await;
+    let publish = client.publish(CHANNEL, "kept").enqueue().await.unwrap();
+    peer.expect_publish().await;
+    peer.acknowledge(1, 1, None).await;
+    publish.await.unwrap();
+    drop((peer, first));
+
+    let mut peer = second.accept().await;
+    let hello = peer.expect("Hello").await;
+    assert_eq!(instance_of(&hello), instance);
+    peer.welcome(false).await;
+    let (request, channel, recover) = peer.expect_subscribe().await;
+    assert_eq!((channel.as_str(), recover), (CHANNEL, Some(at(0))));
+    peer.subscribed(request, CHANNEL, at(0), 0).await;
+    assert_eq!(peer.expect_publish().await, (1, b"kept".to_vec()));
+    peer.acknowledge(1, 1, Some([0, 1, 0, 0])).await;
+    client.settled().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_sends_its_clients_away_is_left_for_the_target_or_the_next_address() {
+    let servers = [Server::bind().await, Server::bind().await];
+    let named = Server::bind().await;
+    let builder = builder(&servers[0]).address(&servers[1].address());
+    let (client, peer) = tokio::join!(builder.connect(), servers[0].welcome(false));
+    let _client = client.unwrap();
+    let mut peer = peer;
+    let order = peer.encoder.reconnect(0, Some(&named.address()), true);
+    let order = order.to_vec();
+    peer.send(&order).await;
+    let mut peer = named.welcome(false).await;
+    let order = peer.encoder.reconnect(0, None, true).to_vec();
+    peer.send(&order).await;
+    servers[1].welcome(false).await;
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_is_passed_over_at_the_first_connection() {
+    let (gone, server) = (Server::bind().await, Server::bind().await);
+    let builder = builder(&gone).address(&server.address());
+    drop(gone);
+    let (client, _peer) = tokio::join!(builder.connect(), server.welcome(false));
+    assert_eq!(*client.unwrap().state().borrow(), State::Connected);
+}

@@ -83,6 +83,8 @@ pub struct SessionConfig {
     pub classes: Classes,
     /// True when another attempt may bring another token.
     pub token_renewable: bool,
+    /// Addresses that the driver has; 0 counts as one.
+    pub addresses: usize,
 }
 
 /// Why a publish was not taken.
@@ -126,7 +128,7 @@ impl Session {
     /// A client that has not connected. `seed` feeds the jitter; `instance` must be random
     /// and new for each client, since publishes are told apart by it.
     pub fn new(config: SessionConfig, instance: InstanceId, seed: u64) -> Self {
-        let connect = Connect::new(config.backoff);
+        let connect = Connect::new(config.backoff, config.addresses);
         Self {
             shown: connect.state(),
             connect,
@@ -258,6 +260,11 @@ impl Session {
         started
     }
 
+    /// Number of the configured address for the attempt, when the server named none.
+    pub fn address(&self) -> usize {
+        self.connect.address()
+    }
+
     /// The address that the server named; `None` is the configured one.
     pub fn target(&self) -> Option<&str> {
         self.connect.target()
@@ -321,6 +328,7 @@ impl Session {
             self.on_lost(Loss::Timeout, now_ms);
         } else if self.holds_connection() && self.heartbeat.deadline_ms() <= now_ms {
             self.close_code = CloseCode::GoingAway.number();
+            self.connect.leave_node();
             self.on_lost(Loss::Silence, now_ms);
         } else if self.connect.move_is_due(now_ms) {
             self.on_lost(Loss::Moved, now_ms);

@@ -2,9 +2,11 @@
 //!
 //! Purpose: the parts of a `ws://` or `wss://` address, and the rule that a client which was
 //! given the second is never led to the first.
+//! Limits: `limits::ADDRESSES_MAX` addresses of one client.
 //! Runs on: any thread; plain values.
 
 use crate::error::Error;
+use crate::limits;
 
 /// Path of the protocol's endpoint, for addresses without one.
 const DEFAULT_PATH: &str = "/v1/connect";
@@ -27,6 +29,28 @@ pub(crate) struct Address {
 }
 
 impl Address {
+    /// Checks the addresses of one client: at least one.
+    pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, Error> {
+        if texts.is_empty() || texts.len() > limits::ADDRESSES_MAX {
+            let text = format!(
+                "there are {} and 1 to {} are allowed; name some of the nodes, or a load balancer",
+                texts.len(),
+                limits::ADDRESSES_MAX
+            );
+            return Err(Error::Addresses(text.into()));
+        }
+        let parsed: Result<Vec<Self>, Error> = texts.iter().map(|text| Self::parse(text)).collect();
+        let parsed = parsed?;
+        if parsed
+            .iter()
+            .any(|address| address.is_tls != parsed[0].is_tls)
+        {
+            let text = "some are with TLS and some without; write all of them with wss://";
+            return Err(Error::Addresses(text.into()));
+        }
+        Ok(parsed)
+    }
+
     /// Checks an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let wrong = || Error::Address(text.into());
@@ -140,6 +164,27 @@ mod tests {
         assert_eq!(host(&secure, Some("ws://two")), "one");
         assert_eq!(host(&secure, Some("two")), "one");
         assert_eq!(host(&secure, None), "one");
+    }
+
+    #[test]
+    fn addresses_of_one_client_are_bounded_and_speak_tls_all_or_none() {
+        let all = |texts: &[&str]| {
+            let texts: Vec<String> = texts.iter().map(|&text| text.into()).collect();
+            Address::parse_all(&texts)
+        };
+        assert_eq!(
+            all(&["ws://one", "ws://two"]).unwrap()[1].host.as_ref(),
+            "two"
+        );
+        assert!(matches!(
+            all(&["wss://one", "ws://two"]),
+            Err(Error::Addresses(_))
+        ));
+        assert!(matches!(all(&["ws://one", "two"]), Err(Error::Address(_))));
+        assert!(matches!(all(&[]), Err(Error::Addresses(_))));
+        let many = vec!["ws://one"; limits::ADDRESSES_MAX + 1];
+        assert!(matches!(all(&many), Err(Error::Addresses(_))));
+        assert!(all(&many[1..]).is_ok());
     }
 
     #[test]

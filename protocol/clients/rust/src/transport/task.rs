@@ -57,7 +57,7 @@ enum Wake {
 /// The task.
 pub(crate) struct Task {
     session: Session,
-    address: Address,
+    addresses: Vec<Address>,
     trust: Trust,
     tokens: TokenSource,
     inlets: Inlets,
@@ -79,13 +79,13 @@ type Replacement = Pin<Box<dyn Future<Output = Option<Box<str>>> + Send>>;
 impl Task {
     pub(crate) fn new(
         session: Session,
-        (address, trust): (Address, Trust),
+        (addresses, trust): (Vec<Address>, Trust),
         tokens: TokenSource,
         inlets: Inlets,
     ) -> Self {
         Self {
             session,
-            address,
+            addresses,
             trust,
             tokens,
             inlets,
@@ -157,7 +157,8 @@ impl Task {
             _ => {}
         }
         if self.session.start_dial(now_ms) {
-            let address = self.address.or_named(self.session.target());
+            let own = &self.addresses[self.session.address()];
+            let address = own.or_named(self.session.target());
             let request = TokenRequest {
                 attempt: self.session.attempts(),
             };

@@ -3,7 +3,8 @@
 //! Purpose: decides when to dial, what a loss leads to and when the client is over. Moving
 //! bytes is the driver's part.
 //! Invariants: at most one connection is held at a time; an illegal transition is a value
-//! and changes nothing.
+//! and changes nothing; a node that could not be reached is not tried again before every other
+//! address was.
 //! Runs on: any thread; the clock and randomness come in as arguments.
 
 use crate::event::State;
@@ -96,11 +97,15 @@ pub struct Connect {
     deadline_ms: u64,
     planned: Option<PlannedMove>,
     target: Option<Box<str>>,
+    /// Addresses that the driver has; at least one.
+    addresses: usize,
+    /// Which of them is used when no target is named.
+    address: usize,
 }
 
 impl Connect {
-    /// A client that has never dialled.
-    pub fn new(policy: BackoffPolicy) -> Self {
+    /// A client that has never dialled; no address counts as one.
+    pub fn new(policy: BackoffPolicy, addresses: usize) -> Self {
         Self {
             phase: Phase::Idle,
             backoff: Backoff::new(policy),
@@ -109,6 +114,8 @@ impl Connect {
             deadline_ms: 0,
             planned: None,
             target: None,
+            addresses: addresses.max(1),
+            address: 0,
         }
     }
 
@@ -158,6 +165,17 @@ impl Connect {
         self.target.as_deref()
     }
 
+    /// Number of the configured address for the next attempt.
+    pub fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Gives the present node up: the next attempt goes to the next address.
+    pub fn leave_node(&mut self) {
+        self.target = None;
+        self.address = (self.address + 1) % self.addresses;
+    }
+
     /// The connection is open and `Hello` may leave; false when nobody asked for it.
     pub fn on_open(&mut self, now_ms: u64) -> bool {
         self.deadline_ms = now_ms + limits::GREETING_TIMEOUT_MS;
@@ -190,7 +208,9 @@ impl Connect {
         self.phase == Phase::Online && planned.is_some_and(|planned| planned.at_ms <= now_ms)
     }
 
-    /// The connection or the attempt failed. A planned move counts as no attempt; a named
+    /// The connection or the attempt failed. A connection that was lost is sought where it was,
+    /// since its session may live there still; after a failed attempt comes the next address. A
+    /// planned move counts as no attempt, and without a target goes to the next address; a named
     /// target is used until an attempt to reach it fails.
     pub fn on_lost(&mut self, now_ms: u64, random: u64) -> bool {
         if let Some(planned) = self.planned.take() {
@@ -198,7 +218,10 @@ impl Connect {
                 return false;
             }
             self.attempt = 0;
-            self.target = planned.target;
+            match planned.target {
+                Some(target) => self.target = Some(target),
+                None => self.leave_node(),
+            }
             self.deadline_ms = planned.at_ms.max(now_ms);
             return true;
         }
@@ -206,7 +229,7 @@ impl Connect {
             return false;
         }
         if self.phase != Phase::Online {
-            self.target = None;
+            self.leave_node();
         }
         match self.backoff.next_try(random) {
             NextTry::Soon { delay_ms, attempt } => {

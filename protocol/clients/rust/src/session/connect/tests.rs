@@ -53,7 +53,7 @@ fn the_table_allows_exactly_these_transitions() {
 
 #[test]
 fn five_failures_suspend_and_connect_starts_over() {
-    let mut connect = Connect::new(BackoffPolicy::default());
+    let mut connect = Connect::new(BackoffPolicy::default(), 1);
     let mut now_ms = 0;
     for attempt in 1..=5 {
         assert!(connect.start_when_due(now_ms), "attempt {attempt}");
@@ -74,10 +74,11 @@ fn five_failures_suspend_and_connect_starts_over() {
 
 #[test]
 fn a_suspended_client_tries_slowly_by_itself() {
-    let mut connect = Connect::new(BackoffPolicy {
+    let policy = BackoffPolicy {
         attempts: 0,
         ..BackoffPolicy::default()
-    });
+    };
+    let mut connect = Connect::new(policy, 1);
     assert!(connect.start_when_due(0));
     assert!(connect.on_lost(0, 0));
     assert_eq!(connect.state(), State::Suspended);
@@ -86,7 +87,7 @@ fn a_suspended_client_tries_slowly_by_itself() {
 
 #[test]
 fn a_planned_move_counts_as_no_attempt_and_keeps_its_time() {
-    let mut connect = Connect::new(BackoffPolicy::default());
+    let mut connect = Connect::new(BackoffPolicy::default(), 1);
     online(&mut connect, 0);
     connect.on_reconnect(3_000, Some("ws://other:1".into()), 1_000);
     assert!(!connect.move_is_due(3_999));
@@ -101,7 +102,7 @@ fn a_planned_move_counts_as_no_attempt_and_keeps_its_time() {
 
 #[test]
 fn a_target_that_cannot_be_reached_is_given_up() {
-    let mut connect = Connect::new(BackoffPolicy::default());
+    let mut connect = Connect::new(BackoffPolicy::default(), 1);
     online(&mut connect, 0);
     connect.on_reconnect(0, Some("ws://other:1".into()), 0);
     assert!(connect.move_is_due(0));
@@ -114,7 +115,7 @@ fn a_target_that_cannot_be_reached_is_given_up() {
 
 #[test]
 fn a_welcome_forgets_earlier_attempts() {
-    let mut connect = Connect::new(BackoffPolicy::default());
+    let mut connect = Connect::new(BackoffPolicy::default(), 1);
     for _ in 0..3 {
         connect.want_now(0);
         connect.start_when_due(0);
@@ -128,7 +129,7 @@ fn a_welcome_forgets_earlier_attempts() {
 
 #[test]
 fn dialling_and_greeting_have_an_end() {
-    let mut connect = Connect::new(BackoffPolicy::default());
+    let mut connect = Connect::new(BackoffPolicy::default(), 1);
     connect.start_when_due(0);
     assert!(!connect.is_overdue(limits::DIAL_TIMEOUT_MS - 1));
     assert!(connect.is_overdue(limits::DIAL_TIMEOUT_MS));
@@ -141,11 +142,70 @@ fn dialling_and_greeting_have_an_end() {
 
 #[test]
 fn nothing_follows_a_close() {
-    let mut connect = Connect::new(BackoffPolicy::default());
+    let mut connect = Connect::new(BackoffPolicy::default(), 1);
     assert!(connect.close());
     assert!(!connect.close());
     assert!(!connect.start_when_due(u64::MAX));
     assert!(!connect.on_lost(0, 0));
     assert_eq!(connect.deadline_ms(), None);
     assert_eq!(connect.state(), State::Closed);
+}
+
+#[test]
+fn a_failed_attempt_leads_to_the_next_address_and_round_again() {
+    let mut connect = Connect::new(BackoffPolicy::default(), 3);
+    let mut tried = Vec::new();
+    for _ in 0..5 {
+        connect.want_now(0);
+        assert!(connect.start_when_due(0));
+        tried.push(connect.address());
+        assert!(connect.on_lost(0, 0));
+    }
+    assert_eq!(tried, [0, 1, 2, 0, 1]);
+}
+
+#[test]
+fn a_lost_connection_is_sought_where_it_was_before_elsewhere() {
+    let mut connect = Connect::new(BackoffPolicy::default(), 2);
+    online(&mut connect, 0);
+    assert!(connect.on_lost(10, 0));
+    assert_eq!(connect.address(), 0);
+    assert!(connect.start_when_due(10));
+    // Open, and refused before `Welcome`, is a failed attempt as well.
+    assert!(connect.on_open(10));
+    assert!(connect.on_lost(20, 0));
+    assert_eq!(connect.address(), 1);
+    online(&mut connect, 20);
+    assert!(connect.on_lost(30, 0));
+    assert_eq!(connect.address(), 1);
+}
+
+#[test]
+fn a_move_without_a_target_leaves_the_node_and_a_target_that_fails_as_well() {
+    let mut connect = Connect::new(BackoffPolicy::default(), 3);
+    online(&mut connect, 0);
+    connect.on_reconnect(0, None, 0);
+    assert!(connect.on_lost(0, 0));
+    assert_eq!((connect.address(), connect.target()), (1, None));
+    online(&mut connect, 0);
+    connect.on_reconnect(0, Some("ws://other:1".into()), 0);
+    assert!(connect.on_lost(0, 0));
+    assert_eq!(
+        (connect.address(), connect.target()),
+        (1, Some("ws://other:1"))
+    );
+    assert!(connect.start_when_due(0));
+    assert!(connect.on_lost(0, 0));
+    assert_eq!((connect.address(), connect.target()), (2, None));
+}
+
+#[test]
+fn a_single_address_is_tried_again_and_again() {
+    let mut connect = Connect::new(BackoffPolicy::default(), 0);
+    for _ in 0..3 {
+        connect.want_now(0);
+        assert!(connect.start_when_due(0));
+        assert!(connect.on_lost(0, 0));
+        assert_eq!(connect.address(), 0);
+    }
 }
