@@ -15,20 +15,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use interlink_protocol::ids::{placement_hash, Position};
 use interlink_relay::cursors::{CursorLog, CursorUpdate};
 use interlink_relay::dedupe::RecoveredKey;
-use interlink_relay::files::{FilesConfig, FilesError, Gap, JournalFiles};
+use interlink_relay::event_log::LogPosition;
+use interlink_relay::files::{FilesConfig, FilesError, JournalFiles, SegmentKey};
 use interlink_relay::journal::{Journal, JournalConfig};
+use interlink_relay::record::{Kind, SegmentId, Sequence};
 use interlink_relay::recovery::{
     RecoveredChannel, RecoveredNode, RecoveredPublisher, UnmarkedRecord,
 };
 use tracing::{info, warn};
 
+use crate::backbone::questions::{before_first, gap_after};
 use crate::exit::{CommandError, Exit};
 use crate::lanes::Doorbell;
 use crate::server::ShardPlan;
 use crate::shard::files::{
-    FilesLink, FilesReply, FilesRequest, Finding, HistoryAnswer, HistoryFor, HistoryWish,
+    FilesLink, FilesReply, FilesRequest, Finding, HistoryAnswer, HistoryWish, LaneWish,
     LookUpAnswer, LookUpWish,
 };
+
+/// How long a node of a cluster keeps what the backbone has: twice the time by which it goes back
+/// when Redis may have lost the newest events.
+const CLUSTER_RETENTION_S: u64 = 120;
+
+/// The group of consumers under which the backbone's cursor in each log is kept.
+const BACKBONE_GROUP: &str = "backbone";
 
 /// Pause between two rounds of regular work when nobody asks for anything.
 const TICK: Duration = Duration::from_millis(50);
@@ -66,14 +76,25 @@ pub struct FilesThread {
     requests: Receiver<FilesRequest>,
     sender: Option<Sender<FilesRequest>>,
     peers: Vec<Peer>,
+    shards: u16,
     /// Shards that have not yet made what they took over durable.
     unsettled: u16,
 }
 
-#[derive(Debug)]
-struct Peer {
+/// Where one thread gets its answers.
+#[derive(Debug, Clone)]
+pub struct Peer {
     replies: Sender<FilesReply>,
     bell: Arc<Doorbell>,
+}
+
+impl Peer {
+    /// Answers. A thread that has ended needs no answer.
+    pub fn reply(&self, reply: FilesReply) {
+        if self.replies.send(reply).is_ok() {
+            self.bell.ring();
+        }
+    }
 }
 
 impl FilesThread {
@@ -86,7 +107,10 @@ impl FilesThread {
         let mut config = FilesConfig::new(&plan.data.journal(), shards);
         config.segment_bytes = journal.segment_bytes.0 as u32;
         config.retention_bytes = journal.retention_bytes.0;
-        config.retention_s = journal.retention_age.as_secs();
+        config.retention_s = match plan.config.is_clustered() {
+            true => CLUSTER_RETENTION_S,
+            false => journal.retention_age.as_secs(),
+        };
         let (files, node) = JournalFiles::open(config, unix_us()).map_err(data_error)?;
         let cursors = CursorLog::open(&files.cursors_path()).map_err(data_error)?;
         report(&node, &cursors);
@@ -101,6 +125,7 @@ impl FilesThread {
             requests,
             sender: Some(sender),
             peers: Vec::new(),
+            shards,
             unsettled: shards,
         };
         let dealt = deal(node, &thread.cursors, shards);
@@ -113,6 +138,45 @@ impl FilesThread {
         let (replies, answers) = mpsc::channel();
         self.peers.push(Peer { replies, bell });
         Some(FilesLink::new(requests, answers))
+    }
+
+    /// Where the threads get their answers, in the order of their links.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.peers.clone()
+    }
+
+    /// Number of this boot.
+    pub fn boot(&self) -> u32 {
+        self.files.boot().number
+    }
+
+    /// Where the relay thread goes on in every log. A log that the backbone has never read
+    /// begins with this boot: what a node alone has numbered stays in its own history.
+    ///
+    /// # Errors
+    /// When a cursor cannot be written; without it records of this boot could be passed over.
+    pub fn backbone_logs(&mut self) -> Result<Vec<LogPosition>, CommandError> {
+        let boot = self.files.boot().number;
+        let mut lanes = self.files.lanes();
+        lanes.extend((0..self.shards).flat_map(|shard| Kind::ALL.map(|kind| (shard, kind))));
+        let mut logs = Vec::new();
+        for (shard, kind) in lanes {
+            let begin = LogPosition {
+                boot,
+                shard,
+                kind,
+                sequence: Sequence::NONE,
+            };
+            let known = self.cursors.committed(BACKBONE_GROUP, shard, kind);
+            if known.is_none() {
+                let committed = self.cursors.commit(BACKBONE_GROUP, begin);
+                committed.map_err(data_error)?;
+            }
+            let after = known.unwrap_or(begin);
+            self.need_from(after);
+            logs.push(after);
+        }
+        Ok(logs)
     }
 
     /// Where the main thread asks.
@@ -185,7 +249,7 @@ impl FilesThread {
         if let Err(error) = self.files.tick(unix_us()) {
             warn!(%error, "journal files");
         }
-        for shard in 0..self.peers.len() as u16 {
+        for shard in 0..self.shards {
             let bytes = self.files.used_bytes(shard);
             self.reply(shard, FilesReply::Used { bytes });
         }
@@ -234,9 +298,48 @@ impl FilesThread {
                     self.files.release_recovered();
                 }
             }
+            FilesRequest::ReadLane(wish) => self.read_lane(*wish),
+            FilesRequest::Settled(positions) => self.note_settled(&positions),
             // The loop that calls this has taken it.
             FilesRequest::GiveUp(_) => {}
         }
+    }
+
+    fn read_lane(&mut self, wish: LaneWish) {
+        let mut reader = wish.reader;
+        if let Some(durable) = wish.durable {
+            self.files
+                .note_durable(durable.shard, durable.kind, durable.sequence);
+        }
+        let read = self.files.read_lane(&mut reader, wish.limit);
+        let records = read.map_err(|error| warn!(%error, "the journal could not be read"));
+        let lane = records.ok().map(|records| (reader, records));
+        self.reply(wish.thread, FilesReply::Lane(lane));
+    }
+
+    /// The backbone needs nothing of these logs up to here any more, also after a restart.
+    fn note_settled(&mut self, positions: &[LogPosition]) {
+        for position in positions {
+            if let Err(error) = self.cursors.commit(BACKBONE_GROUP, *position) {
+                warn!(%error, "the cursor of the backbone could not be written");
+                continue;
+            }
+            self.need_from(*position);
+        }
+    }
+
+    /// Keeps everything of a log behind a position, also segments that are still to come.
+    fn need_from(&mut self, position: LogPosition) {
+        let to_come = SegmentKey {
+            boot: position.boot,
+            shard: position.shard,
+            id: SegmentId {
+                kind: position.kind,
+                number: 0,
+            },
+        };
+        let segment = self.files.segment_after(position);
+        self.files.set_needed_from(segment.unwrap_or(to_come));
     }
 
     fn read(&mut self, wish: HistoryWish) -> HistoryAnswer {
@@ -245,24 +348,7 @@ impl FilesThread {
             .files
             .history_above(&wish.channel, after, wish.limit, floor);
         match page {
-            Ok(page) => {
-                let first = page.events.first().map(|event| event.placement.position);
-                let subscribed = matches!(wish.purpose, HistoryFor::Subscription { .. });
-                // A subscriber from the beginning is not sent what begins later.
-                let late = subscribed
-                    && first.is_some_and(|first| first.offset != after.offset.saturating_add(1));
-                let (events, last) = match late {
-                    true => (Vec::new(), after),
-                    false => (page.events, page.last),
-                };
-                HistoryAnswer {
-                    frames: events.into_iter().map(|event| event.frame).collect(),
-                    last,
-                    complete: page.gap.is_none(),
-                    more: page.more || late,
-                    wish,
-                }
-            }
+            Ok(page) => HistoryAnswer::of(wish, page),
             Err(error) => {
                 warn!(%error, "history could not be read");
                 let last = wish.after;
@@ -287,31 +373,17 @@ impl FilesThread {
     fn try_look_up(&mut self, wish: &LookUpWish) -> Result<Finding, FilesError> {
         let (channel, after, floor) = (&wish.channel, wish.after, wish.floor);
         let page = self.files.history_above(channel, after, 1, floor)?;
-        let first = page.events.first().map(|event| event.placement);
-        let late =
-            first.is_some_and(|first| first.position.offset != after.offset.saturating_add(1));
-        let gap = match page.gap {
-            Some(gap) => gap,
-            None if late => Gap::Retention,
-            None => return Ok(Finding::Whole),
+        let Some(gap) = gap_after(&page, after) else {
+            return Ok(Finding::Whole);
         };
         let oldest = self
             .files
             .history_above(channel, Position::ZERO, 1, floor)?;
-        let before = oldest.events.first().map(|event| Position {
-            epoch: event.placement.position.epoch,
-            offset: event.placement.position.offset.saturating_sub(1),
-            chain: event.placement.previous_chain,
-        });
-        Ok(Finding::Broken(gap, before))
+        Ok(Finding::Broken(gap, before_first(&oldest)))
     }
 
-    fn reply(&self, shard: u16, reply: FilesReply) {
-        let peer = &self.peers[usize::from(shard)];
-        // A shard that has ended needs no answer.
-        if peer.replies.send(reply).is_ok() {
-            peer.bell.ring();
-        }
+    fn reply(&self, thread: u16, reply: FilesReply) {
+        self.peers[usize::from(thread)].reply(reply);
     }
 }
 

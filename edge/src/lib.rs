@@ -7,6 +7,7 @@
 pub mod anomaly;
 pub mod api;
 pub mod auth;
+pub mod backbone;
 pub mod cli;
 pub mod commands;
 pub mod config;

@@ -77,7 +77,7 @@ impl Running {
         node.advance(Phase::Ready);
         let port = lanes::mesh(2).expect("lanes").pop().expect("a port");
         let namespaces = Arc::new(interlink_protocol::namespace::Namespaces::defaults());
-        let (gateway, task) = GatewayTask::open(port, namespaces, node).expect("opened");
+        let (gateway, task) = GatewayTask::open(port, 1, namespaces, node).expect("opened");
         let api = Api::open(ApiPlan {
             address: "127.0.0.1:0".parse().expect("an address"),
             socket: None,

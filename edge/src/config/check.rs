@@ -2,6 +2,7 @@
 //!
 //! Runs on: the main thread, after every single value was accepted.
 
+use super::backbone::{KafkaMechanism, RedisMode};
 use super::error::ConfigError;
 use super::sections::Tls;
 use super::setting::{duration_text, ByteSize};
@@ -13,7 +14,7 @@ use crate::tls::limits::CERTIFICATES_MAX;
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 16] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 18] = [
         names_are_present,
         plaintext_stays_on_loopback,
         plaintext_of_the_api_stays_on_loopback,
@@ -30,6 +31,8 @@ pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
         heartbeat_is_answerable,
         sync_order,
         namespaces_keep_promises,
+        brokers_are_complete,
+        passwords_stay_secret,
     ];
     errors.extend(checks.iter().filter_map(|check| check(config)));
     errors.extend(histories_are_kept(config));
@@ -356,4 +359,54 @@ fn namespaces_keep_promises(config: &Config) -> Option<ConfigError> {
         error.to_string(),
         "interlink-edge config reference explains what can be overridden",
     )
+}
+
+/// A cluster needs both brokers, and a node alone neither.
+fn brokers_are_complete(config: &Config) -> Option<ConfigError> {
+    let named = !config.redis.addresses.is_empty();
+    match (config.redis.mode, named, config.kafka.brokers.is_empty()) {
+        (RedisMode::Off, true, _) => conflict(
+            "redis.mode",
+            "there are addresses of Redis that would not be used".to_owned(),
+            "set redis.mode to \"single\", \"sentinel\" or \"cluster\", or remove redis.addresses",
+        ),
+        (RedisMode::Off, false, false) => conflict(
+            "kafka.brokers",
+            "there are brokers of Kafka and no Redis".to_owned(),
+            "a cluster needs both: set redis.mode and redis.addresses, or remove kafka.brokers",
+        ),
+        (RedisMode::Off, false, true) => None,
+        (_, false, _) => conflict(
+            "redis.addresses",
+            "redis.mode names a cluster and there is no address".to_owned(),
+            "name the servers in redis.addresses, for example [\"10.0.0.7:6379\"]",
+        ),
+        (_, true, true) => conflict(
+            "kafka.brokers",
+            "a cluster keeps its events in Kafka and there is no broker".to_owned(),
+            "name some brokers in kafka.brokers, for example [\"10.0.0.4:9092\"]",
+        ),
+        (_, true, false) => None,
+    }
+}
+
+/// A password that crosses a network in clear is none.
+fn passwords_stay_secret(config: &Config) -> Option<ConfigError> {
+    let kafka = &config.kafka;
+    let proves = kafka.mechanism != KafkaMechanism::None;
+    if proves && (kafka.username.is_none() || kafka.password_file.is_none()) {
+        return conflict(
+            "kafka.mechanism",
+            "there is a mechanism and no kafka.username or kafka.password_file".to_owned(),
+            "name both, or set kafka.mechanism = \"none\"",
+        );
+    }
+    if kafka.mechanism == KafkaMechanism::Plain && !kafka.tls {
+        return conflict(
+            "kafka.tls",
+            "the password would cross the network in clear".to_owned(),
+            "set kafka.tls = true, or kafka.mechanism to \"scram-sha-512\"",
+        );
+    }
+    None
 }

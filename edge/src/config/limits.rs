@@ -65,6 +65,10 @@ pub const BURST_MIN: u32 = protocol::ITEMS_PER_FRAME as u32;
 /// Most history entries of a channel.
 pub const HISTORY_EVENTS_MAX: u32 = 100_000;
 
+/// Most partitions of the numbering: each has its keys in Redis and a line on every node, and
+/// Redis Cluster has 16,384 slots.
+pub const PARTITIONS_MAX: u32 = 4_096;
+
 /// Longest configuration file. A file with every property and every namespace has
 /// less than a tenth of it.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -7,6 +7,7 @@
 //! has passed all checks; each value knows where it came from.
 //! Runs on: the main thread; afterwards a configuration is read only.
 
+mod backbone;
 mod check;
 mod error;
 mod file;
@@ -26,6 +27,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use backbone::{
+    Cluster, CriticalWithoutKafka, KafkaMechanism, KafkaSettings, PostgresSettings, RedisMode,
+    RedisSettings,
+};
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use namespaces::{AckLevel, NamespaceSettings};
 pub use plan::{
@@ -75,6 +80,14 @@ pub struct Config {
     pub rings: Rings,
     /// The journal.
     pub journal: Journal,
+    /// What the nodes of a cluster have in common.
+    pub cluster: Cluster,
+    /// The servers of Redis.
+    pub redis: RedisSettings,
+    /// The brokers of Kafka.
+    pub kafka: KafkaSettings,
+    /// The database of the archive.
+    pub postgres: PostgresSettings,
     /// Keys and names for tokens.
     pub auth: Auth,
     /// What is noticed as an anomaly.
@@ -95,7 +108,7 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 12] {
+    pub fn sections(&self) -> [&dyn Section; 16] {
         [
             &self.node,
             &self.listen,
@@ -103,6 +116,10 @@ impl Config {
             &self.limits,
             &self.rings,
             &self.journal,
+            &self.cluster,
+            &self.redis,
+            &self.kafka,
+            &self.postgres,
             &self.auth,
             &self.anomalies,
             &self.heartbeat,
@@ -114,13 +131,17 @@ impl Config {
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 12] = [
+        let sections: [&mut dyn Section; 16] = [
             &mut self.node,
             &mut self.listen,
             &mut self.tls,
             &mut self.limits,
             &mut self.rings,
             &mut self.journal,
+            &mut self.cluster,
+            &mut self.redis,
+            &mut self.kafka,
+            &mut self.postgres,
             &mut self.auth,
             &mut self.anomalies,
             &mut self.heartbeat,
@@ -145,6 +166,11 @@ impl Config {
     pub fn proxies(&self) -> Vec<Network> {
         let texts = self.listen.proxy_from.iter();
         texts.filter_map(|text| Network::parse(text).ok()).collect()
+    }
+
+    /// Whether the node is one of a cluster.
+    pub fn is_clustered(&self) -> bool {
+        self.redis.mode != RedisMode::Off
     }
 
     /// Number of shards: the configured one, or one for each usable core.

@@ -130,6 +130,7 @@ pub(super) fn all(state: &ControlState) -> String {
         tls(&mut exposition, counts);
     }
     state.api.expose(&mut exposition);
+    state.backbone.expose(&mut exposition);
     exposition.shards(&state.counters);
     ProcessStatus::read().expose(&mut exposition);
     allocator::expose(&mut exposition);

@@ -30,6 +30,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::api::{Api, ApiCounts};
 use crate::auth::{Keeper, KeeperCounts};
+use crate::backbone::BackboneCounts;
 use crate::gateway::{Gateway, GatewayTask};
 use crate::hand_over::Endpoints;
 use crate::server::{NodeEvent, NodeState};
@@ -74,6 +75,7 @@ pub struct ControlState {
     keys: Arc<KeeperCounts>,
     tls: Option<Arc<TlsCounts>>,
     api: Arc<ApiCounts>,
+    backbone: Arc<BackboneCounts>,
     events: Option<Sender<NodeEvent>>,
     /// The way into the shards, once the thread runs.
     gateway: Option<Gateway>,
@@ -93,6 +95,7 @@ impl ControlState {
             keys: Arc::default(),
             tls: None,
             api: Arc::default(),
+            backbone: Arc::default(),
             events: None,
             gateway: None,
             guard: None,
@@ -103,6 +106,12 @@ impl ControlState {
     /// The state of a node with this name.
     pub fn named(mut self, name: &str) -> Self {
         self.facts.node = name.to_owned();
+        self
+    }
+
+    /// The state of a node whose relay thread writes these.
+    pub fn in_cluster(mut self, counts: Arc<BackboneCounts>) -> Self {
+        self.backbone = counts;
         self
     }
 

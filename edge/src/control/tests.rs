@@ -32,7 +32,7 @@ fn keepers() -> Keepers {
 fn gateway(node: &Arc<NodeState>) -> (Gateway, GatewayTask) {
     let port = crate::lanes::mesh(2).expect("lanes").pop().expect("a port");
     let namespaces = Arc::new(interlink_protocol::namespace::Namespaces::defaults());
-    GatewayTask::open(port, namespaces, Arc::clone(node)).expect("opened")
+    GatewayTask::open(port, 1, namespaces, Arc::clone(node)).expect("opened")
 }
 
 /// An API that has a port and nobody to ask.

@@ -64,12 +64,13 @@ pub struct GatewayTask {
 
 impl GatewayTask {
     /// The task over the control thread's port, which is the last of the mesh, and the gateway
-    /// for callers.
+    /// for callers to so many shards.
     ///
     /// # Errors
     /// When the process has no descriptor left.
     pub fn open(
         port: Port<Message>,
+        shards: u16,
         namespaces: Arc<Namespaces>,
         node: Arc<NodeState>,
     ) -> io::Result<(Gateway, Self)> {
@@ -78,7 +79,6 @@ impl GatewayTask {
         // A bell that was rung too often while nobody listened is loud enough.
         bell.set_nonblocking(true)?;
         port.receiver.attach(bell.as_raw_fd())?;
-        let shards = port.sender.own() as u16;
         let (gateway, (calls, questions)) = Gateway::new(shards, namespaces, node);
         let task = Self {
             port,

@@ -8,6 +8,7 @@
 //! - `sender`: pushing, room for replies, ringing doorbells once a turn.
 //! - `receiver`: taking by weight, parking before sleep.
 //! - `doorbell`: the flag and the eventfd.
+//! - `overflow`: what may not be lost and found a lane full.
 //! - `mesh`: builds the lanes of all threads at start.
 //!
 //! Invariants: the ring of P0 carries nothing else; the order of one pair and priority is
@@ -24,6 +25,7 @@
 mod doorbell;
 pub mod limits;
 mod mesh;
+mod overflow;
 mod receiver;
 mod ring;
 mod sender;
@@ -33,5 +35,6 @@ mod tests;
 
 pub use doorbell::Doorbell;
 pub use mesh::{mesh, LaneError, Port};
+pub use overflow::Overflow;
 pub use receiver::{Receiver, Taken};
 pub use sender::{Reservation, Sender, SenderCounters};

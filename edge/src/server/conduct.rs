@@ -169,7 +169,13 @@ impl Conduct<'_> {
                 warn!(reason, "control ended");
                 Some(None)
             }
-            NodeEvent::ControlEnded(_) => Some(Some(broken(&event, progress))),
+            NodeEvent::RelayEnded(reason) if progress.giving == Giving::Leaving => {
+                warn!(reason, "the relay thread ended");
+                Some(None)
+            }
+            NodeEvent::ControlEnded(_) | NodeEvent::RelayEnded(_) => {
+                Some(Some(broken(&event, progress)))
+            }
             NodeEvent::Successor { number, heard } => Some(hear(number, heard, progress)),
         }
     }

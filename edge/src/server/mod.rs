@@ -26,6 +26,7 @@ use tracing::info;
 
 use crate::api::{Api, ApiPlan, Bounds, Callers};
 use crate::auth::Key;
+use crate::backbone::BackboneCounts;
 use crate::config::{Config, MemoryPlan};
 use crate::control::{Control, ControlState, Keepers};
 use crate::data_dir::DataDirectory;
@@ -78,17 +79,15 @@ pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandEr
     let node = Arc::new(NodeState::default());
     let counters: Vec<Arc<ShardCounters>> =
         (0..config.shard_count()).map(|_| Arc::default()).collect();
-    let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes())
-        .named(&config.node.name)
-        .guarded(load_guard(&config)?);
+    let backbone = Arc::<BackboneCounts>::default();
+    let state = ControlState::new(counters.clone(), Arc::clone(&node), plan.bytes());
+    let state = told_by(state, &config, &backbone)?;
     let (ports, gateway) = open_ports(&config, &node)?;
     let first_start = first_token(&config, keys.created.as_ref())?;
     let (verifier, revocations) = (keys.keeper.verifier(), keys.keeper.revocations());
     let serving = tls.as_ref().map(TlsKeeper::serving);
-    let keepers = Keepers {
-        keys: keys.keeper,
-        tls,
-    };
+    let keys = keys.keeper;
+    let keepers = Keepers { keys, tls };
     let (api, api_address) = open_api(&config, &mut inherited, &keepers, gateway.0.clone())?;
     let socket = inherited.take_control(config.listen.control_address);
     let tasks = (api, events.clone());
@@ -101,6 +100,7 @@ pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandEr
         tls: serving,
         ports,
         counters: counters.clone(),
+        backbone,
         node: Arc::clone(&node),
         data: Arc::clone(&data),
         client_address,
@@ -130,12 +130,26 @@ pub fn run(config: Config, entry: Entry, launch: Launch) -> Result<(), CommandEr
     outcome
 }
 
-/// Shards' ends of the lanes, and the control thread's way into the shards.
+/// What the control port tells beside the counters of shards, and whom it asks for a token.
+fn told_by(
+    state: ControlState,
+    config: &Config,
+    backbone: &Arc<BackboneCounts>,
+) -> Result<ControlState, CommandError> {
+    let state = state.named(&config.node.name);
+    let state = state.in_cluster(Arc::clone(backbone));
+    Ok(state.guarded(load_guard(config)?))
+}
+
+/// The ends of the lanes of shards and relay thread, and the control thread's way into the shards.
 type Ports = (Vec<Port<Message>>, (Gateway, GatewayTask));
 
-/// The lanes of the shards, and over the last port of the mesh the control thread's way to them.
+/// The lanes of the shards, behind them that of a cluster's relay thread, and over the last port
+/// of the mesh the control thread's way to the shards.
 fn open_ports(config: &Config, node: &Arc<NodeState>) -> Result<Ports, CommandError> {
-    let mut ports = lanes::mesh::<Message>(config.shard_count() + 1)
+    let shards = config.shard_count();
+    let relays = usize::from(config.is_clustered());
+    let mut ports = lanes::mesh::<Message>(shards + relays + 1)
         .map_err(|error| CommandError::new(Exit::Config, error))?;
     let port = ports
         .pop()
@@ -143,7 +157,8 @@ fn open_ports(config: &Config, node: &Arc<NodeState>) -> Result<Ports, CommandEr
     let namespaces = config
         .namespace_policies()
         .map_err(|error| CommandError::new(Exit::Config, error))?;
-    let gateway = GatewayTask::open(port, Arc::new(namespaces), Arc::clone(node))
+    let namespaces = Arc::new(namespaces);
+    let gateway = GatewayTask::open(port, shards as u16, namespaces, Arc::clone(node))
         .map_err(|error| CommandError::new(Exit::Host, error))?;
     Ok((ports, gateway))
 }

@@ -97,6 +97,8 @@ pub enum NodeEvent {
     },
     /// The control thread has ended by itself.
     ControlEnded(String),
+    /// The relay thread of a cluster has ended by itself.
+    RelayEnded(String),
     /// A process that wants to take over says something.
     Successor {
         /// Which one, in the order of their calls.
@@ -116,6 +118,7 @@ impl fmt::Display for NodeEvent {
                 write!(f, "shard {shard} has ended: {reason}")
             }
             Self::ControlEnded(reason) => write!(f, "control has ended: {reason}"),
+            Self::RelayEnded(reason) => write!(f, "the relay thread has ended: {reason}"),
             Self::Successor { number, heard } => write!(f, "successor {number}: {heard:?}"),
         }
     }

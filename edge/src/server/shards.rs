@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::{NodeEvent, NodeState};
 use crate::auth::{Published, Revocations, Verifier};
+use crate::backbone::BackboneCounts;
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
 use crate::lanes::Port;
@@ -32,10 +33,13 @@ pub struct ShardPlan {
     pub revocations: Arc<Published<Revocations>>,
     /// What TLS connections are served with, if the node serves TLS.
     pub tls: Option<Arc<Serving>>,
-    /// The shards' ends of the lanes, one for each.
+    /// The shards' ends of the lanes, one for each, and behind them that of a cluster's relay
+    /// thread.
     pub ports: Vec<Port<Message>>,
     /// Shared counters, one for each shard; their number is the number of shards.
     pub counters: Vec<Arc<ShardCounters>>,
+    /// Where a cluster's relay thread tells about itself.
+    pub backbone: Arc<BackboneCounts>,
     /// State of the node; the journal's recovery moves it to `Recovering`.
     pub node: Arc<NodeState>,
     /// The locked data directory.

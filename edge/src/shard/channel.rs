@@ -90,6 +90,8 @@ pub const GRANTED: u8 = 1 << 2;
 pub const SPENT: u8 = 1 << 3;
 /// The owner asks who of this shard's users is there; the channel is kept as long.
 pub const COUNTED: u8 = 1 << 4;
+/// The relay thread was asked for what other nodes say on it.
+pub const WATCHED: u8 = 1 << 5;
 
 /// A channel on this shard.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
 use interlink_protocol::CloseCode;
 use interlink_uring::SocketId;
 
+use super::backbone::Backbone;
 use super::connection::{CLOSE_WHEN_SENT, CLOSING};
 use super::turn::SENDS_PER_TURN;
 use super::Shard;
@@ -203,6 +204,7 @@ impl Shard {
             && self.unplaced.is_empty()
             && !self.service.has_work()
             && !self.mesh.has_work()
+            && self.backbone.as_ref().is_none_or(Backbone::is_idle)
             && self.cursors.are_kept()
     }
 

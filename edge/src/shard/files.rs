@@ -12,15 +12,18 @@
 //! Thread: the shard; `serve` in the files thread runs on the other side.
 
 use std::fs::File;
-use std::sync::mpsc;
+use std::sync::{mpsc, Arc};
 
 use interlink_protocol::frame::{decode_server, EventFields, FrameLimits, ServerFrame};
 use interlink_protocol::ids::{Position, SessionKey};
 use interlink_relay::cursors::CursorUpdate;
-use interlink_relay::files::{Gap, HistoryFloor};
+use interlink_relay::event_log::{LogPosition, LogRecord};
+use interlink_relay::files::{Gap, HistoryFloor, HistoryPage, LaneReader};
 use interlink_relay::journal::SealedSegment;
 use interlink_relay::record::SegmentId;
 use interlink_uring::SocketId;
+
+use crate::lanes::Doorbell;
 
 /// What a shard asks of the files thread.
 #[derive(Debug)]
@@ -52,9 +55,26 @@ pub enum FilesRequest {
     },
     /// What the shard took over from earlier boots is durable in this one.
     TookOver,
+    /// The next durable records of a log, for the relay thread.
+    ReadLane(Box<LaneWish>),
+    /// The backbone has everything of these logs up to here.
+    Settled(Vec<LogPosition>),
     /// Every shard is settled and stays so: give the journal up, and say so. Nothing that is
     /// asked afterwards is answered.
     GiveUp(mpsc::Sender<()>),
+}
+
+/// Which records of a log, for the relay thread.
+#[derive(Debug)]
+pub struct LaneWish {
+    /// The thread that asks.
+    pub thread: u16,
+    /// Where it stands.
+    pub reader: LaneReader,
+    /// Most records.
+    pub limit: usize,
+    /// What is known to be durable of this boot.
+    pub durable: Option<LogPosition>,
 }
 
 /// Which past events.
@@ -113,6 +133,28 @@ pub struct HistoryAnswer {
     pub complete: bool,
     /// Whether more follow.
     pub more: bool,
+}
+
+impl HistoryAnswer {
+    /// The answer that a page is.
+    pub fn of(wish: HistoryWish, page: HistoryPage) -> Self {
+        let first = page.events.first().map(|event| event.placement.position);
+        let subscribed = matches!(wish.purpose, HistoryFor::Subscription { .. });
+        // A subscriber from the beginning is not sent what begins later.
+        let follows = wish.after.offset.saturating_add(1);
+        let late = subscribed && first.is_some_and(|first| first.offset != follows);
+        let (events, last) = match late {
+            true => (Vec::new(), wish.after),
+            false => (page.events, page.last),
+        };
+        Self {
+            frames: events.into_iter().map(|event| event.frame).collect(),
+            last,
+            complete: page.gap.is_none(),
+            more: page.more || late,
+            wish,
+        }
+    }
 }
 
 /// A position of which a client wants to know whether everything after it is left.
@@ -175,11 +217,24 @@ pub enum FilesReply {
     Page(HistoryAnswer),
     /// Whether events follow a position.
     Found(LookUpAnswer),
+    /// Records of a log, and where the reader stands behind them; nothing if the files could not
+    /// be read.
+    Lane(Option<(LaneReader, Vec<LogRecord>)>),
     /// The batch of cursors was written, or failed and is written with a later one.
     CursorsKept {
         /// Cursors that are durable now.
         count: usize,
     },
+}
+
+/// The way to the relay thread of a cluster, which answers about history in the place of the
+/// files.
+#[derive(Debug, Clone)]
+pub struct RelayLink {
+    /// Where it is asked.
+    pub requests: mpsc::Sender<FilesRequest>,
+    /// What wakes it.
+    pub bell: Arc<Doorbell>,
 }
 
 /// Both directions, as the shard holds them.
@@ -189,6 +244,7 @@ pub struct FilesLink {
     pub histories: usize,
     requests: mpsc::Sender<FilesRequest>,
     replies: mpsc::Receiver<FilesReply>,
+    relay: Option<RelayLink>,
 }
 
 impl FilesLink {
@@ -198,13 +254,28 @@ impl FilesLink {
             histories: 0,
             requests,
             replies,
+            relay: None,
         }
+    }
+
+    /// The same link, with the relay thread for what it answers.
+    #[must_use]
+    pub fn with_relay(mut self, relay: Option<RelayLink>) -> Self {
+        self.relay = relay;
+        self
     }
 
     /// Asks for something. A files thread that has ended answers nothing any more; the journal
     /// then refuses publishes for want of segments, which is the right answer.
     pub fn request(&self, request: FilesRequest) {
-        let _ = self.requests.send(request);
+        match (&self.relay, &request) {
+            (Some(relay), FilesRequest::History(_) | FilesRequest::LookUp(_)) => {
+                // A relay thread that has ended serves nobody any more.
+                let _ = relay.requests.send(request);
+                relay.bell.ring();
+            }
+            _ => drop(self.requests.send(request)),
+        }
     }
 
     /// The next answer.

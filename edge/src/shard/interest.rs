@@ -26,15 +26,17 @@ const DEFERRED_MAX: usize = 1_024;
 impl Shard {
     /// Asks the owner for the events of a channel that has its first member here.
     pub(super) fn show_interest(&mut self, channel: u32) {
+        let known = self.knows_positions();
         let entry = &mut self.channels[channel];
-        if self.shards == 1 || entry.flags & INTERESTED != 0 {
+        if known || entry.flags & INTERESTED != 0 {
             return;
         }
         entry.flags |= INTERESTED;
-        let (name, priority) = (entry.name.clone(), entry.priority);
-        let owner = self.owner_of(&name);
+        let (name, priority, policy) = (entry.name.clone(), entry.priority, entry.policy);
+        let owner = self.numberer_of(&name, self.policy(policy).durable);
         if owner == self.id {
             self.channels[channel].flags |= GRANTED;
+            self.watch_elsewhere(channel);
         } else {
             self.mesh
                 .send(owner, priority, Message::Interest(self.id, name));
@@ -45,7 +47,7 @@ impl Shard {
     /// asked for it. Nobody is asked for what will be refused.
     pub(super) fn awaits_grants(&mut self, connection: u32, frame: &wire::Subscribe<'_>) -> bool {
         let session = self.connections[connection].session;
-        if self.shards == 1 || session == NONE {
+        if self.knows_positions() || session == NONE {
             return false;
         }
         let held = u32::from(self.sessions[session].subscription_count);
@@ -53,7 +55,7 @@ impl Shard {
         let mut awaits = false;
         for entry in frame.channels().iter().take(room as usize) {
             let name = match ChannelName::parse(entry.channel()) {
-                Ok(name) if self.owner_of(name.as_str()) != self.id => name,
+                Ok(name) if self.numberer_named(&name) != self.id => name,
                 _ => continue,
             };
             if self
@@ -126,6 +128,7 @@ impl Shard {
             return;
         };
         *self.interest.entry(channel).or_default() |= 1 << shard;
+        self.watch_elsewhere(channel);
         let position = self.logs.visible_position(&self.channels[channel]);
         let priority = self.channels[channel].priority;
         self.send_values_to(shard, channel);

@@ -203,11 +203,10 @@ impl ShardJournal {
             .map(|entry| entry.1)
     }
 
-    fn next_durable(&mut self, kind: Kind) -> Option<PendingAck> {
+    fn next_durable(&mut self, kind: Kind) -> Option<(Sequence, PendingAck)> {
         let durable = self.journal.durable_through(kind);
         let queue = &mut self.waiting[kind.index()].durable;
-        let next = queue.pop_front_if(|(sequence, ack)| ack.placed && *sequence <= durable);
-        next.map(|entry| entry.1)
+        queue.pop_front_if(|(sequence, ack)| ack.placed && *sequence <= durable)
     }
 
     /// Whether publishes of `kind` could be acknowledged now.
@@ -352,6 +351,8 @@ impl Shard {
                 FilesReply::Page(page) => self.on_history_page(page),
                 FilesReply::Found(answer) => self.on_found(&answer),
                 FilesReply::CursorsKept { count } => self.on_cursors_kept(count),
+                // Only the relay thread asks for records.
+                FilesReply::Lane(_) => {}
             }
         }
     }
@@ -376,8 +377,9 @@ impl Shard {
                 }
             }
         }
-        while let Some(pending) = self.journal.next_durable(Kind::Urgent) {
-            self.on_durable(&pending);
+        self.send_durable();
+        while let Some((sequence, pending)) = self.journal.next_durable(Kind::Urgent) {
+            self.on_stored(sequence, &pending);
         }
         // After the others were made visible, so that what waits to be sent is known.
         let busy = busy || !self.dirty.is_empty();
@@ -393,10 +395,10 @@ impl Shard {
     fn take_background(&mut self, busy: bool) {
         let allowed = self.journal.pace.allows(busy, self.counters.frames_in);
         for given in 0..allowed {
-            let Some(pending) = self.journal.next_durable(Kind::Background) else {
+            let Some((sequence, pending)) = self.journal.next_durable(Kind::Background) else {
                 return self.journal.pace.gave(given);
             };
-            self.on_durable(&pending);
+            self.on_stored(sequence, &pending);
         }
         self.journal.pace.gave(allowed);
     }

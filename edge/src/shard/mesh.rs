@@ -15,7 +15,6 @@
 //!
 //! Thread: the shard.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use interlink_protocol::channel::ChannelName;
@@ -24,9 +23,11 @@ use interlink_protocol::ids::{placement_hash, Position, RecordId};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
 use interlink_relay::backplane::Sequencer;
+use interlink_relay::event_log::LogRecord;
 use interlink_relay::record::{Kind, Mark, Placement, Sequence};
 
 use super::arrival::Arrival;
+use super::backbone::{Progress, Skip};
 use super::files::event_of;
 use super::journal::PendingMark;
 use super::presence::messages::PresenceMessage;
@@ -35,7 +36,7 @@ use super::service::questions::{Question, Reply};
 use super::service::{Outcomes, Submission};
 use super::values::ToldValues;
 use super::Shard;
-use crate::lanes::{Port, SenderCounters, Taken};
+use crate::lanes::{Overflow, Port, SenderCounters, Taken};
 
 /// Entries that one turn takes from the lanes.
 const TAKE: usize = 64;
@@ -43,7 +44,7 @@ const TAKE: usize = 64;
 /// A record on its way to the owner of its channel.
 #[derive(Debug)]
 pub struct Foreign {
-    /// Home shard of the publisher.
+    /// Home shard of the publisher; the relay thread for an event of another node.
     pub home: u16,
     /// Log of the record there.
     pub kind: Kind,
@@ -66,6 +67,16 @@ pub enum Message {
     Arrive(Box<Arrival>),
     /// A record for the owner of its channel.
     Place(Box<Foreign>),
+    /// A durable record for the relay thread of a cluster.
+    Record(Box<LogRecord>),
+    /// An event that nobody stores, for other nodes.
+    Tell(Box<[u8]>),
+    /// How far the relay thread is with the records of a shard.
+    Progress(Progress),
+    /// Kafka has gone away, or come back.
+    LogAway(bool),
+    /// A channel of the cluster goes on elsewhere.
+    Skip(Box<Skip>),
     /// The owner has numbered a record and its mark is on the disk.
     Placed(Kind, Sequence),
     /// A shard has its first member of a channel.
@@ -105,7 +116,7 @@ pub struct LaneStanding {
 pub struct Mesh {
     port: Port<Message>,
     taken: Vec<Taken<Message>>,
-    overflow: Vec<VecDeque<(Priority, Message)>>,
+    overflow: Overflow<Message>,
 }
 
 impl Mesh {
@@ -115,7 +126,7 @@ impl Mesh {
         Self {
             port,
             taken: Vec::with_capacity(TAKE),
-            overflow: (0..threads).map(|_| VecDeque::new()).collect(),
+            overflow: Overflow::new(threads),
         }
     }
 
@@ -144,14 +155,14 @@ impl Mesh {
 
     /// Whether messages wait for room: what may gather elsewhere should.
     pub fn is_congested(&self) -> bool {
-        self.overflow.iter().any(|queue| !queue.is_empty())
+        !self.overflow.is_empty()
     }
 
     /// What was sent, and what waits for room.
     pub fn standing(&self) -> LaneStanding {
         LaneStanding {
             counters: *self.port.sender.counters(),
-            kept: self.overflow.iter().map(VecDeque::len).sum(),
+            kept: self.overflow.len(),
         }
     }
 
@@ -162,25 +173,8 @@ impl Mesh {
 
     /// Sends in order; what finds the lane full follows as soon as there is room.
     pub fn send(&mut self, to: u16, priority: Priority, message: Message) {
-        let queue = &mut self.overflow[usize::from(to)];
-        if !queue.is_empty() {
-            queue.push_back((priority, message));
-            return;
-        }
-        if let Err(message) = self.port.sender.push(usize::from(to), priority, message) {
-            queue.push_back((priority, message));
-        }
-    }
-
-    fn flush_overflow(&mut self) {
-        for to in 0..self.overflow.len() {
-            while let Some((priority, message)) = self.overflow[to].pop_front() {
-                if let Err(message) = self.port.sender.push(to, priority, message) {
-                    self.overflow[to].push_front((priority, message));
-                    break;
-                }
-            }
-        }
+        self.overflow
+            .send(&mut self.port.sender, to, priority, message);
     }
 }
 
@@ -199,7 +193,7 @@ impl Shard {
 
     /// Wakes threads that sleep and have something to take.
     pub(super) fn ring_doorbells(&mut self) {
-        self.mesh.flush_overflow();
+        self.mesh.overflow.flush(&mut self.mesh.port.sender);
         self.mesh.port.sender.flush();
     }
 
@@ -217,8 +211,11 @@ impl Shard {
             Message::Outcomes(outcomes) => self.on_outcomes(&outcomes),
             Message::Presence(message) => self.on_presence(*message),
             Message::Ask(question) => self.on_question(*question),
-            // Shards ask nothing.
-            Message::Reply(_) => {}
+            Message::Progress(progress) => self.on_progress(&progress),
+            Message::LogAway(away) => self.on_log_away(away),
+            Message::Skip(skip) => self.on_skip(&skip),
+            // Shards ask nothing, and the rest is for the relay thread.
+            Message::Reply(_) | Message::Record(_) | Message::Tell(_) => {}
         }
     }
 
@@ -302,6 +299,10 @@ impl Shard {
         } else {
             self.channels[channel].sequencer.commit(&placement);
             let end = self.keep_event(channel, &placement, &foreign.frame);
+            if foreign.home < self.shards {
+                let class = self.channels[channel].priority;
+                self.tell_elsewhere(class, &foreign.frame);
+            }
             self.make_visible(channel, end, foreign.since_us);
         }
     }

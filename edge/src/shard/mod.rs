@@ -7,11 +7,11 @@
 //!
 //! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
-//! `subscribe`, `recover`, `behind`, `overrun`, `values` give them, `ack` notes how far; `fanout`,
-//! `transmit`, `queues` send; `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause`
-//! slow, `anomalies` notices; `presence` tells who is there; `mesh`, `interest`, `files` reach
-//! other threads; `service` takes what comes from no session; `tables`, `logs` and `places` hold,
-//! `measure` and `latencies` tell.
+//! `backbone` leaves them to the relay thread of a cluster; `subscribe`, `recover`, `behind`,
+//! `overrun`, `values` give them, `ack` notes how far; `fanout`, `transmit`, `queues` send;
+//! `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies` notices;
+//! `presence` tells who is there; `mesh`, `interest`, `files` reach other threads; `service` takes
+//! what comes from no session; `tables`, `logs` and `places` hold, `measure` and `latencies` tell.
 //!
 //! Limits: every table is sized from the configuration at start; see `config plan`.
 
@@ -19,6 +19,7 @@ mod accept;
 mod ack;
 mod anomalies;
 mod arrival;
+pub mod backbone;
 mod behind;
 mod channel;
 mod clock;
@@ -94,7 +95,7 @@ use connections::Connections;
 use limits::ShardLimits;
 use session::{Publisher, Session, User};
 
-pub use mesh::Message;
+pub use mesh::{Foreign, Message};
 pub use start::{launch, ShardParts};
 
 /// How long an unused publisher instance is remembered: as long as its ids may come again.
@@ -182,6 +183,7 @@ pub struct Shard {
     files: files::FilesLink,
     mesh: mesh::Mesh,
     unplaced: VecDeque<mesh::Foreign>,
+    backbone: Option<backbone::Backbone>,
     service: service::Service,
     take_over: restore::TakeOver,
     recovered_windows: HashMap<InstanceId, PublisherWindow>,

@@ -172,14 +172,16 @@ impl Shard {
         if self.drain.refuses_work() {
             return Err(ErrorCode::Draining);
         }
-        let owner = self.owner_of(checked.frame.channel());
+        let owner = self.numberer_of(checked.frame.channel(), checked.decision.durable);
         if !checked.decision.durable {
             return self.accept_ephemeral(checked, owner);
         }
         let class = checked.class();
         let credit = &mut self.sessions[checked.session].credit;
         credit.take(class).map_err(|_| ErrorCode::Overloaded)?;
-        let result = if owner == self.id {
+        let result = if self.is_clustered() {
+            self.accept_clustered(checked)
+        } else if owner == self.id {
             self.accept_owned(checked)
         } else {
             self.accept_foreign(checked, owner)
@@ -230,6 +232,7 @@ impl Shard {
             let frame = encoder.event(&self.event_fields(checked, &next));
             self.channels[channel].sequencer.commit(&next);
             let end = self.keep_event(channel, &next, frame);
+            self.tell_elsewhere(checked.class(), frame);
             self.encoder = Some(encoder);
             self.make_visible(channel, end, self.clock.now_us());
         }
@@ -241,7 +244,7 @@ impl Shard {
             checked.publisher,
             checked.class(),
             id,
-            wire::AckLevel::Accepted.0,
+            (wire::AckLevel::Accepted.0, false),
         );
         Ok(())
     }
@@ -260,8 +263,7 @@ impl Shard {
         let class = checked.class();
         let attachment = self.sessions[checked.session].attachment;
         let publisher = checked.publisher;
-        // One node reaches `local`; `replicated` needs a cluster and is never claimed here.
-        let level = if acked { level } else { wire::AckLevel::Local };
+        let level = self.reachable(level);
         self.journal.await_durable(
             sequence,
             PendingAck {
@@ -279,7 +281,8 @@ impl Shard {
         if acked {
             self.sessions[checked.session].credit.give_back(class);
             self.samples.note(Stage::Ack(class), self.clock.now_us(), 1);
-            self.acknowledge(publisher, class, id, level.0);
+            self.publishers[publisher].acknowledged[class.index()] = id;
+            self.acknowledge(publisher, class, id, (level.0, false));
         }
     }
 

@@ -31,8 +31,11 @@ pub struct TakeOver {
 
 impl Shard {
     /// Fills the tables from what was recovered.
-    pub(super) fn restore(&mut self, recovered: Recovered) {
-        for channel in &recovered.channels {
+    pub(super) fn restored(mut self, recovered: Recovered) -> Self {
+        // In a cluster positions come from the backbone, and the relay thread goes on with the
+        // records of earlier boots.
+        let alone = !self.is_clustered();
+        for channel in recovered.channels.iter().filter(|_| alone) {
             self.restore_channel(channel);
         }
         let now_s = self.clock.unix_s() as u32;
@@ -46,8 +49,11 @@ impl Shard {
         for cursor in &recovered.cursors {
             self.cursors.restore(cursor);
         }
-        self.take_over.unmarked = recovered.unmarked;
-        self.take_over.unmarked.reverse();
+        if alone {
+            self.take_over.unmarked = recovered.unmarked;
+            self.take_over.unmarked.reverse();
+        }
+        self
     }
 
     fn restore_channel(&mut self, recovered: &RecoveredChannel) {

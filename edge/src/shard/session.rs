@@ -110,8 +110,8 @@ pub struct AckRun {
     pub count: u32,
     /// Level that was reached, as on the wire.
     pub level: u8,
-    /// Status, as on the wire.
-    pub status: u8,
+    /// Whether a higher one was wanted and is out of reach.
+    pub degraded: bool,
 }
 
 /// State of one publisher instance.
@@ -129,11 +129,15 @@ pub struct Publisher {
     pub window: PublisherWindow,
     /// For each class, the id up to which everything is settled.
     pub settled: [u64; 4],
+    /// For each class, the highest id that was acknowledged.
+    pub acknowledged: [u64; 4],
+    /// What the client was told of `settled`.
+    pub told: [u64; 4],
     /// For each class, an id that is settled once nothing of the class is in flight.
     pub settles_later: [u64; 4],
     /// For each class, what was refused for now and must come before anything new.
     pub barrier: [Barrier; 4],
-    /// For each class, publishes that wait for the disk.
+    /// For each class, publishes that are not settled.
     pub in_flight: [u32; 4],
     /// How much it published lately.
     pub recent: RecentPublishes,
@@ -212,12 +216,11 @@ impl Session {
 }
 
 impl AckRun {
-    /// Adds `id` if it continues the run with the same outcome.
-    pub fn extend(&mut self, id: u64, level: u8, status: u8) -> bool {
+    /// Adds the one id of `next` if it continues the run with the same outcome.
+    pub fn extend(&mut self, next: &Self) -> bool {
         let continues = self.count > 0
-            && id == self.first + u64::from(self.count)
-            && level == self.level
-            && status == self.status;
+            && next.first == self.first + u64::from(self.count)
+            && (next.level, next.degraded) == (self.level, self.degraded);
         if continues {
             self.count += 1;
         }
@@ -235,6 +238,8 @@ impl Publisher {
             prefix,
             window: PublisherWindow::default(),
             settled: [0; 4],
+            acknowledged: [0; 4],
+            told: [0; 4],
             settles_later: [0; 4],
             barrier: Default::default(),
             in_flight: [0; 4],
@@ -254,9 +259,19 @@ impl Publisher {
         self.barrier[class.index()].passed(id);
     }
 
-    /// Whether the id was accepted and waits for the disk.
+    /// Whether the id was accepted and its acknowledgement is still to come.
     pub fn is_pending(&self, class: Priority, id: u64) -> bool {
-        self.in_flight[class.index()] > 0 && id > self.settled[class.index()]
+        let class = class.index();
+        self.in_flight[class] > 0 && id > self.settled[class].max(self.acknowledged[class])
+    }
+
+    /// How many settled ids the client has not been told of, at most.
+    pub fn untold(&self) -> u64 {
+        let classes = self.settled.iter().zip(self.told);
+        classes
+            .map(|(settled, told)| settled - told)
+            .max()
+            .unwrap_or(0)
     }
 
     /// An id that nothing is stored of is settled as soon as everything before it is.
@@ -269,10 +284,10 @@ impl Publisher {
         }
     }
 
-    /// An id is on the disk and numbered.
-    pub fn settle_durable(&mut self, class: Priority, id: u64) {
+    /// Publishes up to an id, so many of them, are as safe as they will be.
+    pub fn settle_durable(&mut self, class: Priority, (id, count): (u64, u32)) {
         let class = class.index();
-        self.in_flight[class] -= 1;
+        self.in_flight[class] -= count;
         self.settled[class] = self.settled[class].max(id);
         if self.in_flight[class] == 0 {
             self.settled[class] = self.settled[class].max(self.settles_later[class]);

@@ -12,6 +12,7 @@ use interlink_protocol::priority::Priority;
 use interlink_protocol::session::publish::Refusal;
 use interlink_wire as wire;
 
+use super::backbone::SETTLED_UNTOLD_MAX;
 use super::connection::NONE;
 use super::journal::PendingAck;
 use super::session::{AckRun, Publisher};
@@ -88,13 +89,27 @@ impl Shard {
         }
     }
 
-    /// A publish is on the disk and numbered.
+    /// A publish is on the disk and numbered, on a node alone.
     pub(super) fn on_durable(&mut self, pending: &PendingAck) {
+        if pending.publisher != NONE {
+            let entry = &mut self.publishers[pending.publisher];
+            entry.settle_durable(pending.class, (pending.id, 1));
+        }
+        self.give_ack(pending, false);
+    }
+
+    /// A publish is as safe as its acknowledgement says, or is `degraded`.
+    pub(super) fn give_ack(&mut self, pending: &PendingAck, degraded: bool) {
+        let mut level = pending.level;
+        if degraded {
+            level = wire::AckLevel::Local.0;
+        }
         if pending.publisher == NONE {
-            return self.on_service_durable(pending);
+            return self.on_service_durable(pending, wire::AckLevel(level));
         }
         let entry = &mut self.publishers[pending.publisher];
-        entry.settle_durable(pending.class, pending.id);
+        let acknowledged = &mut entry.acknowledged[pending.class.index()];
+        *acknowledged = pending.id.max(*acknowledged);
         let session = entry.session;
         if session == NONE {
             return;
@@ -110,24 +125,31 @@ impl Shard {
             } else {
                 self.samples
                     .note(Stage::Ack(pending.class), pending.since_us, 1);
-                self.acknowledge(pending.publisher, pending.class, pending.id, pending.level);
+                let reached = (level, degraded);
+                self.acknowledge(pending.publisher, pending.class, pending.id, reached);
             }
         }
     }
 
     /// Adds one acknowledgement to the publisher's run. Those of P0 leave before all other
     /// answers.
-    pub(super) fn acknowledge(&mut self, publisher: u32, class: Priority, id: u64, level: u8) {
+    pub(super) fn acknowledge(
+        &mut self,
+        publisher: u32,
+        class: Priority,
+        id: u64,
+        (level, degraded): (u8, bool),
+    ) {
         self.counters.publishes_acked.add(class, 1);
-        let status = wire::PublishStatus::Accepted.0;
-        if !self.publishers[publisher].run.extend(id, level, status) {
+        let one = AckRun {
+            first: id,
+            count: 1,
+            level,
+            degraded,
+        };
+        if !self.publishers[publisher].run.extend(&one) {
             self.flush_run(publisher);
-            self.publishers[publisher].run = AckRun {
-                first: id,
-                count: 1,
-                level,
-                status,
-            };
+            self.publishers[publisher].run = one;
         }
         if class == Priority::P0 {
             let session = self.publishers[publisher].session;
@@ -138,7 +160,7 @@ impl Shard {
         self.touch(publisher);
     }
 
-    fn touch(&mut self, publisher: u32) {
+    pub(super) fn touch(&mut self, publisher: u32) {
         let entry = &mut self.publishers[publisher];
         if !entry.touched {
             entry.touched = true;
@@ -158,9 +180,13 @@ impl Shard {
         let entry = &mut self.publishers[publisher];
         let run = std::mem::take(&mut entry.run);
         let (session, settled) = (entry.session, entry.settled);
-        if session == NONE || run.count == 0 {
+        if session == NONE {
             return;
         }
+        if run.count == 0 {
+            return self.tell_settled_ids(publisher);
+        }
+        entry.told = settled;
         let connection = self.sessions[session].connection;
         if connection == NONE {
             return;
@@ -169,9 +195,9 @@ impl Shard {
         let frame = encoder.publish_ack(&PublishAckFields {
             client_message_id: run.first,
             count: run.count,
-            status: wire::PublishStatus(run.status),
+            status: wire::PublishStatus::Accepted,
             level: wire::AckLevel(run.level),
-            degraded: false,
+            degraded: run.degraded,
             position: None,
             settled_through: Some(settled),
             code: 0,
@@ -179,6 +205,25 @@ impl Shard {
         });
         self.queue_frame(connection, frame);
         self.encoder = Some(encoder);
+    }
+
+    /// Tells a client what is settled when there is nothing to acknowledge, by the answer to the
+    /// last settled id once more.
+    fn tell_settled_ids(&mut self, publisher: u32) {
+        let entry = &mut self.publishers[publisher];
+        if entry.untold() < SETTLED_UNTOLD_MAX {
+            return;
+        }
+        let connection = self.sessions[entry.session].connection;
+        if connection == NONE {
+            return;
+        }
+        let settled = entry.settled;
+        let classes = settled.iter().zip(entry.told);
+        let newest = classes.max_by_key(|(settled, told)| *settled - told);
+        let id = newest.map_or(0, |(settled, _)| *settled);
+        entry.told = settled;
+        self.answer_known_id(connection, id, settled);
     }
 
     /// Answers an id that was accepted before: at once if it is settled, else with the
@@ -196,6 +241,10 @@ impl Shard {
             return;
         }
         let settled = entry.settled;
+        self.answer_known_id(connection, id, settled);
+    }
+
+    fn answer_known_id(&mut self, connection: u32, id: u64, settled: Settled) {
         let mut encoder = self.take_encoder();
         let frame = encoder.publish_ack(&PublishAckFields {
             client_message_id: id,

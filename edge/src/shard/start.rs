@@ -19,10 +19,11 @@ use interlink_uring::driver::Turn;
 use interlink_uring::{listener, EdgeRing, Kernel, RingConfig};
 
 use super::ack::Cursors;
+use super::backbone::{Backbone, BackbonePort};
 use super::clock::Clock;
 use super::connections::Connections;
 use super::drain::{Course, Direction, Drain};
-use super::files::{FilesLink, FilesRequest};
+use super::files::{FilesLink, FilesRequest, RelayLink};
 use super::journal::ShardJournal;
 use super::limits::ShardLimits;
 use super::logs::Logs;
@@ -35,6 +36,7 @@ use super::secure::SecureTable;
 use super::tokens::Tokens;
 use super::{driver, Shard, Shared};
 use crate::anomaly::Anomalies;
+use crate::backbone::{self, RelayPlan};
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::files_thread::{FilesThread, Recovered};
@@ -72,6 +74,8 @@ pub struct ShardParts {
     pub files: FilesLink,
     /// Its journal.
     pub journal: Journal,
+    /// The way to the relay thread of a cluster.
+    pub backbone: Option<BackbonePort>,
     /// What it takes over from earlier boots.
     pub recovered: Recovered,
     /// Told once the shard accepts clients.
@@ -86,7 +90,7 @@ impl Shard {
     pub fn new(parts: ShardParts, now_ns: u64) -> Result<Self, MemoryError> {
         let sessions = parts.config.limits.max_sessions as usize;
         let connections = Connections::new(&parts.config.rings)?;
-        let mut shard = Self {
+        Ok(Self {
             id: parts.id,
             shards: parts.shards,
             tokens: Tokens::new(&parts.shared),
@@ -127,6 +131,7 @@ impl Shard {
             files: parts.files,
             mesh: Mesh::new(parts.port),
             unplaced: VecDeque::new(),
+            backbone: parts.backbone.map(Backbone::new),
             service: Default::default(),
             take_over: Default::default(),
             recovered_windows: HashMap::new(),
@@ -149,9 +154,8 @@ impl Shard {
             presence: Presence::new(&parts.config, parts.shards),
             drain: Drain::new(parts.config.drain.reconnects_per_second, parts.shards),
             limits: ShardLimits::of(&parts.config),
-        };
-        shard.restore(parts.recovered);
-        Ok(shard)
+        }
+        .restored(parts.recovered))
     }
 
     /// Lets other threads wake this one.
@@ -184,20 +188,11 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let kept = copies(&sockets)?;
     plan.node.advance(Phase::Recovering);
     let (mut files, recovered) = FilesThread::open(&plan, shards)?;
-    let mut random = super::random::Random::from_system();
-    let shared = Arc::new(Shared {
-        verifier: Arc::clone(&plan.verifier),
-        tls: plan.tls.clone(),
-        revocations: Arc::clone(&plan.revocations),
-        namespaces: namespaces(&plan.config)?,
-        registry: Registry::core(),
-        rates: Rates::new(&plan.config, random.next_u128() as u64),
-        anomalies: Anomalies::new(&plan.config, random.next_u128() as u64),
-        epoch: recovered.epoch,
-        unfinished_handshakes: AtomicUsize::new(0),
-        direction: Direction::default(),
-    });
-    let ports = std::mem::take(&mut plan.ports);
+    let shared = Arc::new(shared(&plan, recovered.epoch)?);
+    let mut ports = std::mem::take(&mut plan.ports);
+    let relay = ports.split_off(usize::from(shards)).pop();
+    let (relay_link, relay_requests) = relay_link(relay.as_ref());
+    let backbone = BackbonePort::of(&plan.config, shards, files.boot());
     let processors = driver::allowed_processors();
     let (listening, ready) = mpsc::channel();
     let mut joins: Vec<Box<dyn FnOnce()>> = Vec::new();
@@ -217,7 +212,8 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
             shared: Arc::clone(&shared),
             counters: Arc::clone(&plan.counters[usize::from(id)]),
             port,
-            files: link,
+            files: link.with_relay(relay_link.clone()),
+            backbone,
             journal: files.journal(id)?,
             recovered,
             listening: Some(listening.clone()),
@@ -225,14 +221,20 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
         let processor = processors[usize::from(id) % processors.len()];
         joins.push(start_shard(&plan, parts, own, processor)?);
     }
-    drop(listening);
+    drop((listening, relay_link));
+    let join_relay = match (relay, relay_requests) {
+        (Some(port), Some(requests)) => Some(start_relay(&plan, &mut files, (port, requests))?),
+        _ => None,
+    };
     let files_requests = files.requests();
     let join_files = files.start()?;
     await_listening(&ready, shards)?;
-    // The files thread ends with the last shard's link.
+    // The relay thread ends with the last shard's link to it, the files thread with the last link
+    // of all.
     if let Some(last) = joins.pop() {
         joins.push(Box::new(move || {
             last();
+            join_relay.into_iter().for_each(|join| join());
             join_files();
         }));
     }
@@ -242,6 +244,62 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
         files: files_requests,
     };
     Ok(ShardSet::new(levers, joins, kept))
+}
+
+/// What the shards of a node share.
+fn shared(plan: &ShardPlan, epoch: u64) -> Result<Shared, CommandError> {
+    let mut random = super::random::Random::from_system();
+    Ok(Shared {
+        verifier: Arc::clone(&plan.verifier),
+        tls: plan.tls.clone(),
+        revocations: Arc::clone(&plan.revocations),
+        namespaces: namespaces(&plan.config)?,
+        registry: Registry::core(),
+        rates: Rates::new(&plan.config, random.next_u128() as u64),
+        anomalies: Anomalies::new(&plan.config, random.next_u128() as u64),
+        epoch,
+        unfinished_handshakes: AtomicUsize::new(0),
+        direction: Direction::default(),
+    })
+}
+
+/// What shards hold of the relay thread, and what it hears of them.
+type RelayEnds = (Option<RelayLink>, Option<mpsc::Receiver<FilesRequest>>);
+
+fn relay_link(port: Option<&Port<Message>>) -> RelayEnds {
+    let Some(port) = port else {
+        return (None, None);
+    };
+    let (sender, requests) = mpsc::channel();
+    let link = RelayLink {
+        requests: sender,
+        bell: port.receiver.bell(),
+    };
+    (Some(link), Some(requests))
+}
+
+/// Starts the relay thread of a cluster; the returned function waits for its end.
+fn start_relay(
+    plan: &ShardPlan,
+    files: &mut FilesThread,
+    (port, requests): (Port<Message>, mpsc::Receiver<FilesRequest>),
+) -> Result<Box<dyn FnOnce()>, CommandError> {
+    let peers = files.peers();
+    let logs = files.backbone_logs()?;
+    let link = files.link(port.receiver.bell()).ok_or_else(|| {
+        CommandError::new(Exit::Host, "the journal-files thread has started already")
+    })?;
+    backbone::start(RelayPlan {
+        config: Arc::clone(&plan.config),
+        boot: files.boot(),
+        port,
+        requests,
+        peers,
+        files: link,
+        logs,
+        counts: Arc::clone(&plan.backbone),
+        events: plan.events.clone(),
+    })
 }
 
 /// Waits until every shard accepts clients.

@@ -186,7 +186,7 @@ impl Shard {
         }
         if entry.flags & INTERESTED != 0 {
             let name = entry.name.clone();
-            let owner = self.owner_of(&name);
+            let owner = self.numberer_of(&name, self.policy(entry.policy).durable);
             if owner != self.id {
                 let priority = entry.priority;
                 self.mesh
@@ -197,9 +197,14 @@ impl Shard {
             self.channels[channel].flags &= !(INTERESTED | GRANTED);
         }
         let entry = &self.channels[channel];
-        let owned = self.owner_of(&entry.name) == self.id;
+        let durable = self.policy(entry.policy).durable;
+        let owned = self.numberer_of(&entry.name, durable) == self.id;
         let numbered = owned && entry.sequencer.top().offset > 0;
         let wanted = self.interest.contains_key(&channel);
+        if !wanted {
+            self.unwatch_elsewhere(channel);
+        }
+        let entry = &self.channels[channel];
         let in_use = entry.flags & (DIRTY | SPENT | COUNTED) != 0;
         if numbered || wanted || entry.log != NONE || in_use {
             return;

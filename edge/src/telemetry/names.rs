@@ -294,3 +294,30 @@ pub const API_EVENTS: &str = "interlink_edge_api_events_accepted_total";
 pub const API_REPEATS: &str = "interlink_edge_api_events_repeated_total";
 /// Requests and events that the server API refused, by error code.
 pub const API_REFUSALS: &str = "interlink_edge_api_refusals_total";
+
+/// Whether Redis answers.
+pub const BACKPLANE_AWAY: &str = "interlink_edge_backplane_away";
+/// Whether Kafka answers.
+pub const LOG_AWAY: &str = "interlink_edge_log_away";
+/// Records that wait for their position.
+pub const UNPLACED: &str = "interlink_edge_unplaced_records";
+/// Whether records that wait for their position are read from the journal.
+pub const UNPLACED_BEHIND: &str = "interlink_edge_unplaced_behind";
+/// Records that wait for Kafka.
+pub const UNFED: &str = "interlink_edge_unfed_records";
+/// Whether records that wait for Kafka are read from the journal.
+pub const UNFED_BEHIND: &str = "interlink_edge_unfed_behind";
+/// Channels whose events are asked of Redis.
+pub const WATCHED_CHANNELS: &str = "interlink_edge_watched_channels";
+/// Records that got their position.
+pub const PLACED: &str = "interlink_edge_placed_records_total";
+/// Records that were submitted again since a server may have lost them.
+pub const PLACED_AGAIN: &str = "interlink_edge_placed_again_records_total";
+/// Calls to Redis that failed.
+pub const CALLS_FAILED: &str = "interlink_edge_backplane_calls_failed_total";
+/// Records that Kafka has.
+pub const FED: &str = "interlink_edge_fed_records_total";
+/// Events that Redis brought.
+pub const BACKPLANE_EVENTS: &str = "interlink_edge_backplane_events_total";
+/// Times that a channel went on elsewhere.
+pub const SKIPS: &str = "interlink_edge_backplane_skips_total";

@@ -9,13 +9,15 @@ use super::latency::{self, LADDER};
 use super::metric::Metric;
 use super::{allocator, names, process};
 use crate::api;
+use crate::backbone;
 use crate::control::expose;
 
 /// Headings of the reference, each before the metric that it begins with.
-const SECTIONS: [(&str, &str); 13] = [
+const SECTIONS: [(&str, &str); 14] = [
     (names::BUILD_INFO, "Node"),
     (names::KEYS, "Keys and certificates"),
     (names::API_CONNECTIONS, "Server API"),
+    (names::BACKPLANE_AWAY, "Cluster"),
     (names::CONNECTIONS_OPEN, "Connections and handshakes"),
     (names::SESSIONS_OPEN, "Sessions and subscriptions"),
     (names::FRAMES_IN, "Network"),
@@ -56,7 +58,8 @@ pub fn all() -> impl Iterator<Item = Metric> {
         .into_iter()
         .chain([expose::REFUSED])
         .chain(expose::TLS)
-        .chain(api::METRICS);
+        .chain(api::METRICS)
+        .chain(backbone::METRICS);
     let counters = Counters::DESCRIPTORS.iter().map(|entry| entry.metric);
     let latencies = latency::METRICS.iter().map(|entry| entry.0);
     let process = process::METRICS.into_iter().chain(allocator::METRICS);

@@ -70,8 +70,8 @@ impl ShardsAlone {
         let mut ports = lanes::mesh::<Message>(shards as usize + 1).expect("few threads");
         let port = ports.pop().expect("one for each thread");
         let namespaces = Arc::new(config.namespace_policies().expect("valid"));
-        let (gateway, task) =
-            GatewayTask::open(port, namespaces, Arc::clone(&node)).expect("descriptors");
+        let (gateway, task) = GatewayTask::open(port, shards as u16, namespaces, Arc::clone(&node))
+            .expect("descriptors");
         tokio::spawn(task.run());
         let (events, inbox) = mpsc::channel();
         let clients = SocketAddr::new(own_address(), 7_740);
@@ -82,6 +82,7 @@ impl ShardsAlone {
             tls: None,
             ports,
             counters: (0..shards).map(|_| Arc::default()).collect(),
+            backbone: Arc::default(),
             node: Arc::clone(&node),
             data: Arc::clone(&data),
             client_address: clients,

@@ -150,12 +150,15 @@ impl Shard {
         checked: &Checked<'_>,
         waiter: (u32, u32),
     ) -> Result<u32, ErrorCode> {
-        let owner = self.owner_of(&checked.publish.channel);
+        let owner = self.numberer_of(&checked.publish.channel, checked.decision.durable);
         if !checked.decision.durable {
             self.pass_on(checked, owner)?;
             return Ok(0);
         }
-        let (sequence, placed) = if owner == self.id {
+        let (sequence, placed) = if self.is_clustered() {
+            self.check_room(checked.decision.priority, checked.decision.level)?;
+            (self.journal_for_relay(checked)?, true)
+        } else if owner == self.id {
             (self.journal_owned(checked)?, true)
         } else {
             (self.journal_foreign(checked, owner)?, false)
@@ -179,7 +182,7 @@ impl Shard {
                 attachment: 0,
                 id: u64::from(ticket),
                 class: checked.decision.priority,
-                level: wire::AckLevel::Local.0,
+                level: self.reachable(checked.decision.level).0,
                 acked: false,
                 placed,
                 since_us: self.clock.now_us(),
@@ -228,6 +231,16 @@ impl Shard {
         appended
     }
 
+    /// Journals an event that the relay thread numbers.
+    fn journal_for_relay(&mut self, checked: &Checked<'_>) -> Result<Sequence, ErrorCode> {
+        let now_us = self.clock.unix_us;
+        let mut encoder = self.take_encoder();
+        let frame = encoder.event(&checked.event_fields(&Placement::default(), now_us));
+        let appended = self.journal_clustered(&checked.record(None, frame, now_us));
+        self.encoder = Some(encoder);
+        appended
+    }
+
     /// Lets an event that nobody stores go out.
     fn pass_on(&mut self, checked: &Checked<'_>, owner: u16) -> Result<(), ErrorCode> {
         let now_us = self.clock.unix_us;
@@ -246,6 +259,7 @@ impl Shard {
             self.channels[channel].sequencer.commit(&next);
             let end = self.keep_event(channel, &next, frame);
             let since_us = self.clock.now_us();
+            self.tell_elsewhere(checked.decision.priority, frame);
             self.make_visible(channel, end, since_us);
         }
         self.encoder = Some(encoder);

@@ -310,7 +310,7 @@ impl Shard {
     }
 
     /// A publish of a ticket is on the disk and numbered.
-    pub(super) fn on_service_durable(&mut self, pending: &PendingAck) {
+    pub(super) fn on_service_durable(&mut self, pending: &PendingAck, level: wire::AckLevel) {
         let Some(ticket) = self.service.tickets.remove(&(pending.id as u32)) else {
             return;
         };
@@ -320,7 +320,7 @@ impl Shard {
         self.counters.publishes_acked.add(ticket.class, 1);
         for (nth, waiter) in ticket.waiting.into_iter().enumerate() {
             let outcome = Outcome::Accepted {
-                level: wire::AckLevel::Local,
+                level,
                 repeat: nth > 0,
             };
             self.give_outcome(waiter, outcome);

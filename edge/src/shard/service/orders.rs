@@ -193,7 +193,7 @@ impl Shard {
         permit_subscribe(policy, &name, claims, true)?;
         let channel = self.channel_named(&name)?;
         self.show_interest(channel);
-        let is_known = self.shards == 1 || self.channels[channel].flags & GRANTED != 0;
+        let is_known = self.knows_positions() || self.channels[channel].flags & GRANTED != 0;
         Ok(is_known.then_some(channel))
     }
 

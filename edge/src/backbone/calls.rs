@@ -1,0 +1,411 @@
+//! What the relay thread asks Redis and Kafka, and what they answer.
+
+use std::sync::Arc;
+
+use interlink_protocol::frame::event::patch_position;
+use interlink_protocol::ids::Position;
+use interlink_protocol::priority::Priority;
+use interlink_relay::backplane::{
+    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
+    SkipReason, Standing,
+};
+use interlink_relay::event_log::{Append, AppendKind, EventLog, LogRecord, LogRequest};
+use interlink_relay::kafka::LogStanding;
+use interlink_relay::lines::{Fed, FeedBatch, Outcome};
+use interlink_relay::ports::{Busy, Ticket};
+use interlink_relay::record::{Kind, Placement, RecordRef, Sequence};
+use interlink_wire as wire;
+
+use super::counts::add;
+use super::limits::{EVENTS_PER_ROUND, LOG_AWAY_AFTER_US, OUTGOING_MAX, TRY_AGAIN_US};
+use super::task::{Relay, Sent};
+use super::watches::Wish;
+use crate::shard::backbone::Skip;
+use crate::shard::files::event_of;
+use crate::shard::{Foreign, Message};
+
+type Answer = Result<BackplaneAnswer, BackplaneError>;
+
+impl Relay {
+    /// Takes what the backplane has to say; says whether more waits.
+    pub(super) fn hear_backplane(&mut self, now_us: u64) -> bool {
+        for _ in 0..EVENTS_PER_ROUND {
+            if self.outgoing.len() >= OUTGOING_MAX {
+                // The backplane's own bound holds what comes, and repairs what it drops.
+                return false;
+            }
+            let Some(event) = self.backplane.complete() else {
+                return false;
+            };
+            match event {
+                BackplaneEvent::Answer(ticket, answer) => self.on_answer(ticket, answer, now_us),
+                BackplaneEvent::Message {
+                    channel,
+                    placement,
+                    frame,
+                } => {
+                    add(&self.counts.events, 1);
+                    let shards = self.watches.advance(&channel, placement.position);
+                    let frame: Arc<[u8]> = frame.into();
+                    self.send_to_each(shards, &channel, || Message::Event(Arc::clone(&frame)));
+                }
+                BackplaneEvent::Told { channel, frame } => self.on_told(&channel, &frame),
+                BackplaneEvent::Skipped {
+                    channel,
+                    position,
+                    skipped,
+                    reason,
+                } => {
+                    add(&self.counts.skips, 1);
+                    let shards = self.watches.advance(&channel, position);
+                    self.send_to_each(shards, &channel, || {
+                        Message::Skip(Box::new(Skip {
+                            channel: channel.clone(),
+                            position,
+                            skipped,
+                            reason: told_reason(reason),
+                        }))
+                    });
+                }
+                BackplaneEvent::LineageChanged { partitions } => self.lines.rewind(&partitions),
+                BackplaneEvent::Standing(standing) => self.on_standing(standing),
+            }
+        }
+        true
+    }
+
+    fn on_standing(&mut self, standing: Standing) {
+        tracing::info!(?standing, "backplane");
+        self.standing = standing;
+        if standing == Standing::Connected {
+            self.lines.resume();
+            self.watches.try_again();
+        }
+    }
+
+    fn on_answer(&mut self, ticket: Ticket, answer: Answer, now_us: u64) {
+        if let Some(line) = self.calls.remove(&ticket) {
+            match answer {
+                Ok(BackplaneAnswer::Published(published)) => {
+                    for placed in self.lines.placed(line, &published) {
+                        let counter = match placed.outcome {
+                            Outcome::Placed => &self.counts.placed,
+                            _ => &self.counts.placed_again,
+                        };
+                        add(counter, 1);
+                        self.feeder.placed(&placed);
+                    }
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    if !matches!(error, BackplaneError::Away) {
+                        tracing::warn!(%error, ?line, "records wait");
+                    }
+                    add(&self.counts.calls_failed, 1);
+                    self.lines.failed(line, now_us);
+                }
+            }
+        } else if self.questions.is_asked(ticket) {
+            let page = match answer {
+                Ok(BackplaneAnswer::History(page)) => Some(page),
+                _ => None,
+            };
+            if let Some((shard, reply)) = self.questions.answered(ticket, page) {
+                self.peers[usize::from(shard)].reply(reply);
+            }
+        } else if self.watches.is_asked(ticket) {
+            let top = match answer {
+                Ok(BackplaneAnswer::Subscribed(position)) => Some(position),
+                _ => None,
+            };
+            if let Some(granted) = self.watches.answered(ticket, top) {
+                self.grant(&granted);
+            }
+        }
+    }
+
+    /// An event that another node told: the shard that owns its channel counts it.
+    fn on_told(&mut self, channel: &str, frame: &[u8]) {
+        let Some(event) = event_of(frame) else {
+            return;
+        };
+        let class = event.priority;
+        let foreign = Foreign {
+            home: self.port.sender.own() as u16,
+            kind: Kind::of(class),
+            sequence: Sequence::NONE,
+            record: event.record,
+            durable: false,
+            since_us: 0,
+            frame: frame.to_vec(),
+        };
+        let owner = interlink_protocol::ids::placement_hash(channel.as_bytes());
+        let owner = (owner % self.peers.len() as u64) as usize;
+        // What finds no room is lost, as an event may be that nobody stores.
+        let _ = self
+            .port
+            .sender
+            .push(owner, class, Message::Place(Box::new(foreign)));
+    }
+
+    /// Asks the backplane for what is next; says whether it was too busy for more.
+    pub(super) fn ask_backplane(&mut self, now_us: u64) -> bool {
+        let connected = self.standing == Standing::Connected;
+        if !connected && now_us < self.again_at_us {
+            return false;
+        }
+        self.again_at_us = now_us + TRY_AGAIN_US;
+        if self.watches.has_failed() && connected {
+            self.watches.try_again();
+        }
+        let asked = self.publish(now_us).and_then(|()| {
+            self.watch(now_us)?;
+            self.inquire(now_us)?;
+            self.tell(now_us)
+        });
+        let _ = asked;
+        false
+    }
+
+    fn publish(&mut self, now_us: u64) -> Result<(), Busy> {
+        while !self.feeder.is_full() {
+            while let Some(record) = self.feeder.next_forgotten() {
+                if !self.lines.ask_again(Arc::clone(&record)) {
+                    self.feeder.give_up(&record);
+                }
+            }
+            let Some(call) = self.lines.next_call(now_us) else {
+                return Ok(());
+            };
+            let records: Vec<Publish<'_>> = call
+                .records
+                .iter()
+                .map(|record| publish_of(record, self.watches.top(&record.channel)))
+                .collect();
+            match self
+                .backplane
+                .submit(BackplaneRequest::Publish(&records), now_us)
+            {
+                Ok(ticket) => drop(self.calls.insert(ticket, call.line)),
+                Err(busy) => {
+                    self.lines.failed(call.line, now_us);
+                    return Err(busy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn watch(&mut self, now_us: u64) -> Result<(), Busy> {
+        while let Some(wish) = self.watches.next_wish() {
+            let request = match &wish {
+                Wish::Subscribe(channel) => BackplaneRequest::Subscribe { channel },
+                Wish::Unsubscribe(channel) => BackplaneRequest::Unsubscribe { channel },
+            };
+            match self.backplane.submit(request, now_us) {
+                Ok(ticket) => {
+                    if let Wish::Subscribe(channel) = wish {
+                        self.watches.asked(ticket, channel);
+                    }
+                }
+                Err(busy) => {
+                    self.watches.put_back(wish);
+                    return Err(busy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn inquire(&mut self, now_us: u64) -> Result<(), Busy> {
+        if self.standing != Standing::Connected {
+            return Ok(());
+        }
+        while let Some(question) = self.questions.next_question() {
+            match self.backplane.submit(question.request(), now_us) {
+                Ok(ticket) => self.questions.asked(ticket, question),
+                Err(busy) => {
+                    self.questions.put_back(question);
+                    return Err(busy);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, now_us: u64) -> Result<(), Busy> {
+        while let Some(frame) = self.tells.pop_front() {
+            if let Some(event) = event_of(&frame) {
+                let channel = event.channel;
+                let frame = &frame;
+                self.backplane
+                    .submit(BackplaneRequest::Tell { channel, frame }, now_us)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes answers of Kafka.
+    pub(super) fn hear_log(&mut self, now_us: u64) {
+        while let Some((ticket, answer)) = self.log.complete() {
+            let Some(Sent {
+                class,
+                number,
+                records,
+            }) = self.batches.remove(&ticket)
+            else {
+                continue;
+            };
+            if let Err(error) = answer {
+                tracing::error!(%error, ?class, "Kafka does not take a batch; it goes again");
+                self.feeder.failed(class, number);
+                // What was to follow it goes after it.
+                self.held[class.index()] = None;
+                continue;
+            }
+            add(&self.counts.fed, records);
+            self.feeder.appended(class, number);
+            if class == Priority::P0 {
+                self.critical_since_us = Some(now_us);
+            }
+        }
+        if !self.feeder.is_under_way(Priority::P0) {
+            self.critical_since_us = None;
+        }
+        let late = self
+            .critical_since_us
+            .is_some_and(|since_us| now_us > since_us.saturating_add(LOG_AWAY_AFTER_US));
+        let away = late || self.log.standing() == LogStanding::Away;
+        if away != self.log_away {
+            self.log_away = away;
+            tracing::info!(away, "Kafka");
+            for shard in 0..self.peers.len() as u16 {
+                self.send_as(shard, Priority::P0, Message::LogAway(away));
+            }
+        }
+    }
+
+    /// Gives Kafka what is next; says whether more waits.
+    pub(super) fn feed(&mut self, now_us: u64) -> bool {
+        for class in Priority::ALL {
+            loop {
+                let held = self.held[class.index()].take();
+                let lines = &self.lines;
+                let batch = held.or_else(|| {
+                    self.feeder
+                        .next_batch(class, now_us, |it| lines.is_placed(it))
+                });
+                let Some(batch) = batch else {
+                    break;
+                };
+                if class == Priority::P0 {
+                    self.critical_since_us.get_or_insert(now_us);
+                }
+                if !self.append(&batch, now_us) {
+                    self.held[class.index()] = Some(batch);
+                    break;
+                }
+            }
+        }
+        false
+    }
+
+    fn append(&mut self, batch: &FeedBatch, now_us: u64) -> bool {
+        let frames: Vec<Vec<u8>> = batch.records.iter().map(frame_of).collect();
+        let appends: Vec<Append<'_>> = batch
+            .records
+            .iter()
+            .zip(&frames)
+            .map(|(fed, frame)| append_of(fed, frame))
+            .collect();
+        match self.log.submit(LogRequest::Append(&appends), now_us) {
+            Ok(ticket) => {
+                let sent = Sent {
+                    class: batch.class,
+                    number: batch.number,
+                    records: batch.records.len() as u64,
+                };
+                self.batches.insert(ticket, sent);
+                true
+            }
+            Err(Busy) => false,
+        }
+    }
+
+    fn send_to_each(&mut self, shards: u64, channel: &str, make: impl Fn() -> Message) {
+        for shard in (0..self.peers.len() as u16).filter(|shard| shards & (1 << shard) != 0) {
+            self.send(shard, channel, make());
+        }
+    }
+
+    /// Sends a shard something of a channel, in order.
+    pub(super) fn send(&mut self, shard: u16, channel: &str, message: Message) {
+        let name = interlink_protocol::channel::ChannelName::parse(channel).ok();
+        let policy = name.and_then(|name| self.namespaces.lookup(&name));
+        let class = policy.map_or(Priority::P1, |policy| policy.priority);
+        self.send_as(shard, class, message);
+    }
+}
+
+/// Why a channel goes on elsewhere, as clients are told.
+fn told_reason(reason: SkipReason) -> wire::PositionReason {
+    match reason {
+        SkipReason::Lineage => wire::PositionReason::Lineage,
+        SkipReason::Retention => wire::PositionReason::Retention,
+    }
+}
+
+fn publish_of(record: &LogRecord, floor: Position) -> Publish<'_> {
+    Publish {
+        channel: &record.channel,
+        class: record.class,
+        record: record.record,
+        accepted_at_us: record.accepted_at_us,
+        floor,
+        frame: &record.frame,
+    }
+}
+
+/// The event as Kafka keeps it: with its position when that is known.
+fn frame_of(fed: &Fed) -> Vec<u8> {
+    let mut frame = fed.record.frame.to_vec();
+    if let Some(Placement {
+        position,
+        previous_chain,
+    }) = fed.placement
+    {
+        // Only events are journaled; a frame that is none keeps its bytes.
+        let _ = patch_position(&mut frame, position, previous_chain);
+    }
+    frame
+}
+
+fn append_of<'a>(fed: &'a Fed, frame: &'a [u8]) -> Append<'a> {
+    let record = &fed.record;
+    Append {
+        from: record.at,
+        kind: match fed.positioned {
+            true => AppendKind::Positioned,
+            false => AppendKind::Event,
+        },
+        record: RecordRef {
+            class: record.class,
+            record: record.record,
+            instance: record.instance,
+            client_message_id: record.client_message_id,
+            payload_hash: record.payload_hash,
+            accepted_at_us: record.accepted_at_us,
+            channel: &record.channel,
+            placement: fed.placement,
+            frame,
+        },
+    }
+}
+
+impl Relay {
+    /// Sends in order; what finds the lane full waits here.
+    pub(super) fn send_as(&mut self, shard: u16, class: Priority, message: Message) {
+        self.outgoing
+            .send(&mut self.port.sender, shard, class, message);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the relay thread tells about itself.
+//!
+//! Runs on: written by the relay thread, read by the control thread.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::telemetry::counters::Kind::{Counter, Gauge};
+use crate::telemetry::exposition::Exposition;
+use crate::telemetry::metric::Metric;
+use crate::telemetry::names;
+
+/// The metrics, in the order of [`BackboneCounts::values`].
+pub(crate) const METRICS: [Metric; 13] = [
+    Metric::number(
+        names::BACKPLANE_AWAY,
+        "0 while Redis answers, 1 while its connections are sought, 2 when that lasts.",
+        Gauge,
+        "2: events of durable channels wait",
+    ),
+    Metric::number(
+        names::LOG_AWAY,
+        "1 while Kafka does not answer.",
+        Gauge,
+        "1: clients keep what is not settled, and P0 is degraded or withheld",
+    ),
+    Metric::number(
+        names::UNPLACED,
+        "Records in memory that wait for their position.",
+        Gauge,
+        "it stays high while Redis answers",
+    ),
+    Metric::number(
+        names::UNPLACED_BEHIND,
+        "1 while records that wait for their position are read from the journal.",
+        Gauge,
+        "1 for minutes: Redis or this node is too slow",
+    ),
+    Metric::number(
+        names::UNFED,
+        "Records in memory that wait for Kafka.",
+        Gauge,
+        "it stays high while Kafka answers",
+    ),
+    Metric::number(
+        names::UNFED_BEHIND,
+        "1 while records that wait for Kafka are read from the journal.",
+        Gauge,
+        "1 for minutes: Kafka or this node is too slow",
+    ),
+    Metric::number(
+        names::WATCHED_CHANNELS,
+        "Channels whose events this node asks Redis for.",
+        Gauge,
+        "",
+    ),
+    Metric::number(
+        names::PLACED,
+        "Records that got their position.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::PLACED_AGAIN,
+        "Records that were submitted again since a server may have lost them.",
+        Counter,
+        "it grows: Redis changes its master",
+    ),
+    Metric::number(
+        names::CALLS_FAILED,
+        "Calls to Redis that failed and were made again.",
+        Counter,
+        "a steady rate",
+    ),
+    Metric::number(
+        names::FED,
+        "Records that Kafka has acknowledged.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::BACKPLANE_EVENTS,
+        "Events that Redis brought to this node.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::SKIPS,
+        "Times that a channel went on elsewhere: its numbering changed or a gap was not kept.",
+        Counter,
+        "it grows without a change of master",
+    ),
+];
+
+/// Numbers of the relay thread.
+#[derive(Debug, Default)]
+pub struct BackboneCounts {
+    /// 0 connected, 1 reconnecting, 2 away.
+    pub backplane_away: AtomicU64,
+    /// 1 while Kafka is away.
+    pub log_away: AtomicU64,
+    /// Records that wait for their position.
+    pub unplaced: AtomicU64,
+    /// Whether they are read from the journal.
+    pub unplaced_behind: AtomicU64,
+    /// Records that wait for Kafka.
+    pub unfed: AtomicU64,
+    /// Whether they are read from the journal.
+    pub unfed_behind: AtomicU64,
+    /// Channels that are watched.
+    pub watched: AtomicU64,
+    /// Records that got their position.
+    pub placed: AtomicU64,
+    /// Records that were submitted again.
+    pub placed_again: AtomicU64,
+    /// Calls that failed.
+    pub calls_failed: AtomicU64,
+    /// Records in Kafka.
+    pub fed: AtomicU64,
+    /// Events that came.
+    pub events: AtomicU64,
+    /// Channels that went on elsewhere.
+    pub skips: AtomicU64,
+}
+
+impl BackboneCounts {
+    fn values(&self) -> [&AtomicU64; METRICS.len()] {
+        [
+            &self.backplane_away,
+            &self.log_away,
+            &self.unplaced,
+            &self.unplaced_behind,
+            &self.unfed,
+            &self.unfed_behind,
+            &self.watched,
+            &self.placed,
+            &self.placed_again,
+            &self.calls_failed,
+            &self.fed,
+            &self.events,
+            &self.skips,
+        ]
+    }
+
+    /// Writes them all; those of a node alone are 0.
+    pub(crate) fn expose(&self, exposition: &mut Exposition) {
+        for (metric, value) in METRICS.iter().zip(self.values()) {
+            exposition.number(metric, value.load(Ordering::Relaxed) as f64);
+        }
+    }
+}
+
+/// Adds to a counter that one thread writes.
+pub(super) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// Sets a level.
+pub(super) fn set(level: &AtomicU64, value: u64) {
+    level.store(value, Ordering::Relaxed);
+}

@@ -1,0 +1,38 @@
+//! Limits of the relay thread, each with its reason.
+
+use std::time::Duration;
+
+/// Entries that one take of the lanes brings.
+pub const TAKE: usize = 64;
+
+/// Takes of the lanes before brokers are looked at again: enough that a busy shard does not
+/// wait for the thread, few enough that calls leave at once.
+pub const TAKES_PER_ROUND: usize = 16;
+
+/// Events of the backplane that one round gives to the shards.
+pub const EVENTS_PER_ROUND: usize = 1_024;
+
+/// Entries that wait for shards whose lanes are full, before nothing more is taken from the
+/// backplane: as many as two lanes hold.
+pub const OUTGOING_MAX: usize = 16 * 1024;
+
+/// Records that one read of the journal brings: as many as four calls to the backplane.
+pub const READ_RECORDS: usize = 1_024;
+
+/// Longest sleep, so that the thread's counters and time move on.
+pub const SLEEP_MAX: Duration = Duration::from_millis(250);
+
+/// Pause before subscriptions that failed are asked again, and between two probes of a backplane
+/// that is away.
+pub const TRY_AGAIN_US: u64 = 250_000;
+
+/// How often the place up to which everything is settled is written: what a restart repeats
+/// at most, beside what is under way. Each write is synced.
+pub const SETTLED_EVERY_US: u64 = 1_000_000;
+
+/// How long the records of P0 may wait for Kafka before it counts as away: three times what a
+/// healthy cluster takes for a change of leader that is noticed at once.
+pub const LOG_AWAY_AFTER_US: u64 = 3_000_000;
+
+/// How long the thread goes on for what is under way once the last shard has ended.
+pub const LAST_WORDS: Duration = Duration::from_secs(2);

@@ -1,0 +1,101 @@
+//! The relay thread of a cluster: between the shards of a node and Redis and Kafka.
+//!
+//! Purpose: it stands in for the owner of every durable channel. Records that shards have on disk
+//! are numbered by the backplane and fed to Kafka, in the order of their journals; numbered events
+//! go to the shards that have subscribers; shards are told how far their records have come. What
+//! does not fit memory, and what earlier boots left, is read from the journal again.
+//!
+//! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
+//! and hears them; `watches` are subscriptions, `questions` history; `settings` names the servers,
+//! `counts` are the metrics.
+//!
+//! Decisions are made by `interlink_relay::lines`; here bytes move.
+//!
+//! Thread: `relay`, a tokio runtime of one thread.
+
+mod calls;
+mod counts;
+mod intake;
+pub mod limits;
+pub mod questions;
+mod settings;
+mod task;
+mod watches;
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::sync::Arc;
+
+use interlink_relay::event_log::{LogPosition, LogRecord};
+use interlink_relay::files::LaneReader;
+
+pub use counts::BackboneCounts;
+pub(crate) use counts::METRICS;
+
+use crate::config::Config;
+use crate::exit::{CommandError, Exit};
+use crate::files_thread::Peer;
+use crate::lanes::Port;
+use crate::server::NodeEvent;
+use crate::shard::files::{FilesLink, FilesRequest};
+use crate::shard::Message;
+use task::Relay;
+
+/// Records of a log, and where their reader stands; nothing when the files could not be read.
+type LaneRecords = Option<(LaneReader, Vec<LogRecord>)>;
+
+/// What the relay thread starts from.
+#[derive(Debug)]
+pub struct RelayPlan {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Number of this boot of the journal.
+    pub boot: u32,
+    /// Its end of the lanes.
+    pub port: Port<Message>,
+    /// What shards ask of it; it ends when they all have ended.
+    pub requests: Receiver<FilesRequest>,
+    /// Where shards get their answers.
+    pub peers: Vec<Peer>,
+    /// Its link to the journal-files thread.
+    pub files: FilesLink,
+    /// Behind which record it goes on in every log of the journal.
+    pub logs: Vec<LogPosition>,
+    /// Where it tells about itself.
+    pub counts: Arc<BackboneCounts>,
+    /// Where it tells its end.
+    pub events: Sender<NodeEvent>,
+}
+
+/// Starts the thread; the returned function waits for its end.
+///
+/// # Errors
+/// When a secret cannot be read or the thread does not start. Brokers that do not answer are no
+/// error: the node serves what it can, and goes on when they come.
+pub fn start(plan: RelayPlan) -> Result<Box<dyn FnOnce()>, CommandError> {
+    let servers = settings::Servers::of(&plan.config)?;
+    let events = plan.events.clone();
+    let thread = std::thread::Builder::new()
+        .name("relay".into())
+        .spawn(move || {
+            let ended = run(plan, servers);
+            let reason = match ended {
+                Ok(()) => "every shard has ended".to_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            // The main thread may have stopped waiting.
+            let _ = events.send(NodeEvent::RelayEnded(reason));
+        })
+        .map_err(|error| CommandError::new(Exit::Host, error))?;
+    Ok(Box::new(move || drop(thread.join())))
+}
+
+fn run(plan: RelayPlan, servers: settings::Servers) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async move {
+        let relay = Relay::open(plan, servers)?;
+        relay.run().await?;
+        anyhow::Ok(())
+    })
+}

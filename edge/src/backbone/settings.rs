@@ -1,0 +1,77 @@
+//! The servers of a cluster, as the configuration names them.
+//!
+//! Runs on: the main thread at start.
+
+use std::sync::Arc;
+
+use interlink_relay::{kafka, redis};
+
+use crate::config::{Config, KafkaMechanism, RedisMode};
+use crate::exit::{CommandError, Exit};
+
+/// How Redis and Kafka are reached.
+#[derive(Debug)]
+pub struct Servers {
+    /// The backplane.
+    pub redis: redis::Config,
+    /// The log.
+    pub kafka: kafka::LogConfig,
+}
+
+impl Servers {
+    /// The servers that a configuration names.
+    ///
+    /// # Errors
+    /// When the namespaces of the configuration contradict themselves.
+    pub fn of(config: &Config) -> Result<Self, CommandError> {
+        let namespaces = config
+            .namespace_policies()
+            .map_err(|error| CommandError::new(Exit::Config, error))?;
+        Ok(Self {
+            redis: redis_of(config),
+            kafka: kafka::LogConfig {
+                cluster: kafka_of(config),
+                node: config.node.name.clone(),
+                region: config.node.region.clone(),
+                namespaces: Arc::new(namespaces),
+            },
+        })
+    }
+}
+
+fn redis_of(config: &Config) -> redis::Config {
+    let redis = &config.redis;
+    redis::Config {
+        mode: match redis.mode {
+            RedisMode::Off | RedisMode::Single => redis::Mode::Single,
+            RedisMode::Sentinel => redis::Mode::Sentinel,
+            RedisMode::Cluster => redis::Mode::Cluster,
+        },
+        addresses: redis.addresses.clone(),
+        master: redis.master.clone(),
+        username: redis.username.clone(),
+        password_file: redis.password_file.clone(),
+        tls: redis.tls,
+        authorities: redis.authorities.clone(),
+        partitions: config.cluster.partitions as u16,
+        ..redis::Config::default()
+    }
+}
+
+fn kafka_of(config: &Config) -> kafka::Config {
+    let kafka = &config.kafka;
+    kafka::Config {
+        brokers: kafka.brokers.clone(),
+        mechanism: match kafka.mechanism {
+            KafkaMechanism::None => kafka::Mechanism::None,
+            KafkaMechanism::Plain => kafka::Mechanism::Plain,
+            KafkaMechanism::ScramSha256 => kafka::Mechanism::ScramSha256,
+            KafkaMechanism::ScramSha512 => kafka::Mechanism::ScramSha512,
+        },
+        username: kafka.username.clone().unwrap_or_default(),
+        password_file: kafka.password_file.clone(),
+        tls: kafka.tls,
+        authorities: kafka.authorities.clone(),
+        ..kafka::Config::default()
+    }
+}
