@@ -1,0 +1,74 @@
+//! From arguments to what is done.
+//!
+//! Runs on: the main thread.
+
+use interlink_relay::kafka;
+
+use crate::cli::{Cli, Command, ConfigCommand, TopicsArguments, TopicsCommand};
+use crate::config::Config;
+use crate::exit::{CommandError, Exit};
+use crate::roles;
+use crate::topics::{self, Wanted};
+
+/// Carries a command out.
+///
+/// # Errors
+/// What failed, with the exit code.
+pub fn execute(cli: Cli) -> Result<(), CommandError> {
+    match cli.command {
+        Command::Run { roles, config } => roles::run(&Config::load(&config)?, &roles),
+        Command::Topics(TopicsCommand::Plan(arguments)) => plan(&arguments),
+        Command::Topics(TopicsCommand::Apply(arguments)) => apply(&arguments),
+        Command::Config(ConfigCommand::Check { file }) => {
+            Config::load(&file)?;
+            println!("{} is right", file.display());
+            Ok(())
+        }
+    }
+}
+
+fn plan(arguments: &TopicsArguments) -> Result<(), CommandError> {
+    let (cluster, wanted) = target(arguments)?;
+    let plan = topics::look(&cluster, &wanted)?;
+    println!("{plan}");
+    Ok(())
+}
+
+fn apply(arguments: &TopicsArguments) -> Result<(), CommandError> {
+    let (cluster, wanted) = target(arguments)?;
+    let plan = topics::look(&cluster, &wanted)?;
+    println!("{plan}");
+    let done = topics::apply(&cluster, &plan)?;
+    println!("{done}");
+    if plan.refused().next().is_some() {
+        let cause = "some topics are not as wanted and cannot be changed in place; see above";
+        return Err(CommandError::new(Exit::Refused, cause));
+    }
+    Ok(())
+}
+
+/// How the cluster is reached, and what it should have.
+fn target(arguments: &TopicsArguments) -> Result<(kafka::Config, Vec<Wanted>), CommandError> {
+    let mut cluster = match &arguments.config {
+        Some(file) => Config::load(file)?.kafka.client()?,
+        None => kafka::Config::default(),
+    };
+    if !arguments.brokers.is_empty() {
+        cluster.brokers.clone_from(&arguments.brokers);
+    }
+    if let Some(prefix) = &arguments.prefix {
+        cluster.topic_prefix.clone_from(prefix);
+    }
+    let wrong = |error: kafka::ConfigError| CommandError::new(Exit::Config, error);
+    cluster.check().map_err(wrong)?;
+    let text = match &arguments.topics {
+        Some(file) => std::fs::read_to_string(file).map_err(|error| {
+            let cause = format!("{} cannot be read: {error}", file.display());
+            CommandError::new(Exit::Config, cause)
+        })?,
+        None => topics::BUILT_IN.to_owned(),
+    };
+    let wanted = topics::wanted(&text, &arguments.profile, &cluster.topic_prefix)
+        .map_err(|error| CommandError::new(Exit::Config, error))?;
+    Ok((cluster, wanted))
+}

@@ -1,0 +1,64 @@
+//! What a configuration may say.
+
+use super::Config;
+
+#[test]
+fn a_whole_section_is_taken_over() {
+    let text = r#"
+        [kafka]
+        brokers = ["a:9092", "b:9092"]
+        mechanism = "scram-sha-512"
+        username = "workers"
+        password_file = "/run/secrets/kafka"
+        tls = true
+        authorities = "/etc/ssl/own.pem"
+        topic_prefix = "interlink2."
+    "#;
+    let config = Config::parse(text).expect("right");
+    let client = config.kafka.client().expect("right");
+    assert_eq!(client.brokers, ["a:9092", "b:9092"]);
+    assert_eq!(client.mechanism.name(), "scram-sha-512");
+    assert_eq!(client.username, "workers");
+    assert!(client.tls);
+    assert_eq!(client.topic_prefix, "interlink2.");
+}
+
+#[test]
+fn an_unknown_key_is_refused_by_its_name() {
+    for text in [
+        "[kafka]\nbrokers = [\"a:1\"]\nbroker = 1",
+        "[kafka]\nbrokers = [\"a:1\"]\n[redys]\n",
+    ] {
+        let error = Config::parse(text).expect_err("unknown");
+        assert!(error.contains("unknown field"), "{error}");
+    }
+}
+
+#[test]
+fn a_contradiction_is_refused_before_anything_starts() {
+    let error = Config::parse("[kafka]\nbrokers = []").expect_err("no broker");
+    assert!(error.contains("kafka.brokers"), "{error}");
+    let text = "[kafka]\nbrokers = [\"a:1\"]\nmechanism = \"kerberos\"";
+    let error = Config::parse(text).expect_err("unknown mechanism");
+    assert!(error.contains("scram-sha-256"), "{error}");
+}
+
+#[test]
+fn a_bridge_leads_from_one_region_to_another() {
+    let text = |region: &str, mode: &str| {
+        format!(
+            "[kafka]\nbrokers = [\"a:1\"]\n[bridge]\nregion = \"{region}\"\ntarget = \"us\"\n\
+             [bridge.kafka]\nbrokers = [\"b:1\"]\n\
+             [bridge.redis]\nmode = \"{mode}\"\naddresses = [\"b:2\"]"
+        )
+    };
+    let config = Config::parse(&text("eu", "sentinel")).expect("right");
+    let section = config.bridge().expect("a section");
+    assert_eq!(section.redis.client().expect("right").partitions, 128);
+    let error = Config::parse(&text("us", "single")).expect_err("the same region");
+    assert!(error.contains("name another one"), "{error}");
+    let error = Config::parse(&text("eu", "shards")).expect_err("unknown");
+    assert!(error.contains("use single"), "{error}");
+    let none = Config::parse("[kafka]\nbrokers = [\"a:1\"]").expect("right");
+    assert!(none.bridge().is_err());
+}

@@ -1,0 +1,96 @@
+//! The work on a batch: keys beside each other, records of one key after each other.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use interlink_relay::kafka::consumer::{Batch, Consumed};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use super::dead_letter::{DeadLetters, Reason};
+use super::limits::{PAUSE_FIRST, PAUSE_MAX};
+use super::record::Wish;
+use crate::edge_api::{judge, EdgeApi, Verdict};
+
+/// What work on batches needs.
+pub struct Work {
+    pub api: EdgeApi,
+    pub letters: DeadLetters,
+    pub calls: Semaphore,
+}
+
+/// A record and what it wants.
+type Task<'a> = (&'a Consumed, Result<Wish, Reason>);
+
+impl Work {
+    /// Publishes a batch; returns when every record is published or a dead letter.
+    pub async fn publish(&self, batch: &Batch) {
+        let mut keys: HashMap<Box<[u8]>, Vec<Task<'_>>> = HashMap::new();
+        for record in &batch.records {
+            let wish = Wish::of(record, &batch.lane);
+            let order = match &wish {
+                Ok(wish) => wish.order.clone(),
+                Err(_) => record.key.clone(),
+            };
+            let wish = wish.map_err(|error| Reason {
+                code: "invalid_record".into(),
+                cause: error.to_string(),
+            });
+            keys.entry(order).or_default().push((record, wish));
+        }
+        let keys = keys.into_values().map(|tasks| self.work_off(batch, tasks));
+        let mut keys: FuturesUnordered<_> = keys.collect();
+        while keys.next().await.is_some() {}
+    }
+
+    /// Publishes the records of one key in their order.
+    async fn work_off(&self, batch: &Batch, tasks: Vec<Task<'_>>) {
+        for (record, wish) in tasks {
+            let outcome = match wish {
+                Ok(wish) => self.publish_one(wish).await,
+                Err(reason) => Err(reason),
+            };
+            if let Err(reason) = outcome {
+                self.letters.keep(record, &batch.lane, &reason).await;
+            }
+        }
+    }
+
+    /// Publishes one record, however often that has to be tried.
+    async fn publish_one(&self, mut wish: Wish) -> Result<(), Reason> {
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let (after, cause) = match self.attempt(&mut wish).await {
+                Verdict::Published => return Ok(()),
+                Verdict::Refused { code, cause } => return Err(Reason { code, cause }),
+                Verdict::Again { after, cause } => (after, cause),
+            };
+            if pause == PAUSE_MAX {
+                warn!(cause, "an event of a back end is not published yet");
+            } else {
+                debug!(cause, "an event of a back end is not published yet");
+            }
+            tokio::time::sleep(after.max(pause)).await;
+            pause = (2 * pause).min(PAUSE_MAX);
+        }
+    }
+
+    async fn attempt(&self, wish: &mut Wish) -> Verdict {
+        // It is never closed.
+        let _permit = self.calls.acquire().await;
+        let body = wish.request(now_ms());
+        match self.api.publish(body.into()).await {
+            Ok((status, body)) => judge(status, &body),
+            Err(error) => Verdict::Again {
+                after: Duration::ZERO,
+                cause: error.to_string(),
+            },
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| now.as_millis() as i64)
+}
