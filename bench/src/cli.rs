@@ -3,6 +3,8 @@
 //! Runs on: the main thread, before anything else.
 
 use crate::bare::Script;
+use crate::chaos::cli::ChaosScenario;
+use crate::cluster::cli::ClusterScenario;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,6 +33,20 @@ pub enum Command {
         /// The scenario.
         #[command(subcommand)]
         scenario: Scenario,
+    },
+    /// Measure a cluster: nodes on Redis, Kafka and PostgreSQL that the bench starts itself.
+    #[command(after_help = "Example: interlink-bench cluster latency --nodes 2 --users 2000")]
+    Cluster {
+        /// What to measure.
+        #[command(subcommand)]
+        scenario: ClusterScenario,
+    },
+    /// Let parts of a cluster fail under load, and judge by what clients saw.
+    #[command(after_help = "Example: interlink-bench chaos edge-kill --rounds 20 --json -")]
+    Chaos {
+        /// What fails.
+        #[command(subcommand)]
+        scenario: ChaosScenario,
     },
     /// Name every scenario with its definition and goals.
     List,
@@ -61,6 +77,26 @@ pub enum Command {
         /// Steps of IN:OUT bytes; + repeats the last.
         #[arg(long)]
         script: Script,
+    },
+    /// Hand connections on, or not, as lines on standard input say; started by the bench itself.
+    #[command(hide = true)]
+    FaultProxy {
+        /// Where to listen.
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where connections go.
+        #[arg(long)]
+        target: SocketAddr,
+    },
+    /// Stop a stand when standard input ends; started by the bench itself.
+    #[command(hide = true)]
+    StandGuard {
+        /// The stand's program.
+        #[arg(long)]
+        program: PathBuf,
+        /// The stand's folder.
+        #[arg(long)]
+        directory: PathBuf,
     },
     /// Send to every socket on a trigger; started by the bench itself.
     #[command(hide = true)]

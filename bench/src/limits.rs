@@ -96,3 +96,39 @@ pub const READY_TIMEOUT_S: u64 = 30;
 
 /// Time for a server process to stop after being asked to.
 pub const STOP_TIMEOUT_S: u64 = 20;
+
+/// Bytes that the fault proxy reads at once: what a socket buffer holds after one burst.
+pub const PROXY_CHUNK_BYTES: usize = 16 * 1024;
+
+/// Bytes that wait in one direction of a proxied connection: 5 MB/s at a delay of 50 ms. What is
+/// more stays in the sender, as on a real path.
+pub const PROXY_QUEUE_BYTES: usize = 256 * 1024;
+
+/// Ports from the run's first to those of its stand: the run's own servers have these.
+pub const STAND_PORT_OFFSET: u16 = 40;
+
+/// Ports from one stand of a run to the next: what `deploy/stand/stand` may use, and some more.
+pub const STAND_PORT_STEP: u16 = 100;
+
+/// Receipts that one route of a chaos client waits for: more than its SDK keeps unsettled.
+pub const CHAOS_RECEIPTS_MAX: usize = 2_048;
+
+const _: () = assert!(CHAOS_RECEIPTS_MAX > interlink_client::limits::UNSETTLED_PER_CLASS_MAX);
+
+/// Chaos clients that connect at once, so that a slow node is not taken for one that is away.
+pub const CHAOS_CONNECTS_MAX: usize = 64;
+
+/// Nodes of one site: their ports end before those of the proxies.
+pub const NODES_MAX: usize = 4;
+
+/// Ports of a node.
+pub const NODE_PORTS: u16 = 4;
+
+/// Ports from the run's first to those of its fault proxies.
+pub const PROXY_PORT_OFFSET: u16 = 32;
+
+/// Sites of one run: two regions.
+pub const SITES_MAX: usize = 2;
+
+const _: () = assert!((SITES_MAX * NODES_MAX) as u16 * NODE_PORTS <= PROXY_PORT_OFFSET);
+const _: () = assert!(PROXY_PORT_OFFSET + NODES_MAX as u16 <= STAND_PORT_OFFSET);

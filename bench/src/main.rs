@@ -3,24 +3,29 @@
 //! The bench speaks the wire as any client and never links the server. See `README.md` for the
 //! scenarios and `SPECIFICATION.md` for the published numbers.
 //!
-//! Runs on: one thread, pinned to the generator's core.
+//! Runs on: one thread, pinned to the generator's core; clients of chaos runs on a second one.
 
 mod bare;
+mod chaos;
 mod cli;
+mod cluster;
 mod compare;
 mod engine;
 mod limits;
 mod measure;
 mod progress;
+mod proxy;
 mod report;
 mod scenarios;
 mod servers;
+mod stand;
 mod stats;
 mod sys;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use cli::{Cli, Command, Scenario};
+use cli::{Cli, Command, RunOptions};
+use report::Report;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -39,7 +44,18 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<()> {
     match command {
-        Command::Run { scenario } => run(&scenario),
+        Command::Run { scenario } => {
+            let report = scenarios::run(&scenario)?;
+            publish(scenario.name(), scenario.options(), &report)
+        }
+        Command::Cluster { scenario } => {
+            let report = cluster::run(&scenario)?;
+            publish(scenario.name(), scenario.options(), &report)
+        }
+        Command::Chaos { scenario } => {
+            let report = chaos::run(&scenario)?;
+            publish(scenario.name(), &scenario.options().run, &report)
+        }
         Command::List => {
             list();
             Ok(())
@@ -58,6 +74,8 @@ fn execute(command: Command) -> Result<()> {
         Command::BareExchange { listen, script } => {
             bare::exchange::run(bare::exchange::ExchangeConfig { listen, script })
         }
+        Command::FaultProxy { listen, target } => proxy::control::run(listen, target),
+        Command::StandGuard { program, directory } => stand::guard(&program, &directory),
         Command::BarePush {
             listen,
             sockets,
@@ -72,11 +90,10 @@ fn execute(command: Command) -> Result<()> {
     }
 }
 
-fn run(scenario: &Scenario) -> Result<()> {
-    let report = scenarios::run(scenario)?;
-    let options = scenario.options();
+/// Hands a result out in all wanted forms.
+fn publish(name: &str, options: &RunOptions, report: &Report) -> Result<()> {
     if !options.quiet {
-        eprint!("{}:\n{}", scenario.name(), report::table::render(&report));
+        eprint!("{name}:\n{}", report::table::render(report));
     }
     if let Some(path) = &options.json {
         report.write_json(path)?;
@@ -92,8 +109,18 @@ fn write_page(path: &Path, results: &[serde_json::Map<String, serde_json::Value>
         .with_context(|| format!("writing {}", path.display()))
 }
 
+/// Name, definition and goals of a scenario.
+type Definition = (&'static str, &'static str, &'static str);
+
 fn list() {
-    for (name, definition, goals) in scenarios::DEFINITIONS {
-        println!("{name}\n    {definition}.\n    Goals: {goals}.");
+    let commands: [(&str, &[Definition]); 3] = [
+        ("run", &scenarios::DEFINITIONS),
+        ("cluster", &cluster::DEFINITIONS),
+        ("chaos", &chaos::DEFINITIONS),
+    ];
+    for (command, definitions) in commands {
+        for (name, definition, goals) in definitions {
+            println!("{command} {name}\n    {definition}.\n    Goals: {goals}.");
+        }
     }
 }

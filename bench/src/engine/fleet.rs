@@ -43,8 +43,8 @@ pub enum Greeting {
 /// A fleet's settings.
 #[derive(Clone, Debug)]
 pub struct FleetConfig {
-    /// Where the server listens.
-    pub target: SocketAddr,
+    /// Where the servers listen, at least one; client number n connects to number n modulo them.
+    pub targets: Vec<SocketAddr>,
     /// How connections start.
     pub greeting: Greeting,
     /// Number of clients.
@@ -188,7 +188,8 @@ impl<K: Kernel> Fleet<K> {
             state.phase = Phase::Upgrading;
             self.link.unfinished += 1;
             self.link.totals.connects += 1;
-            match connect::begin(self.config.sources_from, client, self.config.target) {
+            let target = self.config.targets[client as usize % self.config.targets.len()];
+            match connect::begin(self.config.sources_from, client, target) {
                 Ok(descriptor) => {
                     self.descriptors.push(descriptor);
                     self.descriptor_clients.push(client);

@@ -103,6 +103,8 @@ pub struct Ack {
     pub code: u16,
     /// Earliest useful retry in milliseconds.
     pub retry_after_ms: u32,
+    /// Highest id of P1 up to which everything is settled; `None` when that is unchanged.
+    pub settled_p1: Option<u64>,
 }
 
 impl Ack {
@@ -114,6 +116,9 @@ impl Ack {
             status: wire::PublishStatus(body.byte(wire::PublishAck::VT_STATUS)),
             code: body.u16(wire::PublishAck::VT_CODE),
             retry_after_ms: body.u32(wire::PublishAck::VT_RETRY_AFTER_MS, 0),
+            settled_p1: body
+                .table(wire::PublishAck::VT_SETTLED_THROUGH)
+                .map(|marks| marks.u64(wire::SettledThrough::VT_P1)),
         }
     }
 
@@ -153,12 +158,18 @@ mod tests {
 
     fn ack_frame(id: u64, count: u32) -> Vec<u8> {
         let mut builder = FlatBufferBuilder::new();
+        let marks = wire::SettledThroughArgs {
+            p1: 2,
+            ..Default::default()
+        };
+        let marks = wire::SettledThrough::create(&mut builder, &marks);
         let ack = wire::PublishAck::create(
             &mut builder,
             &wire::PublishAckArgs {
                 client_message_id: id,
                 count,
                 code: 7,
+                settled_through: Some(marks),
                 ..Default::default()
             },
         );
@@ -181,6 +192,7 @@ mod tests {
         let ack = Ack::read(&table);
         assert_eq!((ack.first, ack.count, ack.code), (77, 5, 7));
         assert!(ack.is_accepted());
+        assert_eq!(ack.settled_p1, Some(2));
     }
 
     #[test]

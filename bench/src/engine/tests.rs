@@ -29,7 +29,7 @@ fn fleet_over(
 ) -> Fleet<EdgeRing> {
     let kernel = EdgeRing::new(RingConfig::default()).unwrap();
     let config = FleetConfig {
-        target,
+        targets: vec![target],
         greeting,
         clients,
         unfinished_max: 20,

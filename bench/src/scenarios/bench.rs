@@ -24,6 +24,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
+/// How the folders of runs are named.
+pub const FOLDER_PREFIX: &str = "interlink-bench-";
+
+/// Who comes first on the generator's core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precedence {
+    /// The generator, where the system permits it: nothing else there has work of its own.
+    Generator,
+    /// Nobody: the outside systems work there too.
+    Nobody,
+}
+
 /// A run of one scenario.
 pub struct Bench {
     /// Options of every scenario.
@@ -39,9 +51,26 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Pins this process, prepares the machine and notes what is measured on what.
+    /// Prepares a scenario on one edge.
     pub fn prepare(scenario: &Scenario) -> Result<Self> {
-        let options = scenario.options().clone();
+        let own = own_parameters(scenario);
+        Self::prepare_as(
+            scenario.name(),
+            scenario.options(),
+            &own,
+            Precedence::Generator,
+        )
+    }
+
+    /// Pins this process, prepares the machine and notes what is measured on what; `own` are the
+    /// options of the scenario alone.
+    pub fn prepare_as(
+        name: &'static str,
+        options: &RunOptions,
+        own: &str,
+        precedence: Precedence,
+    ) -> Result<Self> {
+        let options = options.clone();
         ensure!(
             (PAYLOAD_BYTES_MIN..=PAYLOAD_BYTES_MAX).contains(&options.payload),
             "--payload must be {PAYLOAD_BYTES_MIN} to {PAYLOAD_BYTES_MAX}"
@@ -54,13 +83,13 @@ impl Bench {
             )
         })?;
         sys::sharpen_timers();
-        let first = sys::run_first();
+        let first = precedence == Precedence::Generator && sys::run_first();
         sys::raise_open_files();
         progress.say(host::prepare_ports());
         let folder = folder(&options)?;
         let host = Host::read();
         let mut report = Report::default();
-        report.text("scenario", scenario.name());
+        report.text("scenario", name);
         report.text("commit", &host.commit);
         report.text("kernel", &host.kernel);
         report.text("processor", &host.processor);
@@ -68,14 +97,15 @@ impl Bench {
             "generator_priority",
             if first { "real time" } else { "ordinary" },
         );
-        report.text("parameters", parameters(scenario));
+        let parameters = parameters(own, &options);
+        report.text("parameters", &parameters);
         report.text("data_file_system", host::file_system(folder.path()));
-        progress.say(format!("{}: {}", scenario.name(), parameters(scenario)));
+        progress.say(format!("{name}: {parameters}"));
         Ok(Self {
             options,
             progress,
             report,
-            name: scenario.name(),
+            name,
             folder,
             edges_started: 0,
             // Another run of the bench may have used the first addresses just now.
@@ -108,7 +138,8 @@ impl Bench {
         self.folder.path()
     }
 
-    fn address(&self, offset: u16) -> SocketAddr {
+    /// Address number `offset` of the run.
+    pub fn address(&self, offset: u16) -> SocketAddr {
         SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.options.port + offset)
     }
 
@@ -128,6 +159,7 @@ impl Bench {
             reconnects_per_second: None,
             tls: None,
             keys: KeysOf::Itself,
+            cluster: None,
         }
     }
 
@@ -172,14 +204,15 @@ impl Bench {
         clients: u32,
         unfinished_max: u32,
     ) -> Result<Fleet<EdgeRing>> {
-        self.fleet_over(None, target, greeting, clients, unfinished_max)
+        self.fleet_over(None, &[target], greeting, clients, unfinished_max)
     }
 
-    /// A fleet without connections, which will speak TLS where that is given.
+    /// A fleet without connections, spread over several targets, which will speak TLS where that
+    /// is given.
     pub fn fleet_over(
         &mut self,
         tls: Option<Arc<ClientConfig>>,
-        target: SocketAddr,
+        targets: &[SocketAddr],
         greeting: Greeting,
         clients: u32,
         unfinished_max: u32,
@@ -199,7 +232,7 @@ impl Bench {
         let sources_from = self.sources_from;
         self.sources_from += clients.div_ceil(CLIENTS_PER_ADDRESS);
         let config = FleetConfig {
-            target,
+            targets: targets.to_vec(),
             greeting,
             clients,
             unfinished_max,
@@ -251,7 +284,7 @@ fn folder(options: &RunOptions) -> Result<TempDir> {
         parent.display()
     );
     tempfile::Builder::new()
-        .prefix("interlink-bench-")
+        .prefix(FOLDER_PREFIX)
         .tempdir_in(&parent)
         .with_context(|| format!("creating a folder in {}", parent.display()))
 }
@@ -318,9 +351,8 @@ fn own_parameters(scenario: &Scenario) -> String {
 }
 
 /// All options of the run as words.
-fn parameters(scenario: &Scenario) -> String {
-    let options = scenario.options();
-    let mut words = own_parameters(scenario);
+fn parameters(own: &str, options: &RunOptions) -> String {
+    let mut words = own.to_owned();
     let optional = [
         ("duration", options.duration),
         ("rate", options.rate),

@@ -40,7 +40,7 @@ pub fn run(bench: &mut Bench, groups: &Groups) -> Result<()> {
     let half = match groups.half_load {
         Some(rate) => rate,
         None => {
-            let capacity = groups::capacity(bench, &edge, &mut fleet, &mut traffic, chat)?;
+            let capacity = groups::capacity(bench, edge.pid(), &mut fleet, &mut traffic, chat)?;
             bench
                 .report
                 .number("capacity_per_second", capacity.per_second);

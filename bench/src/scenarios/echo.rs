@@ -309,7 +309,7 @@ fn slice(
     let connections = target.connections;
     let mut fleet = bench.fleet_over(
         target.transport.and_then(Transport::client),
-        target.address,
+        &[target.address],
         target.greeting,
         connections,
         UNFINISHED_MAX,

@@ -15,7 +15,6 @@ use crate::engine::payload::Payload;
 use crate::engine::template::{FrameWriter, Template};
 use crate::engine::token::Grants;
 use crate::engine::Fleet;
-use crate::servers::EdgeServer;
 use anyhow::{ensure, Result};
 use interlink_uring::EdgeRing;
 
@@ -81,10 +80,10 @@ pub struct Capacity {
     pub limited_by: &'static str,
 }
 
-/// Searches the capacity of a source of routes of one class.
+/// Searches the capacity of a source of routes of one class; `pid` is the server.
 pub fn capacity(
     bench: &mut Bench,
-    edge: &EdgeServer,
+    pid: u32,
     fleet: &mut Fleet<EdgeRing>,
     traffic: &mut Traffic,
     source: usize,
@@ -94,7 +93,7 @@ pub fn capacity(
     let mut last = None;
     for _ in 0..STEPS_MAX {
         traffic.reset();
-        let watch = Watch::start(edge.pid(), bench.options.edge_core, fleet.link())?;
+        let watch = Watch::start(pid, bench.options.edge_core, fleet.link())?;
         traffic.open(source, rate, crate::sys::monotonic_ns());
         run_for(fleet, traffic, seconds)?;
         let usage = watch.end(fleet.link())?;

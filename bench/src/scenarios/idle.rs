@@ -51,7 +51,7 @@ pub fn run(bench: &mut Bench, sessions: u32, tls: bool) -> Result<()> {
     let mut traffic = traffic(bench, &edge, sessions)?;
     let mut fleet = bench.fleet_over(
         transport.client(),
-        edge.config.listen,
+        &[edge.config.listen],
         Greeting::Session,
         sessions,
         UNFINISHED_MAX,

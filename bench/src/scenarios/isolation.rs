@@ -68,7 +68,8 @@ pub fn run(bench: &mut Bench, groups: &Groups, wanted: Wanted) -> Result<()> {
     let half = match groups.half_load {
         Some(rate) => rate,
         None => {
-            let found = groups::capacity(bench, &edge, &mut fleet, &mut traffic, sources.chat)?;
+            let found =
+                groups::capacity(bench, edge.pid(), &mut fleet, &mut traffic, sources.chat)?;
             bench.report.number("capacity_per_second", found.per_second);
             found.per_second / 2.0
         }

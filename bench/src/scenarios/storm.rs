@@ -196,7 +196,7 @@ pub(super) fn round(
     };
     let sessions = load.count();
     let tls = target.tls.clone();
-    let mut fleet = bench.fleet_over(tls, target.address, greeting, sessions, unfinished)?;
+    let mut fleet = bench.fleet_over(tls, &[target.address], greeting, sessions, unfinished)?;
     let profiler = target
         .is_profiled
         .then(|| Profiler::start(target.pid, bench.folder()));

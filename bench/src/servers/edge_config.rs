@@ -43,6 +43,50 @@ pub enum KeysOf {
     },
 }
 
+/// How a node of a cluster reaches Redis.
+#[derive(Clone, Debug)]
+pub enum RedisAt {
+    /// One server.
+    Single(SocketAddr),
+    /// Sentinels that name the master.
+    Sentinel {
+        /// Name of the master.
+        master: String,
+        /// The Sentinels.
+        sentinels: Vec<SocketAddr>,
+    },
+    /// Some nodes of a Redis Cluster.
+    Cluster(Vec<SocketAddr>),
+}
+
+/// How a node of a cluster reaches PostgreSQL.
+#[derive(Clone, Debug)]
+pub struct PostgresAt {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Name of the database.
+    pub database: String,
+    /// Name of the user.
+    pub user: String,
+    /// File with the password.
+    pub password_file: PathBuf,
+}
+
+/// What makes an edge a node of a cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterPart {
+    /// Name of the node.
+    pub name: String,
+    /// Region of the node.
+    pub region: String,
+    /// Redis.
+    pub redis: RedisAt,
+    /// Brokers of Kafka.
+    pub brokers: Vec<SocketAddr>,
+    /// PostgreSQL.
+    pub postgres: Option<PostgresAt>,
+}
+
 /// What a scenario asks of its edge.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
@@ -66,6 +110,44 @@ pub struct EdgeConfig {
     pub tls: Option<TlsFiles>,
     /// Whose tokens are taken.
     pub keys: KeysOf,
+    /// The cluster of which it is a node; without one it stands alone.
+    pub cluster: Option<ClusterPart>,
+}
+
+impl ClusterPart {
+    /// Its sections (TOML).
+    fn to_toml(&self) -> String {
+        let mut text = String::from("[redis]\n");
+        let mut line = |words: String| text.extend([words.as_str(), "\n"]);
+        match &self.redis {
+            RedisAt::Single(address) => {
+                line("mode = \"single\"".to_owned());
+                line(format!("addresses = {}", listed(&[*address])));
+            }
+            RedisAt::Sentinel { master, sentinels } => {
+                line("mode = \"sentinel\"".to_owned());
+                line(format!("addresses = {}", listed(sentinels)));
+                line(format!("master = \"{master}\""));
+            }
+            RedisAt::Cluster(nodes) => {
+                line("mode = \"cluster\"".to_owned());
+                line(format!("addresses = {}", listed(nodes)));
+            }
+        }
+        line("[kafka]".to_owned());
+        line(format!("brokers = {}", listed(&self.brokers)));
+        if let Some(postgres) = &self.postgres {
+            line("[postgres]".to_owned());
+            line(format!("address = \"{}\"", postgres.address));
+            line(format!("database = \"{}\"", postgres.database));
+            line(format!("user = \"{}\"", postgres.user));
+            line(format!(
+                "password_file = {}",
+                quoted(&postgres.password_file)
+            ));
+        }
+        text
+    }
 }
 
 impl EdgeConfig {
@@ -77,6 +159,10 @@ impl EdgeConfig {
             let _ = writeln!(text, "{words}");
         };
         line("[node]".to_owned());
+        if let Some(cluster) = &self.cluster {
+            line(format!("name = \"{}\"", cluster.name));
+            line(format!("region = \"{}\"", cluster.region));
+        }
         line(format!("data_directory = {}", quoted(&self.data)));
         line(format!("shards = {}", self.shards));
         line("[listen]".to_owned());
@@ -121,8 +207,20 @@ impl EdgeConfig {
             line("[drain]".to_owned());
             line(format!("reconnects_per_second = {reconnects}"));
         }
+        if let Some(cluster) = &self.cluster {
+            text += &cluster.to_toml();
+        }
         text
     }
+}
+
+/// Addresses as a TOML list.
+fn listed(addresses: &[SocketAddr]) -> String {
+    let quoted: Vec<String> = addresses
+        .iter()
+        .map(|address| format!("\"{address}\""))
+        .collect();
+    format!("[{}]", quoted.join(", "))
 }
 
 /// A path as a TOML string.
@@ -150,7 +248,33 @@ mod tests {
             reconnects_per_second: Some(100),
             tls: None,
             keys: KeysOf::Itself,
+            cluster: None,
         }
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_has_a_name_and_knows_the_outside_systems() {
+        let mut config = config(2_000);
+        assert!(!config.to_toml().contains("[redis]"));
+        config.cluster = Some(ClusterPart {
+            name: "node-2".to_owned(),
+            region: "local".to_owned(),
+            redis: RedisAt::Sentinel {
+                master: "interlink".to_owned(),
+                sentinels: vec!["127.0.0.1:7456".parse().unwrap()],
+            },
+            brokers: ["127.0.0.1:7490", "127.0.0.1:7491"]
+                .map(|at| at.parse().unwrap())
+                .into(),
+            postgres: None,
+        });
+        let text = config.to_toml();
+        assert!(text.starts_with("[node]\nname = \"node-2\"\nregion = \"local\"\n"));
+        assert!(text.contains(
+            "[redis]\nmode = \"sentinel\"\naddresses = [\"127.0.0.1:7456\"]\nmaster = \
+             \"interlink\"\n[kafka]\nbrokers = [\"127.0.0.1:7490\", \"127.0.0.1:7491\"]\n"
+        ));
+        assert!(!text.contains("[postgres]"));
     }
 
     #[test]

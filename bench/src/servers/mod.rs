@@ -1,5 +1,5 @@
 //! The processes under test: the edge, and the bare baselines; and what the edge is given to work
-//! with, certificates and key sets.
+//! with, certificates, key sets and paths that fail.
 //!
 //! Invariants: every server is pinned to its core before its first instruction, so that all its
 //! threads inherit that; it is killed when its value is dropped, and by the kernel when the bench
@@ -11,13 +11,15 @@ pub mod bare;
 pub mod certificates;
 pub mod edge;
 pub mod edge_config;
+pub mod fault_proxy;
 pub mod http;
 pub mod key_server;
 
 pub use bare::BareServer;
 pub use certificates::Certificates;
 pub use edge::EdgeServer;
-pub use edge_config::{EdgeConfig, KeysOf, TlsFiles};
+pub use edge_config::{ClusterPart, EdgeConfig, KeysOf, PostgresAt, RedisAt, TlsFiles};
+pub use fault_proxy::FaultProxy;
 pub use key_server::KeyServer;
 
 use std::process::Child;

@@ -157,7 +157,7 @@ fn prepare(bench: &mut Bench, sessions: u32, expiring: u32, seconds: f64) -> Res
     load.life_s = (seconds * TOKEN_LIFE).ceil() as u64;
     let fleet = bench.fleet_over(
         Some(secure.client.clone()),
-        edge.config.listen,
+        &[edge.config.listen],
         Greeting::Session,
         clients,
         UNFINISHED_MAX,

@@ -34,7 +34,7 @@ impl Stage {
         let keys = ["first", "second"].map(|kid| SigningKey::make(kid).unwrap());
         let signers = keys.map(|key| key.signer(ISSUER).unwrap());
         let config = FleetConfig {
-            target: "127.0.0.1:9".parse().unwrap(),
+            targets: vec!["127.0.0.1:9".parse().unwrap()],
             greeting: Greeting::Session,
             clients: 6,
             unfinished_max: 6,

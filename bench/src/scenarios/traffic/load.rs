@@ -30,6 +30,8 @@ pub struct Traffic {
     source_of: Vec<u32>,
     sources: Vec<Source>,
     publishers: Vec<Publisher>,
+    /// By client: publishes of P1 that are settled, as its last answers said.
+    settled_p1: Vec<u64>,
     tracker: Tracker,
     streams: usize,
     choose: SmallRng,
@@ -52,12 +54,14 @@ impl Traffic {
     /// Traffic of these users.
     pub fn new(users: Users, seed: u64) -> Self {
         let publishers = vec![Publisher::default(); users.count() as usize];
+        let settled_p1 = vec![0; users.count() as usize];
         Self {
             users,
             routes: Vec::new(),
             source_of: Vec::new(),
             sources: Vec::new(),
             publishers,
+            settled_p1,
             tracker: Tracker::new(0),
             streams: 0,
             choose: SmallRng::seed_from_u64(seed),
@@ -128,6 +132,12 @@ impl Traffic {
             .iter()
             .all(|publisher| publisher.open() == 0)
             && self.classes.iter().all(|class| class.missing() == 0)
+    }
+
+    /// Publishes of P1 that are settled, as far as answers have said so. Only for clients that
+    /// publish nothing else: ids count all classes.
+    pub fn settled_p1(&self) -> u64 {
+        self.settled_p1.iter().sum()
     }
 
     /// Refusals by error code, as words.
@@ -220,6 +230,10 @@ impl Traffic {
     }
 
     pub(super) fn on_ack(&mut self, link: &mut Link, client: u32, ack: Ack) {
+        if let Some(settled) = ack.settled_p1 {
+            let before = &mut self.settled_p1[client as usize];
+            *before = settled.max(*before);
+        }
         if ack.is_temporary_refusal() {
             self.on_refused_for_now(link, client, ack);
             return;

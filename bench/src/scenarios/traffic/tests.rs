@@ -45,7 +45,7 @@ fn stage() -> Stage {
     let template = Template::publish(&mut writer.encoder, "chat.g", &payload).unwrap();
     traffic.add_source([Route::new(0, template, 1, 1..3)]);
     let config = FleetConfig {
-        target: "127.0.0.1:9".parse().unwrap(),
+        targets: vec!["127.0.0.1:9".parse().unwrap()],
         greeting: Greeting::Session,
         clients: 3,
         unfinished_max: 3,
@@ -186,6 +186,7 @@ fn a_refusal_for_now_is_tried_again_with_the_same_id_before_anything_new() {
         status: wire::PublishStatus::Refused,
         code: wire::ErrorCode::Overloaded.number(),
         retry_after_ms: 20,
+        settled_p1: None,
     };
     stage.traffic.on_ack(stage.fleet.link(), 0, ack);
     assert_eq!(
