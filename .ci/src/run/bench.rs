@@ -16,33 +16,39 @@ const PORTS: std::ops::Range<u16> = 7_600..7_700;
 
 /// A scenario, the length of its run, and numbers that its result must have.
 struct Smoke {
+    command: &'static str,
     arguments: &'static [&'static str],
     duration: &'static str,
     wanted: &'static [(&'static str, f64)],
 }
 
-const SCENARIOS: [Smoke; 8] = [
+const SCENARIOS: [Smoke; 9] = [
     Smoke {
+        command: "run",
         arguments: &["echo", "--connections", "50"],
         duration: "1s",
         wanted: &[],
     },
     Smoke {
+        command: "run",
         arguments: &["echo", "--tls", "--connections", "20"],
         duration: "1s",
         wanted: &[],
     },
     Smoke {
+        command: "run",
         arguments: &["chat", "--users", "40", "--half-load", "200"],
         duration: "1s",
         wanted: &[("lost", 0.0), ("duplicated", 0.0), ("reordered", 0.0)],
     },
     Smoke {
+        command: "run",
         arguments: &["idle", "--tls", "--sessions", "60"],
         duration: "1s",
         wanted: &[("lost_sessions", 0.0), ("broadcast_missed", 0.0)],
     },
     Smoke {
+        command: "run",
         arguments: &[
             "storm",
             "--tls",
@@ -62,6 +68,7 @@ const SCENARIOS: [Smoke; 8] = [
         ],
     },
     Smoke {
+        command: "run",
         arguments: &["rotation", "--sessions", "60", "--expiring", "10"],
         duration: "12s",
         wanted: &[
@@ -74,6 +81,7 @@ const SCENARIOS: [Smoke; 8] = [
         ],
     },
     Smoke {
+        command: "run",
         arguments: &["api", "--events", "500", "--users", "20", "--batch", "25"],
         duration: "1s",
         wanted: &[
@@ -85,6 +93,7 @@ const SCENARIOS: [Smoke; 8] = [
     },
     // The node closes them after its write timeout of 30 s.
     Smoke {
+        command: "run",
         arguments: &[
             "slow",
             "--users",
@@ -99,6 +108,29 @@ const SCENARIOS: [Smoke; 8] = [
             ("memory_within_plan", 1.0),
             ("durable_lost", 0.0),
             ("unreported_gaps", 0.0),
+        ],
+    },
+    // The checker judges what SDK clients saw of a node that is killed.
+    Smoke {
+        command: "chaos",
+        arguments: &[
+            "edge-kill",
+            "--nodes",
+            "1",
+            "--rounds",
+            "1",
+            "--users",
+            "20",
+            "--rate",
+            "300",
+        ],
+        duration: "1s",
+        wanted: &[
+            ("acked_lost", 0.0),
+            ("missed", 0.0),
+            ("order_violations", 0.0),
+            ("duplicates_in_session", 0.0),
+            ("unrepaired_gaps", 0.0),
         ],
     },
 ];
@@ -124,12 +156,10 @@ pub fn run() -> anyhow::Result<Counts> {
 /// Runs one scenario and looks at its result.
 fn smoke(scenario: &Smoke) -> anyhow::Result<()> {
     let mut command = bounded(built("interlink-bench"));
-    command.arg("run").args(scenario.arguments).args([
-        "--duration",
-        scenario.duration,
-        "--warm-up",
-        "300ms",
-    ]);
+    command
+        .arg(scenario.command)
+        .args(scenario.arguments)
+        .args(["--duration", scenario.duration, "--warm-up", "300ms"]);
     command.args([
         "--repeat",
         "1",

@@ -13,6 +13,8 @@ mod cargo;
 mod command;
 mod counts;
 mod edge;
+mod python;
+mod stand;
 mod steps;
 
 use std::time::{Duration, Instant};

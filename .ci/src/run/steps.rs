@@ -3,7 +3,7 @@
 use super::cargo::{integration_tests, test};
 use super::command::{bounded, pass};
 use super::counts::{Counts, ONE};
-use super::{autobahn, bench, Step};
+use super::{autobahn, bench, python, stand, Step};
 
 /// Name of the tests of journal images, which a step of their own runs.
 const CRASH_IMAGES: &str = "crash_images";
@@ -12,7 +12,7 @@ const CRASH_IMAGES: &str = "crash_images";
 const OWN_STEPS: [&str; 2] = ["fuzz_corpus", "repository"];
 
 /// Every step in its order: what is quick to know first.
-pub const ALL: [Step; 13] = [
+pub const ALL: [Step; 16] = [
     Step {
         title: "format",
         needs_build: false,
@@ -39,6 +39,16 @@ pub const ALL: [Step; 13] = [
         run: generated,
     },
     Step {
+        title: "test stand and checker",
+        needs_build: false,
+        run: python::run,
+    },
+    Step {
+        title: "start of the test stand",
+        needs_build: true,
+        run: stand::up,
+    },
+    Step {
         title: "unit, model and property tests",
         needs_build: true,
         run: units,
@@ -62,6 +72,11 @@ pub const ALL: [Step; 13] = [
         title: "examples in documents",
         needs_build: true,
         run: documents,
+    },
+    Step {
+        title: "end of the test stand",
+        needs_build: false,
+        run: stand::down,
     },
     Step {
         title: "Autobahn conformance",
