@@ -25,9 +25,10 @@ use interlink_relay::recovery::{
 use tracing::{info, warn};
 
 use crate::backbone::questions::{before_first, gap_after};
+use crate::config::Config;
+use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
 use crate::lanes::Doorbell;
-use crate::server::ShardPlan;
 use crate::shard::files::{
     FilesLink, FilesReply, FilesRequest, Finding, HistoryAnswer, HistoryWish, LaneWish,
     LookUpAnswer, LookUpWish,
@@ -102,12 +103,16 @@ impl FilesThread {
     ///
     /// # Errors
     /// When a file cannot be read or made; the same start can be tried again.
-    pub fn open(plan: &ShardPlan, shards: u16) -> Result<(Self, RecoveredShards), CommandError> {
-        let journal = &plan.config.journal;
-        let mut config = FilesConfig::new(&plan.data.journal(), shards);
+    pub fn open(
+        config: &Config,
+        data: &DataDirectory,
+        shards: u16,
+    ) -> Result<(Self, RecoveredShards), CommandError> {
+        let (journal, clustered) = (&config.journal, config.is_clustered());
+        let mut config = FilesConfig::new(&data.journal(), shards);
         config.segment_bytes = journal.segment_bytes.0 as u32;
         config.retention_bytes = journal.retention_bytes.0;
-        config.retention_s = match plan.config.is_clustered() {
+        config.retention_s = match clustered {
             true => CLUSTER_RETENTION_S,
             false => journal.retention_age.as_secs(),
         };

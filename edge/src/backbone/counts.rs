@@ -141,6 +141,19 @@ impl BackboneCounts {
         ]
     }
 
+    /// How far a feed is, for people.
+    pub(crate) fn feed_line(&self) -> String {
+        let of = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        let state = |away: u64| if away == 0 { "" } else { " (away)" };
+        format!(
+            "Redis{} placed {}; Kafka{} took {}",
+            state(of(&self.backplane_away)),
+            of(&self.placed),
+            state(of(&self.log_away)),
+            of(&self.fed),
+        )
+    }
+
     /// Writes them all; those of a node alone are 0.
     pub(crate) fn expose(&self, exposition: &mut Exposition) {
         for (metric, value) in METRICS.iter().zip(self.values()) {

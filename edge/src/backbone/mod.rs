@@ -7,7 +7,7 @@
 //!
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
 //! and hears them; `watches` are subscriptions, `questions` history; `settings` names the servers,
-//! `counts` are the metrics.
+//! `counts` are the metrics, `feed` does the same for a dead node's journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -15,6 +15,7 @@
 
 mod calls;
 mod counts;
+pub mod feed;
 mod intake;
 pub mod limits;
 pub mod questions;
@@ -24,6 +25,7 @@ mod watches;
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interlink_relay::event_log::{LogPosition, LogRecord};
 use interlink_relay::files::LaneReader;
@@ -62,18 +64,21 @@ pub struct RelayPlan {
     pub logs: Vec<LogPosition>,
     /// Where it tells about itself.
     pub counts: Arc<BackboneCounts>,
-    /// Where it tells its end.
-    pub events: Sender<NodeEvent>,
+    /// How long it goes on for what is under way once the last shard has ended; without a limit
+    /// until nothing is left.
+    pub last_words: Option<Duration>,
 }
 
-/// Starts the thread; the returned function waits for its end.
+/// Starts the thread, which tells its end to `events`; the returned function waits for it.
 ///
 /// # Errors
 /// When a secret cannot be read or the thread does not start. Brokers that do not answer are no
 /// error: the node serves what it can, and goes on when they come.
-pub fn start(plan: RelayPlan) -> Result<Box<dyn FnOnce()>, CommandError> {
+pub fn start(
+    plan: RelayPlan,
+    events: Sender<NodeEvent>,
+) -> Result<Box<dyn FnOnce()>, CommandError> {
     let servers = settings::Servers::of(&plan.config)?;
-    let events = plan.events.clone();
     let thread = std::thread::Builder::new()
         .name("relay".into())
         .spawn(move || {

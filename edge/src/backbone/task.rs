@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::counts::{set, BackboneCounts};
 use super::intake::Reading;
-use super::limits::{LAST_WORDS, SLEEP_MAX};
+use super::limits::SLEEP_MAX;
 use super::questions::Questions;
 use super::settings::Servers;
 use super::watches::Watches;
@@ -55,6 +55,7 @@ pub struct Relay {
     woken: Arc<Notify>,
     pub(super) requests: Receiver<FilesRequest>,
     pub(super) shards_ended: bool,
+    last_words: Option<Duration>,
     pub(super) peers: Vec<Peer>,
     pub(super) files: FilesLink,
     /// What the journal is being read for; one thing at a time.
@@ -109,6 +110,7 @@ impl Relay {
             woken,
             requests: plan.requests,
             shards_ended: false,
+            last_words: plan.last_words,
             peers: plan.peers,
             files: plan.files,
             reading: None,
@@ -136,7 +138,7 @@ impl Relay {
         })
     }
 
-    /// Runs until every shard has ended, and then shortly on for what is under way.
+    /// Runs until every shard has ended, and then on for what is under way.
     ///
     /// # Errors
     /// When the bell cannot be listened to.
@@ -146,8 +148,9 @@ impl Relay {
         loop {
             let busy = self.round();
             if self.shards_ended {
-                let over_at = *over_at.get_or_insert_with(|| Instant::now() + LAST_WORDS);
-                if self.is_settled() || Instant::now() >= over_at {
+                let over_at = *over_at
+                    .get_or_insert_with(|| self.last_words.map(|time| Instant::now() + time));
+                if self.is_settled() || over_at.is_some_and(|at| Instant::now() >= at) {
                     self.keep_settled(u64::MAX);
                     return Ok(());
                 }
@@ -281,7 +284,8 @@ impl Relay {
     }
 
     fn is_settled(&self) -> bool {
-        self.lines.is_idle() && self.feeder.is_idle() && self.batches.is_empty()
+        let nothing_waits = self.lines.is_idle() && self.feeder.is_idle();
+        nothing_waits && self.batches.is_empty() && self.held.iter().all(Option::is_none)
     }
 
     fn sleep(&self) -> Duration {

@@ -240,6 +240,18 @@ pub enum JournalCommand {
         /// The journal directory of a data directory.
         directory: PathBuf,
     },
+    /// Bring to Redis and Kafka what the journal of a node that never starts again still has.
+    /// It may be stopped and run again; nothing is removed.
+    #[command(
+        after_help = "Example:\n  interlink-edge journal feed /mnt/dead/interlink-data --config edge.toml"
+    )]
+    Feed {
+        /// The data directory of the dead node.
+        directory: PathBuf,
+        /// The configuration of the dead node; its name in the cluster is in it.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,7 @@
-//! `journal dump`: every record of a journal as JSON lines.
+//! `journal dump`: every record of a journal as JSON lines. `journal feed`: brings what a dead node
+//! left to Redis and Kafka.
 //!
-//! It reads without locking or changing anything, so it works beside a running node and
+//! A dump reads without locking or changing anything, so it works beside a running node and
 //! on the files of a dead one. Damage is reported on standard error and in the exit code.
 //!
 //! Runs on: the main thread.
@@ -18,14 +19,35 @@ use interlink_relay::record::{Mark, RecordRef};
 use serde_json::{json, Value};
 
 use super::payload::text_of;
+use super::settings::load;
 use super::show::position_text;
-use crate::cli::JournalCommand;
+use crate::backbone::feed;
+use crate::cli::{JournalCommand, NodeArguments};
+use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
+use crate::telemetry;
 
 /// Runs one of the commands.
 pub(super) fn run(command: &JournalCommand) -> Result<(), CommandError> {
-    let JournalCommand::Dump { directory } = command;
-    dump(directory, &mut std::io::stdout().lock())
+    match command {
+        JournalCommand::Dump { directory } => dump(directory, &mut std::io::stdout().lock()),
+        JournalCommand::Feed { directory, config } => feed(directory, config),
+    }
+}
+
+fn feed(directory: &Path, config: &Path) -> Result<(), CommandError> {
+    if !directory.join("journal").is_dir() {
+        let cause = format!("{} has no folder `journal`", directory.display());
+        let cure = "name the data directory of the dead node, such as interlink-data";
+        return Err(CommandError::new(Exit::Data, cause).cure(cure));
+    }
+    let config = load(Some(config), &NodeArguments::default())?;
+    telemetry::log::init(&config.log);
+    let data =
+        DataDirectory::open(directory).map_err(|error| CommandError::new(Exit::Data, error))?;
+    let counts = feed::feed(config, &data, |counts| eprintln!("{}", counts.feed_line()))?;
+    eprintln!("{}; nothing is left", counts.feed_line());
+    Ok(())
 }
 
 fn dump(directory: &Path, out: &mut impl Write) -> Result<(), CommandError> {
@@ -123,6 +145,14 @@ mod tests {
         let error = dump(Path::new("does/not/exist"), &mut Vec::new()).expect_err("nothing");
         assert_eq!(error.exit, Exit::Data);
         assert!(error.to_string().contains("interlink-data/journal"));
+    }
+
+    #[test]
+    fn a_feed_needs_a_data_directory() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let error = feed(directory.path(), Path::new("edge.toml")).expect_err("no journal");
+        assert_eq!(error.exit, Exit::Data);
+        assert!(error.to_string().contains("interlink-data"));
     }
 
     #[test]

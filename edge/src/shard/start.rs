@@ -187,7 +187,7 @@ pub fn launch(mut plan: ShardPlan) -> Result<ShardSet, CommandError> {
     let mut sockets = open_sockets(&plan, shards)?;
     let kept = copies(&sockets)?;
     plan.node.advance(Phase::Recovering);
-    let (mut files, recovered) = FilesThread::open(&plan, shards)?;
+    let (mut files, recovered) = FilesThread::open(&plan.config, &plan.data, shards)?;
     let shared = Arc::new(shared(&plan, recovered.epoch)?);
     let mut ports = std::mem::take(&mut plan.ports);
     let relay = ports.split_off(usize::from(shards)).pop();
@@ -289,7 +289,7 @@ fn start_relay(
     let link = files.link(port.receiver.bell()).ok_or_else(|| {
         CommandError::new(Exit::Host, "the journal-files thread has started already")
     })?;
-    backbone::start(RelayPlan {
+    let relay = RelayPlan {
         config: Arc::clone(&plan.config),
         boot: files.boot(),
         port,
@@ -297,9 +297,10 @@ fn start_relay(
         peers,
         files: link,
         logs,
+        last_words: Some(backbone::limits::LAST_WORDS),
         counts: Arc::clone(&plan.backbone),
-        events: plan.events.clone(),
-    })
+    };
+    backbone::start(relay, plan.events.clone())
 }
 
 /// Waits until every shard accepts clients.

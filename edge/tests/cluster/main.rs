@@ -146,3 +146,59 @@ async fn a_killed_node_goes_on_with_what_it_had_accepted() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_a_dead_node_had_accepted_is_fed_from_its_disk() {
+    let sections = stand::sections();
+    let name = unique("dead");
+    // Nobody listens at port 9: the node accepts, and nothing leaves it.
+    let cut_off = "[redis]\nmode = \"single\"\naddresses = [\"127.0.0.1:9\"]\n[kafka]\nbrokers = \
+                   [\"127.0.0.1:9\"]\n";
+    let mut dead = Setup::shards(1)
+        .config(&format!("[node]\nname = \"{name}\"\n{cut_off}"))
+        .start();
+    let (ada, bob) = (unique("ada"), unique("bob"));
+    let channel = format!("chat.{ada}~{bob}");
+    let here = client(&dead, &dead, &ada).await;
+    for number in 0..20 {
+        say(&here, &channel, &number.to_string())
+            .await
+            .expect("accepted");
+    }
+    dead.kill();
+    let config = dead.data().join("found.toml");
+    std::fs::write(&config, format!("[node]\nname = \"{name}\"\n{sections}")).expect("a file");
+    let feed = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_interlink-edge"))
+            .args(["journal", "feed"])
+            .arg(dead.data())
+            .arg("--config")
+            .arg(&config)
+            .output()
+            .expect("the program starts");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{told}");
+        told
+    };
+    let told = feed();
+    assert!(told.contains("placed 20; Kafka took 20; nothing"), "{told}");
+    let again = feed();
+    assert!(again.contains("placed 0; Kafka took 0; nothing"), "{again}");
+    let alive = Setup::shards(1)
+        .config(&format!(
+            "[node]\nname = \"{}\"\n{sections}",
+            unique("alive")
+        ))
+        .start();
+    let there = client(&alive, &alive, &bob).await;
+    let begin = interlink_client::Position::ZERO;
+    let mut heard = there
+        .subscribe(&channel)
+        .recover_from(begin)
+        .await
+        .expect("subscribed");
+    for number in 0..20 {
+        let event = next_event(&mut heard).await;
+        assert_eq!(text_of(&event.payload), number.to_string());
+    }
+}

@@ -58,7 +58,8 @@ impl Pair {
             sockets: Vec::new(),
             events,
         };
-        let (mut files, recovered) = FilesThread::open(&plan, 2).expect("a fresh journal");
+        let (mut files, recovered) =
+            FilesThread::open(&plan.config, &plan.data, 2).expect("a fresh journal");
         let shared = Arc::new(Shared {
             verifier: Arc::clone(&plan.verifier),
             tls: None,
