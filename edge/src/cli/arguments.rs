@@ -242,9 +242,8 @@ pub enum JournalCommand {
     },
     /// Bring to Redis and Kafka what the journal of a node that never starts again still has.
     /// It may be stopped and run again; nothing is removed.
-    #[command(
-        after_help = "Example:\n  interlink-edge journal feed /mnt/dead/interlink-data --config edge.toml"
-    )]
+    #[command(after_help = "Example:\n  \
+            interlink-edge journal feed /mnt/dead/interlink-data --config edge.toml")]
     Feed {
         /// The data directory of the dead node.
         directory: PathBuf,

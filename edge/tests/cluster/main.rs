@@ -4,7 +4,7 @@ mod stand;
 #[path = "../support/mod.rs"]
 mod support;
 
-use interlink_client::{Client, Delivery};
+use interlink_client::{Client, Delivery, Position, Subscription};
 use interlink_edge::data_dir::development_key_of;
 use support::chat::{next, next_event, say, text_of};
 use support::{Node, Setup, PATIENCE};
@@ -36,6 +36,17 @@ fn unique(prefix: &str) -> String {
 async fn client(node: &Node, issuer: &Node, user: &str) -> Client {
     let client = node.client_with(issuer.token(user)).connect().await;
     client.expect("the node takes the client")
+}
+
+/// A subscription that goes on where it stood says first how many events it missed.
+async fn recovered(heard: &mut Subscription, following: u32) {
+    match next(heard).await {
+        Delivery::Recovered(recovery) => {
+            assert!(recovery.recovered, "{recovery:?}");
+            assert_eq!(recovery.following, following);
+        }
+        other => panic!("not a recovery: {other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -95,6 +106,7 @@ async fn a_client_goes_on_at_another_node_where_it_stood() {
         .recover_from(before.position)
         .await
         .expect("subscribed");
+    recovered(&mut heard, 20).await;
     for number in 0..20 {
         let event = next_event(&mut heard).await;
         assert_eq!(text_of(&event.payload), format!("missed {number}"));
@@ -112,7 +124,8 @@ async fn ephemeral_events_reach_other_nodes() {
     // Nobody waits for the other node's subscription: what nobody stores may come too early.
     let said = async {
         loop {
-            say(&here, &channel, "typing").await.expect("accepted");
+            let typing = here.publish(&channel, b"typing".as_slice());
+            typing.await.expect("accepted");
             let heard = tokio::time::timeout(PATIENCE / 100, heard.next()).await;
             if let Ok(Some(Delivery::Event(event))) = heard {
                 break event;
@@ -120,7 +133,7 @@ async fn ephemeral_events_reach_other_nodes() {
         }
     };
     let event = tokio::time::timeout(PATIENCE, said).await.expect("heard");
-    assert_eq!(text_of(&event.payload), "typing");
+    assert_eq!(&*event.payload, b"typing");
 }
 
 #[tokio::test]
@@ -191,12 +204,12 @@ async fn what_a_dead_node_had_accepted_is_fed_from_its_disk() {
         ))
         .start();
     let there = client(&alive, &alive, &bob).await;
-    let begin = interlink_client::Position::ZERO;
     let mut heard = there
         .subscribe(&channel)
-        .recover_from(begin)
+        .recover_from(Position::ZERO)
         .await
         .expect("subscribed");
+    recovered(&mut heard, 20).await;
     for number in 0..20 {
         let event = next_event(&mut heard).await;
         assert_eq!(text_of(&event.payload), number.to_string());

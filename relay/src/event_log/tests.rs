@@ -116,3 +116,34 @@ fn what_is_not_durable_is_not_handed_out() {
     files.note_durable(0, Kind::Urgent, Sequence(1));
     assert_eq!(files.read_lane(&mut reader, 10).expect("readable").len(), 1);
 }
+
+#[test]
+fn a_reader_that_reaches_a_new_boot_repeats_nothing_of_the_last_one_as_its_own() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US);
+    for _ in 0..30 {
+        node.publish(0, Priority::P1, "class.algebra");
+    }
+    node.settle();
+    drop(node);
+    let mut node = Node::start(config(directory.path(), 1, "s"), NOW_US + 1);
+    // Its first segment is there, and nothing is in it.
+    node.settle();
+    let mut reader = LaneReader::new(0, Kind::Urgent, None);
+    let mut at = Vec::new();
+    let mut read_all = |node: &Node| loop {
+        let records = node.files.read_lane(&mut reader, 7).expect("readable");
+        if records.is_empty() {
+            break;
+        }
+        at.extend(records.iter().map(|record| record.at));
+    };
+    read_all(&node);
+    node.publish(0, Priority::P1, "class.algebra");
+    node.settle();
+    node.files.note_durable(0, Kind::Urgent, Sequence(u64::MAX));
+    read_all(&node);
+    let expected = (1..=30).map(|sequence| (1, sequence)).chain([(2, 1)]);
+    let at: Vec<_> = at.iter().map(|at| (at.boot, at.sequence.0)).collect();
+    assert_eq!(at, expected.collect::<Vec<_>>());
+}

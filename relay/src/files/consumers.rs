@@ -118,6 +118,9 @@ impl JournalFiles {
             if key.boot > reader.boot {
                 reader.boot = key.boot;
                 reader.through = Sequence::NONE;
+                // The place lies in a segment of the boot that is over: read on from there, its
+                // records would pass for those of the next.
+                reader.place = None;
             }
             if !self.read_lane_segment(reader, key, limit, &mut records)? {
                 break;
