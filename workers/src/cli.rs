@@ -33,6 +33,9 @@ pub enum Command {
     /// Compare the topics of the cluster with those that are wanted, and create or change them.
     #[command(subcommand)]
     Topics(TopicsCommand),
+    /// Prepare the database of a back end that has an outbox.
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -73,6 +76,20 @@ pub struct TopicsArguments {
     /// version of the topics has a new prefix.
     #[arg(long, value_name = "PREFIX")]
     pub prefix: Option<String>,
+}
+
+/// Commands about the outbox.
+#[derive(Debug, Subcommand)]
+pub enum OutboxCommand {
+    /// Print the statements that make its tables, to be applied by their owner. Applying them
+    /// again changes nothing.
+    #[command(after_help = "Example:
+  interlink-workers outbox sql --schema interlink | psql school")]
+    Sql {
+        /// The schema, as in the section [outbox].
+        #[arg(long, value_name = "NAME", default_value = "interlink")]
+        schema: String,
+    },
 }
 
 /// Commands about the configuration.

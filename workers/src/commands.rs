@@ -4,9 +4,10 @@
 
 use interlink_relay::kafka;
 
-use crate::cli::{Cli, Command, ConfigCommand, TopicsArguments, TopicsCommand};
+use crate::cli::{Cli, Command, ConfigCommand, OutboxCommand, TopicsArguments, TopicsCommand};
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
+use crate::outbox;
 use crate::roles;
 use crate::topics::{self, Wanted};
 
@@ -19,6 +20,10 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Run { roles, config } => roles::run(&Config::load(&config)?, &roles),
         Command::Topics(TopicsCommand::Plan(arguments)) => plan(&arguments),
         Command::Topics(TopicsCommand::Apply(arguments)) => apply(&arguments),
+        Command::Outbox(OutboxCommand::Sql { schema }) => {
+            print!("{}", outbox::sql(&schema)?);
+            Ok(())
+        }
         Command::Config(ConfigCommand::Check { file }) => {
             Config::load(&file)?;
             println!("{} is right", file.display());

@@ -4,6 +4,7 @@
 //! - [`topics`]: the topics of the log, as they should be and as they are.
 //! - [`roles`]: what a process does with records; each role is a folder.
 //! - [`ingress`]: what back ends want published, from a topic of Kafka; part of a role.
+//! - [`outbox`]: the same, from a table in a back end's own database.
 //! - [`stored`]: consumer groups whose offsets are in the database, beside their effect.
 //! - [`edge_api`]: the server API of edges, as a caller.
 //!
@@ -19,6 +20,7 @@ pub mod config;
 pub mod edge_api;
 pub mod exit;
 pub mod ingress;
+pub mod outbox;
 pub mod roles;
 pub mod stored;
 pub mod topics;

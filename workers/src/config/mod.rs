@@ -10,6 +10,7 @@ mod bridge;
 mod edge;
 mod kafka;
 mod log;
+mod outbox;
 mod postgres;
 mod redis;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use self::bridge::BridgeSection;
 pub use self::edge::EdgeSection;
 pub use self::kafka::KafkaSection;
 pub use self::log::LogSection;
+pub use self::outbox::OutboxSection;
 pub use self::postgres::PostgresSection;
 pub use self::redis::RedisSection;
 use crate::exit::{CommandError, Exit};
@@ -37,6 +39,8 @@ pub struct Config {
     pub edge: EdgeSection,
     /// How the database is reached.
     pub postgres: PostgresSection,
+    /// How the database of a back end is reached that has an outbox.
+    pub outbox: Option<OutboxSection>,
     /// What is logged.
     pub log: LogSection,
     /// From which region to which other one a bridge goes.
@@ -78,6 +82,9 @@ impl Config {
         let checked = config.postgres.client();
         checked.map_err(|error| error.cause)?;
         config.log.filter().map_err(|error| error.cause)?;
+        if let Some(outbox) = &config.outbox {
+            outbox.client().map_err(|error| error.cause)?;
+        }
         if let Some(bridge) = &config.bridge {
             bridge.check().map_err(|error| error.cause)?;
         }

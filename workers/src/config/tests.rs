@@ -62,3 +62,24 @@ fn a_bridge_leads_from_one_region_to_another() {
     let none = Config::parse("[kafka]\nbrokers = [\"a:1\"]").expect("right");
     assert!(none.bridge().is_err());
 }
+
+#[test]
+fn an_outbox_is_in_a_database_of_its_own() {
+    let text = |more: &str| {
+        format!(
+            "[kafka]\nbrokers = [\"a:1\"]\n[outbox]\naddress = \"127.0.0.1:5432\"\n\
+             database = \"school\"\nuser = \"workers\"\n{more}"
+        )
+    };
+    let config = Config::parse(&text("schema = \"events\"")).expect("right");
+    let client = config.outbox.expect("a section").client().expect("right");
+    assert_eq!((&*client.database, &*client.schema), ("school", "events"));
+    for (more, cure) in [
+        ("tls = true", "[outbox]"),
+        ("schema = \"a-b\"", "lower-case"),
+        ("history_days = 9", "unknown field"),
+    ] {
+        let error = Config::parse(&text(more)).expect_err("a contradiction");
+        assert!(error.contains(cure), "{error}");
+    }
+}

@@ -29,6 +29,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 pub use answer::{judge, Verdict};
+pub use limits::CALL_TIME_MAX;
 
 /// Why the API cannot be used as configured.
 #[derive(Debug, thiserror::Error)]
@@ -112,12 +113,22 @@ pub enum CallError {
     /// No answer in time.
     #[error("no whole answer in time")]
     Timeout,
-    /// The connection failed.
+    /// The connection failed under the call.
     #[error("{0}")]
     Connection(String),
+    /// There is no connection, so that nothing was sent.
+    #[error("{0}")]
+    Unreachable(String),
     /// The token cannot be read.
     #[error("{0}")]
     Token(#[from] ApiError),
+}
+
+impl CallError {
+    /// Whether the request may have reached a node.
+    pub fn may_have_effect(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Connection(_))
+    }
 }
 
 /// The server API of some edges.
@@ -211,7 +222,7 @@ impl EdgeApi {
         let edge = &self.edges[edge];
         let failed = |error: std::io::Error| {
             let Edge { host, port, .. } = edge;
-            CallError::Connection(format!("{host}:{port}: {error}"))
+            CallError::Unreachable(format!("{host}:{port}: {error}"))
         };
         let stream = TcpStream::connect((&*edge.host, edge.port)).await;
         let stream = stream.map_err(failed)?;
@@ -219,7 +230,7 @@ impl EdgeApi {
         match (&self.connector, edge.is_tls) {
             (Some(connector), true) => {
                 let name = ServerName::try_from(edge.host.clone())
-                    .map_err(|error| CallError::Connection(error.to_string()))?;
+                    .map_err(|error| CallError::Unreachable(error.to_string()))?;
                 let stream = connector.connect(name, stream).await.map_err(failed)?;
                 open(stream).await
             }
@@ -250,7 +261,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let opened = http1::Builder::new().handshake(TokioIo::new(stream)).await;
-    let (sender, connection) = opened.map_err(|error| CallError::Connection(error.to_string()))?;
+    let (sender, connection) = opened.map_err(|error| CallError::Unreachable(error.to_string()))?;
     // It ends with its sender; why it ended is told to the call that it served.
     tokio::spawn(async move { drop(connection.await) });
     Ok(sender)

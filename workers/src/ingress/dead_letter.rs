@@ -12,14 +12,24 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use tracing::warn;
 
 use super::limits::PAUSE_MAX;
+use super::record::RecordError;
 
 /// Why a record is dead.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Reason {
     /// A code of the error catalogue, or `invalid_record`.
     pub code: String,
     /// What is wrong and what to do.
     pub cause: String,
+}
+
+impl From<RecordError> for Reason {
+    fn from(error: RecordError) -> Self {
+        Self {
+            code: "invalid_record".into(),
+            cause: error.to_string(),
+        }
+    }
 }
 
 /// The topic of dead letters.

@@ -10,7 +10,7 @@
 //! other, what cannot be published at all becomes a dead letter before the offset passes it.
 //! Limits: `limits.rs`. Runs on: tokio tasks, one for each batch.
 
-pub(crate) mod dead_letter;
+mod dead_letter;
 mod limits;
 mod record;
 mod work;
@@ -27,8 +27,11 @@ use tracing::{info, warn};
 use crate::edge_api::{ApiConfig, EdgeApi};
 use crate::exit::{CommandError, Exit};
 use crate::roles::Stop;
-use dead_letter::DeadLetters;
 use work::Work;
+
+pub(crate) use dead_letter::{DeadLetters, Reason};
+pub(crate) use record::Wish;
+pub(crate) use work::now_ms;
 
 /// The consumer group.
 pub const GROUP: &str = "realtime-ingress";

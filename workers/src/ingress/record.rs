@@ -34,29 +34,43 @@ impl Wish {
     /// # Errors
     /// When it can never be published.
     pub fn of(record: &Consumed, lane: &Lane) -> Result<Self, RecordError> {
-        if record.value.len() > RECORD_BYTES_MAX {
-            return Err(RecordError::Bytes(record.value.len()));
+        let Lane { topic, partition } = lane;
+        let identity = || format!("{topic}/{partition}/{}", record.offset);
+        Self::parse(&record.value, &record.key, record.timestamp_ms, identity)
+    }
+
+    /// Reads what a back end wrote: a value, what orders it, and since when it counts;
+    /// `identity` names it where the value has no key of its own.
+    ///
+    /// # Errors
+    /// When it can never be published.
+    pub fn parse(
+        value: &[u8],
+        key: &[u8],
+        timestamp_ms: i64,
+        identity: impl FnOnce() -> String,
+    ) -> Result<Self, RecordError> {
+        if value.len() > RECORD_BYTES_MAX {
+            return Err(RecordError::Bytes(value.len()));
         }
-        let parsed = serde_json::from_slice(&record.value);
+        let parsed = serde_json::from_slice(value);
         let Ok(Value::Object(mut body)) = parsed else {
             return Err(RecordError::Form);
         };
         let Some(Value::String(channel)) = body.get("channel") else {
             return Err(RecordError::Channel);
         };
-        let order = match record.key.is_empty() {
+        let order = match key.is_empty() {
             true => channel.as_bytes().into(),
-            false => record.key.clone(),
+            false => key.into(),
         };
         if !matches!(body.get("idempotency_key"), Some(Value::String(_))) {
-            let Lane { topic, partition } = lane;
-            let place = format!("{topic}/{partition}/{}", record.offset);
-            body.insert("idempotency_key".into(), place.into());
+            body.insert("idempotency_key".into(), identity().into());
         }
         Ok(Self {
             order,
             body,
-            timestamp_ms: record.timestamp_ms,
+            timestamp_ms,
         })
     }
 

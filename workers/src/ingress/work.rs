@@ -33,11 +33,8 @@ impl Work {
                 Ok(wish) => wish.order.clone(),
                 Err(_) => record.key.clone(),
             };
-            let wish = wish.map_err(|error| Reason {
-                code: "invalid_record".into(),
-                cause: error.to_string(),
-            });
-            keys.entry(order).or_default().push((record, wish));
+            let task = (record, wish.map_err(Reason::from));
+            keys.entry(order).or_default().push(task);
         }
         let keys = keys.into_values().map(|tasks| self.work_off(batch, tasks));
         let mut keys: FuturesUnordered<_> = keys.collect();
@@ -90,7 +87,8 @@ impl Work {
     }
 }
 
-fn now_ms() -> i64 {
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |now| now.as_millis() as i64)
 }

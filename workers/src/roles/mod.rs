@@ -24,8 +24,8 @@ use crate::stored;
 pub enum Role {
     /// Keep history, ids and tops of what nodes feed.
     Archival,
-    /// Publish what back ends send to the ingress topic, through the server API of edges, and
-    /// escalate what nobody acknowledges in time.
+    /// Publish what back ends send to the ingress topic or commit to an outbox, through the
+    /// server API of edges, and escalate what nobody acknowledges in time.
     Realtime,
     /// Carry the events of this region to another one.
     Bridge,

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::exit::{CommandError, Exit};
-use crate::ingress::dead_letter::DeadLetters;
+use crate::ingress::DeadLetters;
 use crate::roles::Stop;
 pub use effect::Effect;
 use work::{Outcome, Work};

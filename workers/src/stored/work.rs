@@ -10,7 +10,7 @@ use tracing::warn;
 use super::effect::{record_of, source_of, Effect};
 use super::limits::{ATTEMPTS, ATTEMPT_PAUSE, PAUSE_FIRST, PAUSE_MAX};
 use super::now_us;
-use crate::ingress::dead_letter::{DeadLetters, Reason};
+use crate::ingress::{DeadLetters, Reason};
 
 /// What work on batches needs.
 pub(super) struct Work {

@@ -1,6 +1,8 @@
 //! The role `realtime`: what must happen within seconds.
 //!
 //! - It publishes what back ends send to the ingress topic ([`crate::ingress`]).
+//! - With the section `[outbox]` it publishes what back ends commit to their database
+//!   ([`crate::outbox`]).
 //! - With a database it stores a deadline for each event of `critical` whose namespace escalates,
 //!   and looks at the cursors of its user when it is due: what no device has acknowledged ends as
 //!   a stored escalation ([`crate::stored`]).
@@ -8,7 +10,7 @@
 use std::sync::Arc;
 
 use interlink_protocol::namespace::{Namespaces, Topic};
-use interlink_relay::kafka::route;
+use interlink_relay::kafka::{route, Config as Cluster};
 use interlink_relay::postgres::Store;
 use tracing::warn;
 
@@ -16,6 +18,7 @@ use super::Stop;
 use crate::config::Config;
 use crate::exit::CommandError;
 use crate::ingress;
+use crate::outbox;
 use crate::stored::{consume, limits, now_us, Effect, Group};
 
 /// The consumer group.
@@ -28,12 +31,27 @@ pub const GROUP: &str = "realtime";
 pub async fn run(config: &Config, stop: Stop) -> Result<(), CommandError> {
     let cluster = config.kafka.client()?;
     let api = config.edge.client()?;
-    if config.postgres.client()?.is_none() {
-        return ingress::run(&cluster, &api, stop).await;
-    }
+    let outbox = async {
+        match &config.outbox {
+            Some(section) => outbox::run(&section.client()?, &cluster, &api, stop.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let deadlines = async {
+        match config.postgres.client()? {
+            Some(_) => escalate(config, &cluster, stop.clone()).await,
+            None => Ok(()),
+        }
+    };
+    let ingress = ingress::run(&cluster, &api, stop.clone());
+    tokio::try_join!(ingress, outbox, deadlines).map(drop)
+}
+
+/// Stores deadlines, and ends those that are due, until it is stopped.
+async fn escalate(config: &Config, cluster: &Cluster, stop: Stop) -> Result<(), CommandError> {
     let store = super::store(config).await?;
     let group = Group {
-        cluster: &cluster,
+        cluster,
         name: GROUP,
         topics: vec![format!(
             "{}{}",
@@ -42,21 +60,15 @@ pub async fn run(config: &Config, stop: Stop) -> Result<(), CommandError> {
         )],
         effect: Effect::Deadlines(Arc::new(Namespaces::defaults())),
     };
-    let escalate = escalate(store.clone());
+    let due = take_due(store.clone());
     tokio::select! {
-        ended = async {
-            let (one, other) = tokio::join!(
-                ingress::run(&cluster, &api, stop.clone()),
-                consume(group, store, stop)
-            );
-            one.and(other)
-        } => ended,
-        () = escalate => Ok(()),
+        ended = consume(group, store, stop) => ended,
+        () = due => Ok(()),
     }
 }
 
 /// Ends deadlines that are due, for ever.
-async fn escalate(store: Store) {
+async fn take_due(store: Store) {
     loop {
         match store.take_due(now_us()).await {
             Ok((_, escalations)) => {
