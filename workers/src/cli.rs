@@ -55,6 +55,25 @@ pub enum TopicsCommand {
   interlink-workers topics apply --brokers 127.0.0.1:9092 --profile single
   interlink-workers topics apply --config /etc/interlink/workers.toml --profile production")]
     Apply(TopicsArguments),
+    /// Count the events in the topics by the region in which they were accepted, as JSON. An
+    /// event that stands twice in the log of its own region came back from another one.
+    #[command(after_help = "Example:
+  interlink-workers topics census --brokers 127.0.0.1:9092")]
+    Census(CensusArguments),
+}
+
+/// Where the cluster is.
+#[derive(Debug, Args)]
+pub struct CensusArguments {
+    /// Configuration file; its section [kafka] says how the cluster is reached.
+    #[arg(long, value_name = "FILE", required_unless_present = "brokers")]
+    pub config: Option<PathBuf>,
+    /// Brokers as HOST:PORT, instead of those of the configuration.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub brokers: Vec<String>,
+    /// What the names of topics begin with, instead of the prefix of the configuration.
+    #[arg(long, value_name = "PREFIX")]
+    pub prefix: Option<String>,
 }
 
 /// Where the cluster is and what it should have.

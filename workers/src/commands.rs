@@ -2,9 +2,13 @@
 //!
 //! Runs on: the main thread.
 
+use std::path::Path;
+
 use interlink_relay::kafka;
 
-use crate::cli::{Cli, Command, ConfigCommand, OutboxCommand, TopicsArguments, TopicsCommand};
+use crate::cli::{
+    CensusArguments, Cli, Command, ConfigCommand, OutboxCommand, TopicsArguments, TopicsCommand,
+};
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};
 use crate::outbox;
@@ -20,6 +24,16 @@ pub fn execute(cli: Cli) -> Result<(), CommandError> {
         Command::Run { roles, config } => roles::run(&Config::load(&config)?, &roles),
         Command::Topics(TopicsCommand::Plan(arguments)) => plan(&arguments),
         Command::Topics(TopicsCommand::Apply(arguments)) => apply(&arguments),
+        Command::Topics(TopicsCommand::Census(arguments)) => {
+            let CensusArguments {
+                config,
+                brokers,
+                prefix,
+            } = &arguments;
+            let cluster = cluster(config.as_deref(), brokers, prefix.as_deref())?;
+            println!("{}", topics::census(&cluster)?);
+            Ok(())
+        }
         Command::Outbox(OutboxCommand::Sql { schema }) => {
             print!("{}", outbox::sql(&schema)?);
             Ok(())
@@ -52,20 +66,36 @@ fn apply(arguments: &TopicsArguments) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// How the cluster is reached, and what it should have.
-fn target(arguments: &TopicsArguments) -> Result<(kafka::Config, Vec<Wanted>), CommandError> {
-    let mut cluster = match &arguments.config {
+/// How the cluster is reached.
+fn cluster(
+    config: Option<&Path>,
+    brokers: &[String],
+    prefix: Option<&str>,
+) -> Result<kafka::Config, CommandError> {
+    let mut cluster = match config {
         Some(file) => Config::load(file)?.kafka.client()?,
         None => kafka::Config::default(),
     };
-    if !arguments.brokers.is_empty() {
-        cluster.brokers.clone_from(&arguments.brokers);
+    if !brokers.is_empty() {
+        cluster.brokers = brokers.to_vec();
     }
-    if let Some(prefix) = &arguments.prefix {
-        cluster.topic_prefix.clone_from(prefix);
+    if let Some(prefix) = prefix {
+        prefix.clone_into(&mut cluster.topic_prefix);
     }
     let wrong = |error: kafka::ConfigError| CommandError::new(Exit::Config, error);
     cluster.check().map_err(wrong)?;
+    Ok(cluster)
+}
+
+/// How the cluster is reached, and what it should have.
+fn target(arguments: &TopicsArguments) -> Result<(kafka::Config, Vec<Wanted>), CommandError> {
+    let TopicsArguments {
+        config,
+        brokers,
+        prefix,
+        ..
+    } = arguments;
+    let cluster = cluster(config.as_deref(), brokers, prefix.as_deref())?;
     let text = match &arguments.topics {
         Some(file) => std::fs::read_to_string(file).map_err(|error| {
             let cause = format!("{} cannot be read: {error}", file.display());

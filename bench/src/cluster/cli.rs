@@ -41,13 +41,31 @@ pub enum ClusterScenario {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Chats between two regions while the bridges between them are killed and started again.
+    #[command(after_help = "Example: interlink-bench cluster regions --seconds 60 --json -")]
+    Regions {
+        /// Seconds of the measured run. Example: --seconds 60
+        #[arg(long, default_value_t = 60.0)]
+        seconds: f64,
+        /// Users, half of them in each region. Example: --users 200
+        #[arg(long, default_value_t = 200)]
+        users: u32,
+        /// How often a bridge is killed and started again. Example: --restarts 2
+        #[arg(long, default_value_t = 2)]
+        restarts: u32,
+        /// Options of every run.
+        #[command(flatten)]
+        options: RunOptions,
+    },
 }
 
 impl ClusterScenario {
     /// Options of every run.
     pub fn options(&self) -> &RunOptions {
         match self {
-            Self::Latency { options, .. } | Self::Throughput { options, .. } => options,
+            Self::Latency { options, .. }
+            | Self::Throughput { options, .. }
+            | Self::Regions { options, .. } => options,
         }
     }
 
@@ -56,6 +74,7 @@ impl ClusterScenario {
         match self {
             Self::Latency { .. } => "latency",
             Self::Throughput { .. } => "throughput",
+            Self::Regions { .. } => "regions",
         }
     }
 
@@ -72,6 +91,12 @@ impl ClusterScenario {
             } => {
                 format!("nodes={nodes} seconds={seconds} connections={connections} window={window}")
             }
+            Self::Regions {
+                seconds,
+                users,
+                restarts,
+                ..
+            } => format!("seconds={seconds} users={users} restarts={restarts}"),
         }
     }
 }

@@ -4,14 +4,18 @@
 //! Invariants: a scenario is what [`DEFINITIONS`] says and is never adjusted to a result; it ends
 //! with an error only when it could not be run.
 //! Map: [`site`] is a cluster with its outside systems, [`topics`] makes its topics, [`shares`]
-//! says where CPU time goes, [`chats`] is the traffic; the scenarios are [`latency`] and
-//! [`throughput`].
+//! says where CPU time goes, [`chats`] is the traffic of one cluster, [`crossing`] that between two
+//! regions, which a [`bridge`] carries; the scenarios are [`latency`], [`throughput`] and
+//! [`regions`].
 //!
 //! Runs on: the bench's main thread, which is the generator's thread.
 
+mod bridge;
 mod chats;
 pub mod cli;
+mod crossing;
 mod latency;
+mod regions;
 pub mod shares;
 pub mod site;
 mod throughput;
@@ -23,7 +27,7 @@ use anyhow::Result;
 use cli::ClusterScenario;
 
 /// Name, definition and goals of every cluster scenario.
-pub const DEFINITIONS: [(&str, &str, &str); 2] = [
+pub const DEFINITIONS: [(&str, &str, &str); 3] = [
     (
         "latency",
         "2,000 users on 2 nodes, each with a direct chat to a user of the other node. Capacity: \
@@ -39,6 +43,14 @@ pub const DEFINITIONS: [(&str, &str, &str); 2] = [
         "events_per_second >= 50,000 delivered, and settled in Kafka, or the limit named; \
          redis_cpu_ratio <= 0.5 of one record a call; acked_lost = 0",
     ),
+    (
+        "regions",
+        "two regions of 2 nodes, each with Redis and Kafka of its own, and a bridge in each \
+         direction; 200 users in pairs, one in each region, chat with 500 events a second for \
+         60 s; the bridges in turn are killed with -9 and started again 2 s later. Clients count \
+         deliveries, and both logs are counted by region of origin",
+        "delivered_once = events, duplicates = 0, lost = 0, loops = 0, order_violations = 0",
+    ),
 ];
 
 /// Runs a scenario and gives its result.
@@ -47,7 +59,7 @@ pub fn run(scenario: &ClusterScenario) -> Result<Report> {
     let precedence = match scenario {
         ClusterScenario::Latency { .. } => Precedence::Generator,
         // A generator at its limit must not starve what it measures.
-        ClusterScenario::Throughput { .. } => Precedence::Nobody,
+        ClusterScenario::Throughput { .. } | ClusterScenario::Regions { .. } => Precedence::Nobody,
     };
     let name = scenario.name();
     let mut bench = Bench::prepare_as(name, scenario.options(), &parameters, precedence)?;
@@ -65,6 +77,12 @@ pub fn run(scenario: &ClusterScenario) -> Result<Report> {
             window,
             ..
         } => throughput::run(&mut bench, *nodes, *connections, (*seconds, *window))?,
+        ClusterScenario::Regions {
+            seconds,
+            users,
+            restarts,
+            ..
+        } => regions::run(&mut bench, *seconds, *users, *restarts)?,
     }
     Ok(bench.finish())
 }

@@ -10,6 +10,7 @@ use crate::servers::edge::find_binary;
 use crate::stand::Server;
 use anyhow::{ensure, Context, Result};
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 /// The wanted topics, seen from the repository's root.
@@ -19,8 +20,8 @@ const TOOL: &str = "interlink-workers";
 /// Partitions of each topic on three brokers.
 const PARTITIONS: u32 = 6;
 
-/// Makes the topics on these brokers.
-pub fn apply(bench: &Bench, brokers: &[Server]) -> Result<()> {
+/// The tool's binary, beside the edge's.
+pub fn find_tool(bench: &Bench) -> Result<PathBuf> {
     let edge = find_binary(bench.options.edge_binary.as_deref())?;
     let tool = edge.with_file_name(TOOL);
     ensure!(
@@ -28,6 +29,12 @@ pub fn apply(bench: &Bench, brokers: &[Server]) -> Result<()> {
         "{} does not exist: build it (cargo build --release -p interlink-workers)",
         tool.display()
     );
+    Ok(tool)
+}
+
+/// Makes the topics on these brokers.
+pub fn apply(bench: &Bench, brokers: &[Server]) -> Result<()> {
+    let tool = find_tool(bench)?;
     let addresses: Vec<String> = brokers
         .iter()
         .map(|each| each.address.to_string())

@@ -15,3 +15,12 @@ pub const RETENTION_HOURS_MAX: u64 = 366 * 24;
 /// How long a cluster may take for one request; creating 100 partitions on three busy brokers
 /// takes a few seconds.
 pub const REQUEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Events that a census tells apart, 16 bytes each: some 200 MB.
+pub const CENSUS_EVENTS_MAX: usize = 5_000_000;
+
+/// How long a census waits for a record that is there; a broker under load may be slow.
+pub const CENSUS_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// One wait for a record.
+pub const POLL_WAIT: Duration = Duration::from_millis(100);

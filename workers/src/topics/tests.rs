@@ -169,3 +169,24 @@ fn a_wrong_file_is_refused_with_its_cure() {
     let error = wanted(&class(1, 1, 1), "q", "").expect_err("no profile");
     assert!(error.to_string().contains("it has p"));
 }
+
+#[test]
+fn a_census_tells_an_event_from_its_return_and_its_position() {
+    let mut census = super::Census::default();
+    let id = |id: u128| id.to_le_bytes();
+    for (one, kind, origin) in [
+        (id(1), "event", "eu"),
+        (id(1), "positioned", "eu"),
+        (id(2), "event", "us"),
+        (id(1), "event", "eu"),
+    ] {
+        census.note([Some(&one), Some(kind.as_bytes()), Some(origin.as_bytes())]);
+    }
+    census.note([None, Some(b"event"), Some(b"eu")]);
+    census.note([Some(b"short"), Some(b"event"), Some(b"eu")]);
+    let eu = census.of("eu");
+    assert_eq!((eu.events, eu.repeats, eu.positioned), (1, 1, 1));
+    let printed: serde_json::Value = serde_json::from_str(&census.to_string()).expect("JSON");
+    assert_eq!(printed["origins"]["us"]["events"], 1);
+    assert_eq!(printed["foreign"], 2);
+}
