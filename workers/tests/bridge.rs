@@ -327,5 +327,12 @@ async fn each_event_crosses_once_in_order_and_nothing_comes_back() {
         for id in foreign {
             assert_eq!(logged[&id], (1, other.name.to_owned(), true));
         }
+        let cluster = region.config(other).kafka.client().expect("a cluster");
+        let census = tokio::task::spawn_blocking(move || topics::census(&cluster)).await;
+        let census = census.expect("joined").expect("a census");
+        for name in [region.name, other.name] {
+            let count = census.of(name);
+            assert_eq!((count.events, count.repeats), (60, 0), "{name} in {census}");
+        }
     }
 }

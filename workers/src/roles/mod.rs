@@ -32,9 +32,12 @@ pub enum Role {
 }
 
 impl Role {
-    async fn run(self, config: &Config, stop: Stop) -> Result<(), CommandError> {
+    async fn run(self, config: &Config, mut stop: Stop) -> Result<(), CommandError> {
         match self {
-            Self::Archival => archival::run(config, store(config).await?, stop).await,
+            Self::Archival => match store(config, &mut stop).await? {
+                Some(store) => archival::run(config, store, stop).await,
+                None => Ok(()),
+            },
             Self::Realtime => realtime::run(config, stop).await,
             Self::Bridge => bridge::run(config, stop).await,
         }
@@ -107,16 +110,18 @@ pub fn run(config: &Config, roles: &[Role]) -> Result<(), CommandError> {
     })
 }
 
-/// The database, up to date.
-async fn store(config: &Config) -> Result<Store, CommandError> {
+/// The database, up to date; nothing when it is time to stop before it answers.
+async fn store(config: &Config, stop: &mut Stop) -> Result<Option<Store>, CommandError> {
     let Some(database) = config.postgres.client()? else {
         let cause = "the role needs a database; set postgres.address";
         return Err(CommandError::new(Exit::Config, cause));
     };
     let wrong = |error| CommandError::new(Exit::Config, error);
     let store = Store::new(&database).map_err(wrong)?;
-    prepared(&store).await?;
-    Ok(store)
+    tokio::select! {
+        outcome = prepared(&store) => outcome.map(|()| Some(store)),
+        () = stop.requested() => Ok(None),
+    }
 }
 
 /// Brings the schema up to date, however long the database is away.
@@ -152,6 +157,7 @@ fn judge(ended: Ended) -> Result<(), CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PostgresSection;
 
     #[tokio::test]
     async fn stopping_reaches_everybody_and_so_does_a_lost_sender() {
@@ -161,5 +167,20 @@ mod tests {
         one.requested().await;
         drop(sender);
         other.requested().await;
+    }
+    #[tokio::test]
+    async fn a_role_that_waits_for_its_database_can_be_stopped() {
+        let config = Config {
+            postgres: PostgresSection {
+                // Nobody listens there.
+                address: "127.0.0.1:1".into(),
+                ..PostgresSection::default()
+            },
+            ..Config::default()
+        };
+        let (sender, stop) = Stop::pair();
+        let waiting = Role::Archival.run(&config, stop);
+        let (ended, ()) = tokio::join!(waiting, async { sender.stop() });
+        ended.expect("stopped in order");
     }
 }

@@ -48,8 +48,10 @@ pub async fn run(config: &Config, stop: Stop) -> Result<(), CommandError> {
 }
 
 /// Stores deadlines, and ends those that are due, until it is stopped.
-async fn escalate(config: &Config, cluster: &Cluster, stop: Stop) -> Result<(), CommandError> {
-    let store = super::store(config).await?;
+async fn escalate(config: &Config, cluster: &Cluster, mut stop: Stop) -> Result<(), CommandError> {
+    let Some(store) = super::store(config, &mut stop).await? else {
+        return Ok(());
+    };
     let group = Group {
         cluster,
         name: GROUP,
