@@ -11,6 +11,9 @@ pub const PAUSE_FIRST: Duration = Duration::from_millis(25);
 /// Longest pause: an edge that is back is used within seconds.
 pub const PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// How long brokers may take to tell or move a mark of attempts.
+pub const MARK_WAIT: Duration = Duration::from_secs(5);
+
 /// How long what is under way may take when the process is told to stop.
 pub const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 

@@ -3,13 +3,15 @@
 //! A record of the topic `ingress` is what `POST /v1/publish` of the server API takes, as JSON;
 //! its key is what orders it: a user or a channel. `README.md` of this crate describes it. For
 //! each key one call is under way; keys of a batch are worked on beside each other. The offset is
-//! committed when everything of the batch is published or a dead letter.
+//! committed when everything of the batch is published or a dead letter. Before a batch is begun,
+//! a mark says that it may have been attempted (`attempts.rs`).
 //!
 //! Invariants: a record is published at least once, and in effect once: it has the same
 //! idempotency key at every attempt; what cannot be published for now holds its key up and no
 //! other, what cannot be published at all becomes a dead letter before the offset passes it.
 //! Limits: `limits.rs`. Runs on: tokio tasks, one for each batch.
 
+mod attempts;
 mod dead_letter;
 mod limits;
 mod record;
@@ -27,6 +29,7 @@ use tracing::{info, warn};
 use crate::edge_api::{ApiConfig, EdgeApi};
 use crate::exit::{CommandError, Exit};
 use crate::roles::Stop;
+use attempts::Attempts;
 use work::Work;
 
 pub(crate) use dead_letter::{DeadLetters, Reason};
@@ -36,16 +39,27 @@ pub(crate) use work::now_ms;
 /// The consumer group.
 pub const GROUP: &str = "realtime-ingress";
 
+/// A batch that was worked off.
+struct Done {
+    lane: Lane,
+    next: i64,
+    mark: i64,
+}
+
 /// Batches under way.
 #[derive(Default)]
 struct Batches {
-    tasks: JoinSet<(Lane, i64)>,
+    tasks: JoinSet<Done>,
     handles: HashMap<Lane, AbortHandle>,
+    /// Up to where an earlier worker may have attempted records, for partitions that were looked
+    /// at.
+    marks: HashMap<Lane, i64>,
 }
 
 impl Batches {
     fn give_up(&mut self, lanes: &[Lane]) {
         for lane in lanes {
+            self.marks.remove(lane);
             if let Some(handle) = self.handles.remove(lane) {
                 handle.abort();
             }
@@ -66,6 +80,7 @@ pub async fn run(
     let work = Arc::new(Work {
         api: EdgeApi::new(api).map_err(|error| wrong(error.to_string()))?,
         letters: DeadLetters::new(cluster).map_err(|error| wrong(error.to_string()))?,
+        attempts: Attempts::new(cluster).map_err(|error| wrong(error.to_string()))?,
         calls: Semaphore::new(limits::CALLS_MAX),
     });
     let topics = [format!("{}{}", cluster.topic_prefix, route::INGRESS)];
@@ -110,9 +125,14 @@ fn take(consumer: &GroupConsumer, event: GroupEvent, work: &Arc<Work>, batches: 
         GroupEvent::Revoked { lanes, .. } => batches.give_up(&lanes),
         GroupEvent::Batch(batch) => {
             let (work, lane) = (work.clone(), batch.lane.clone());
+            let mark = batches.marks.get(&lane).copied();
             let task = async move {
-                work.publish(&batch).await;
-                (batch.lane.clone(), batch.next())
+                let mark = work.publish(&batch, mark).await;
+                Done {
+                    lane: batch.lane.clone(),
+                    next: batch.next(),
+                    mark,
+                }
             };
             batches.handles.insert(lane, batches.tasks.spawn(task));
         }
@@ -127,12 +147,15 @@ fn take(consumer: &GroupConsumer, event: GroupEvent, work: &Arc<Work>, batches: 
 
 fn note_done(
     consumer: &GroupConsumer,
-    done: Result<(Lane, i64), tokio::task::JoinError>,
+    done: Result<Done, tokio::task::JoinError>,
     batches: &mut Batches,
 ) {
     // One that was given up has no outcome.
-    if let Ok((lane, next)) = done {
-        batches.handles.remove(&lane);
+    if let Ok(Done { lane, next, mark }) = done {
+        // Of one that was given up another worker moves the mark.
+        if batches.handles.remove(&lane).is_some() {
+            batches.marks.insert(lane.clone(), mark);
+        }
         consumer.commit(&lane, next);
         consumer.done(&lane);
     }

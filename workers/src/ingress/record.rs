@@ -29,14 +29,16 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Reads a record.
+    /// Reads a record; with `is_known` an earlier worker may have attempted it, and its age counts
+    /// from its timestamp.
     ///
     /// # Errors
     /// When it can never be published.
-    pub fn of(record: &Consumed, lane: &Lane) -> Result<Self, RecordError> {
+    pub fn of(record: &Consumed, lane: &Lane, is_known: bool) -> Result<Self, RecordError> {
+        let since_ms = if is_known { record.timestamp_ms } else { 0 };
         let Lane { topic, partition } = lane;
         let identity = || format!("{topic}/{partition}/{}", record.offset);
-        Self::parse(&record.value, &record.key, record.timestamp_ms, identity)
+        Self::parse(&record.value, &record.key, since_ms, identity)
     }
 
     /// Reads what a back end wrote: a value, what orders it, and since when it counts;
@@ -72,6 +74,14 @@ impl Wish {
             body,
             timestamp_ms,
         })
+    }
+
+    /// An attempt at this time has no outcome: the age counts from there, or from where it counts
+    /// already.
+    pub fn note_attempt(&mut self, at_ms: i64) {
+        if self.timestamp_ms == 0 {
+            self.timestamp_ms = at_ms;
+        }
     }
 
     /// The body of a request, with the age of the record at this time.
@@ -116,7 +126,7 @@ mod tests {
     #[test]
     fn a_record_keeps_its_identity_and_ages() {
         let record = record("ada", r#"{"channel":"user.ada","json":{"a":1},"age_ms":9}"#);
-        let mut wish = Wish::of(&record, &lane()).expect("a wish");
+        let mut wish = Wish::of(&record, &lane(), true).expect("a wish");
         assert_eq!(&*wish.order, b"ada");
         for (now_ms, age_ms) in [(1_250, 250), (500, 0), (61_000, 60_000)] {
             let body = request(&mut wish, now_ms);
@@ -127,9 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_attempted_is_new_however_long_it_waited() {
+        let record = record("ada", r#"{"channel":"user.ada"}"#);
+        let mut wish = Wish::of(&record, &lane(), false).expect("a wish");
+        assert_eq!(request(&mut wish, 900_000)["age_ms"], 0);
+        wish.note_attempt(900_000);
+        wish.note_attempt(950_000);
+        assert_eq!(request(&mut wish, 960_000)["age_ms"], 60_000);
+    }
+
+    #[test]
     fn an_own_idempotency_key_stays_and_the_channel_orders_what_has_no_key() {
         let record = record("", r#"{"channel":"user.ada","idempotency_key":"grade-7"}"#);
-        let mut wish = Wish::of(&record, &lane()).expect("a wish");
+        let mut wish = Wish::of(&record, &lane(), true).expect("a wish");
         assert_eq!(&*wish.order, b"user.ada");
         assert_eq!(request(&mut wish, 1_000)["idempotency_key"], "grade-7");
     }
@@ -144,13 +164,13 @@ mod tests {
             ("{\"channel\":1}", RecordError::Channel),
         ] {
             assert_eq!(
-                Wish::of(&record("k", value), &lane()),
+                Wish::of(&record("k", value), &lane(), true),
                 Err(error),
                 "{value}"
             );
         }
         let long = format!("{{\"channel\":\"{}\"}}", "a".repeat(RECORD_BYTES_MAX));
-        let wish = Wish::of(&record("k", &long), &lane());
+        let wish = Wish::of(&record("k", &long), &lane(), true);
         assert!(matches!(wish, Err(RecordError::Bytes(_))));
     }
 }

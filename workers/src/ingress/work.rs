@@ -8,6 +8,7 @@ use interlink_relay::kafka::consumer::{Batch, Consumed};
 use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
+use super::attempts::Attempts;
 use super::dead_letter::{DeadLetters, Reason};
 use super::limits::{PAUSE_FIRST, PAUSE_MAX};
 use super::record::Wish;
@@ -17,6 +18,7 @@ use crate::edge_api::{judge, EdgeApi, Verdict};
 pub struct Work {
     pub api: EdgeApi,
     pub letters: DeadLetters,
+    pub attempts: Attempts,
     pub calls: Semaphore,
 }
 
@@ -24,11 +26,20 @@ pub struct Work {
 type Task<'a> = (&'a Consumed, Result<Wish, Reason>);
 
 impl Work {
-    /// Publishes a batch; returns when every record is published or a dead letter.
-    pub async fn publish(&self, batch: &Batch) {
+    /// Publishes a batch; returns when every record is published or a dead letter. Records before
+    /// `mark` may have been attempted by an earlier worker; it is asked for when it is not known.
+    /// Gives the mark.
+    pub async fn publish(&self, batch: &Batch, mark: Option<i64>) -> i64 {
+        let mark = match mark {
+            Some(mark) => mark,
+            None => self.attempts.mark(&batch.lane).await,
+        };
+        if mark < batch.next() {
+            self.attempts.set_mark(&batch.lane, batch.next()).await;
+        }
         let mut keys: HashMap<Box<[u8]>, Vec<Task<'_>>> = HashMap::new();
         for record in &batch.records {
-            let wish = Wish::of(record, &batch.lane);
+            let wish = Wish::of(record, &batch.lane, record.offset < mark);
             let order = match &wish {
                 Ok(wish) => wish.order.clone(),
                 Err(_) => record.key.clone(),
@@ -39,6 +50,7 @@ impl Work {
         let keys = keys.into_values().map(|tasks| self.work_off(batch, tasks));
         let mut keys: FuturesUnordered<_> = keys.collect();
         while keys.next().await.is_some() {}
+        mark
     }
 
     /// Publishes the records of one key in their order.
@@ -76,8 +88,17 @@ impl Work {
     async fn attempt(&self, wish: &mut Wish) -> Verdict {
         // It is never closed.
         let _permit = self.calls.acquire().await;
-        let body = wish.request(now_ms());
-        match self.api.publish(body.into()).await {
+        let began_ms = now_ms();
+        let body = wish.request(began_ms);
+        let called = self.api.publish(body.into()).await;
+        let is_open = match &called {
+            Ok((status, _)) => *status >= 500,
+            Err(error) => error.may_have_effect(),
+        };
+        if is_open {
+            wish.note_attempt(began_ms);
+        }
+        match called {
             Ok((status, body)) => judge(status, &body),
             Err(error) => Verdict::Again {
                 after: Duration::ZERO,
