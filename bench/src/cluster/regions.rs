@@ -174,6 +174,7 @@ fn conclude(bench: &mut Bench, crossing: &Crossing, undisturbed: &Latency, logs:
     report.goal("lost", Goal::Exactly(0.0));
     let returned = own(0).repeats + own(1).repeats;
     report.count("loops", home.duplicated + returned);
+    report.count("loops_delivered", home.duplicated);
     report.goal("loops", Goal::Exactly(0.0));
     report.count("order_violations", home.reordered + abroad.reordered);
     report.goal("order_violations", Goal::Exactly(0.0));
