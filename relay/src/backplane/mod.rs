@@ -161,7 +161,7 @@ pub enum Standing {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SkipReason {
     /// Positions were given again after a failure: what comes next follows an earlier position,
-    /// or records that were delivered before stand at new positions.
+    /// records that were delivered before stand at new positions, or the epoch is another one.
     Lineage,
     /// What was missed is not kept by the backplane any more; the archive may have it.
     Retention,
@@ -201,7 +201,8 @@ pub enum BackplaneEvent {
         reason: SkipReason,
     },
     /// The server of these partitions may have lost what was placed last: records of the last
-    /// 60 seconds are submitted again, in order.
+    /// 60 seconds are submitted again, in order. What was submitted before this was taken is not
+    /// placed after it: it is answered [`BackplaneError::Away`].
     LineageChanged {
         /// The partitions, ascending.
         partitions: Box<[u16]>,

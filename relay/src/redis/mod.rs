@@ -66,6 +66,8 @@ pub struct RedisBackplane {
     tickets: u64,
     /// Requests whose answer was not taken.
     waiting: usize,
+    /// Changes of lineage that the caller has taken.
+    changes: u64,
     partitions: u16,
 }
 
@@ -95,6 +97,7 @@ impl RedisBackplane {
             refused: VecDeque::new(),
             tickets: 0,
             waiting: 0,
+            changes: 0,
             partitions,
         })
     }
@@ -130,7 +133,7 @@ impl RedisBackplane {
             }
             BackplaneRequest::Publish(records) => {
                 let partition = self.partition(records).map_err(Err)?;
-                Request::Publish(Batch::new(partition, records), now_us)
+                Request::Publish(Batch::new(partition, records), now_us, self.changes)
             }
             BackplaneRequest::Tell { channel, frame } => {
                 Request::Tell(channel.into(), frame.into())
@@ -178,6 +181,9 @@ impl Backplane for RedisBackplane {
         };
         if matches!(event, BackplaneEvent::Answer(..)) {
             self.waiting = self.waiting.saturating_sub(1);
+        }
+        if matches!(event, BackplaneEvent::LineageChanged { .. }) {
+            self.changes += 1;
         }
         let bytes = frame_bytes(&event);
         self.held.fetch_sub(bytes, Ordering::AcqRel);

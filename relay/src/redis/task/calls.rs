@@ -15,7 +15,14 @@ use crate::redis::outcome::Outcome;
 impl Core {
     pub(super) fn on_request(&mut self, ticket: Ticket, request: Request) {
         match request {
-            Request::Publish(batch, now_us) => self.publish(ticket, batch, now_us),
+            Request::Publish(batch, now_us, seen) => {
+                // Whoever has not heard that the server may have lost what it placed last would
+                // place this before that.
+                if seen < self.changed[usize::from(batch.partition)] {
+                    return self.answer(ticket, Err(BackplaneError::Away));
+                }
+                self.publish(ticket, batch, now_us);
+            }
             Request::Tell(channel, frame) => self.tell(ticket, &channel, &frame),
             Request::History(channel, after, limit) => {
                 self.history(ticket, &channel, after, limit);

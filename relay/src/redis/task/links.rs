@@ -293,6 +293,10 @@ impl Core {
             }
         }
         if !changed.is_empty() {
+            self.changes += 1;
+            for partition in &changed {
+                self.changed[usize::from(*partition)] = self.changes;
+            }
             let partitions = changed.into();
             self.out
                 .push_back(BackplaneEvent::LineageChanged { partitions });

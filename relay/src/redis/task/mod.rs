@@ -41,8 +41,9 @@ const TAKEN_AT_ONCE: usize = 64;
 /// A request of the caller.
 #[derive(Debug)]
 pub enum Request {
-    /// Place records.
-    Publish(Batch, u64),
+    /// Place records, as of microseconds since the Unix epoch; asked when the caller had taken so
+    /// many changes of lineage.
+    Publish(Batch, u64, u64),
     /// Tell other nodes.
     Tell(Box<str>, Vec<u8>),
     /// Read events.
@@ -93,6 +94,9 @@ pub struct Core {
     owners: Vec<Option<u64>>,
     /// The server that each partition was last reached at.
     lineages: Vec<Option<Lineage>>,
+    /// Changes of lineage so far, and by partition the number of its newest.
+    changes: u64,
+    changed: Vec<u64>,
     /// Where recent tops are read from next, by partition.
     recent_from: Vec<String>,
     is_locating: bool,
@@ -131,6 +135,8 @@ impl Core {
             next_link: 1,
             owners: vec![None; partitions],
             lineages: vec![None; partitions],
+            changes: 0,
+            changed: vec![0; partitions],
             recent_from: vec!["0".into(); partitions],
             is_locating: false,
             located_at: None,

@@ -1,15 +1,17 @@
 //! What servers do to a backplane: failover, loss, silence and refusal.
 
+use std::time::Instant;
+
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use super::functions::{lineage_of, words};
 use super::proxy::Proxy;
 use super::servers::{single, Server};
-use super::{Config, Node};
+use super::{now_us, Config, Node, PATIENCE};
 use crate::backplane::{
-    partition_of, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
-    Published, SkipReason, Standing,
+    partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
+    Publish, Published, SkipReason, Standing,
 };
 use crate::files::Gap;
 use crate::redis::functions::{published, Functions};
@@ -225,6 +227,52 @@ fn nothing_is_placed_through_a_server_that_is_no_master() {
     let after = here.publish(A, &[2]);
     let epoch = |one: &Published| one.placement.position.epoch;
     assert!(epoch(&after[0]) > epoch(&before[0]));
+}
+
+#[test]
+fn nothing_is_placed_by_a_caller_that_has_not_heard_of_the_change_of_lineage() {
+    let (master, server) = (Server::start(&[]), Server::start(&[]));
+    let mut here = Node::connected(&single(server.address()));
+    here.publish(A, &[1]);
+    let master = master.address();
+    let port = master.split_once(':').expect("a port").1;
+    server.ask(&["REPLICAOF", "127.0.0.1", port]);
+    here.until("a replica is used", |node| {
+        node.standing != Some(Standing::Connected)
+    });
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    let frame = super::frame(A, 2);
+    let records = [Publish {
+        channel: A,
+        class: Priority::P1,
+        record: RecordId(2),
+        accepted_at_us: 1,
+        floor: Position::ZERO,
+        frame: &frame,
+    }];
+    // Calls are on their way at all times, also when the server is there again.
+    let start = Instant::now();
+    let mut unanswered = 0;
+    while lineage_changes(&here) == 0 {
+        let request = BackplaneRequest::Publish(&records);
+        if unanswered < 64 && here.backplane.submit(request, now_us()).is_ok() {
+            unanswered += 1;
+        }
+        if let Some(answer) = here.step() {
+            assert_eq!(answer, Err(BackplaneError::Away));
+            unanswered -= 1;
+        }
+        assert!(start.elapsed() < PATIENCE, "no change of lineage");
+    }
+    while unanswered > 0 {
+        if let Some(answer) = here.step() {
+            assert_eq!(answer, Err(BackplaneError::Away), "{}", here.story());
+            unanswered -= 1;
+        }
+        assert!(start.elapsed() < PATIENCE, "no answer");
+    }
+    let placed = here.publish(A, &[2]);
+    assert!(!placed[0].repeated, "it was placed too early");
 }
 
 #[test]

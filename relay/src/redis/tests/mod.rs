@@ -208,7 +208,11 @@ impl Node {
                     let place = placement.position;
                     assert_eq!(place.offset, position.offset + 1, "{}", self.story());
                     assert_eq!(placement.previous_chain, position.chain);
-                    assert!(place.epoch >= position.epoch);
+                    assert!(
+                        position.offset == 0 || place.epoch == position.epoch,
+                        "a change of the epoch is announced:\n{}",
+                        self.story()
+                    );
                     position = place;
                 }
                 BackplaneEvent::Skipped { position: to, .. } => position = *to,

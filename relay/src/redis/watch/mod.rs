@@ -5,10 +5,12 @@
 //! other one that may be news makes the channel read its stream once; meanwhile messages wait.
 //! What is read is compared with what was delivered: after a failover that lost the end of the
 //! stream, the channel goes back to the last position that both have, says so, and goes on from
-//! there without the records that it has delivered before.
+//! there without the records that it has delivered before. An epoch that goes on where the last
+//! one ended is said too: whoever listens learns of every change of the numbering.
 //!
-//! Invariants: between two [`Act::Deliver`] without [`Act::Skip`] offsets are consecutive and
-//! chains link; no record among the last [`DELIVERED_MAX`] delivered is delivered again.
+//! Invariants: between two [`Act::Deliver`] without [`Act::Skip`] offsets are consecutive, chains
+//! link and the epoch is one; no record among the last [`DELIVERED_MAX`] delivered is delivered
+//! again.
 //! Limits: [`DELIVERED_MAX`] ids and [`PENDING_MAX`] waiting events.
 //! Runs on: the backplane's task; no I/O and no clock.
 
@@ -228,10 +230,15 @@ impl Watch {
         self.top = Some(position);
         self.note(position, Some(event.record));
         if is_repeat {
-            self.skip(position, 0, SkipReason::Lineage, acts);
-        } else {
-            acts.push(Act::Deliver(event));
+            return self.skip(position, 0, SkipReason::Lineage, acts);
         }
+        // Before its first event a channel is the same in every epoch.
+        if position.epoch != top.epoch && top.offset > 0 {
+            let epoch = position.epoch;
+            self.skip(Position { epoch, ..top }, 0, SkipReason::Lineage, acts);
+            self.top = Some(position);
+        }
+        acts.push(Act::Deliver(event));
     }
 
     fn oldest_epoch(&self, top: Position) -> u64 {

@@ -93,7 +93,13 @@ impl Listener {
                     let placement = event.placement;
                     assert_eq!(placement.position.offset, self.position.offset + 1);
                     assert_eq!(placement.previous_chain, self.position.chain);
-                    assert!(placement.position.epoch >= self.position.epoch);
+                    let begins = self.position.offset == 0;
+                    assert!(
+                        begins || placement.position.epoch == self.position.epoch,
+                        "the epoch changes from {:?} to {:?}, and nobody says so",
+                        self.position,
+                        placement.position
+                    );
                     self.position = placement.position;
                     let record = event.record.0 as u64;
                     assert!(!self.records.contains(&record), "{record} comes twice");
@@ -235,6 +241,29 @@ fn a_history_of_which_nothing_is_known_is_begun_from_its_start() {
     listener.settle(&emptied);
     assert_eq!(listener.records, [1, 2, 3, 7, 8]);
     assert_eq!(listener.position, emptied.top());
+}
+
+#[test]
+fn an_epoch_that_goes_on_where_the_last_one_ended_is_announced_before_its_first_event() {
+    let mut stream = Stream::default();
+    let mut listener = Listener::opened(&stream);
+    for id in 1..=3 {
+        let event = stream.publish(id).expect("a new record");
+        listener.hear(event);
+    }
+    stream.fail_over(0);
+    let event = stream.publish(4).expect("a new record");
+    let mut acts = Vec::new();
+    listener.watch.on_event(event.clone(), &mut acts);
+    let announced = Act::Skip {
+        position: Position {
+            epoch: event.placement.position.epoch,
+            ..listener.position
+        },
+        skipped: 0,
+        reason: SkipReason::Lineage,
+    };
+    assert_eq!(acts, [announced, Act::Deliver(event)]);
 }
 
 /// What happens next.
