@@ -16,6 +16,10 @@ START = "new"
 UNANNOUNCED = "unannounced"
 """Reason of a gap that the client found out itself."""
 
+LINEAGE = "lineage"
+"""Reason of a jump over positions at which events stand again that came before. It takes no right
+away: an event among them that did not come is missed."""
+
 CONFLATED = "conflated"
 """Reason of skips that stand for several events with one key; offsets say little there."""
 
@@ -107,7 +111,7 @@ class Subscriptions:
             subscription.may_change_epoch = False
         else:
             subscription.may_skip += skipped
-            subscription.may_change_epoch = line["reason"] == "lineage"
+            subscription.may_change_epoch = line["reason"] == LINEAGE
 
     def check_announced(self, line: dict, subscription: Subscription) -> None:
         """An announcement that jumps must count what it jumps over."""
@@ -117,6 +121,8 @@ class Subscriptions:
         jump = line["offset"] - offset
         if line["epoch"] < epoch:
             self.gap(line, subscription, f"the epoch falls from {epoch}")
+        elif line["reason"] == LINEAGE and not line["skipped"]:
+            return
         elif line["epoch"] == epoch and jump > line["skipped"]:
             self.gap(line, subscription, f"{jump} offsets are skipped")
 

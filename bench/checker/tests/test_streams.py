@@ -96,6 +96,16 @@ class Gaps(unittest.TestCase):
         scene = sent(1, 2).deliver(1, 1).position(2, epoch=1, offset=4).deliver(2, 5)
         self.assertEqual(broken(scene), {"unreported_gaps"})
 
+    def test_events_that_stand_again_at_new_positions_are_jumped_over_with_a_word(self):
+        scene = sent(1, 2).deliver(1, 1).position(0, "lineage", epoch=1, offset=4).deliver(2, 5)
+        self.assertEqual(broken(scene), set())
+        scene = sent(1, 2).deliver(1, 1).position(0, "slow", epoch=1, offset=4).deliver(2, 5)
+        self.assertEqual(broken(scene), {"unreported_gaps"})
+
+    def test_what_is_jumped_over_with_a_word_and_did_not_come_is_lost(self):
+        scene = sent(1, 2, 3).deliver(1, 1).position(0, "lineage", epoch=1, offset=2).deliver(3, 3)
+        self.assertIn("acked_lost", broken(scene))
+
     def test_conflation_counts_by_key_and_is_not_held_to_offsets(self):
         scene = sent(1, 2).deliver(1, 1).position(2, "conflated", epoch=1, offset=4).deliver(2, 5)
         self.assertEqual(broken(scene), set())
