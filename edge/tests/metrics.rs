@@ -9,8 +9,9 @@ use support::chat::{next_text, say, saying};
 use support::{http_get, run, wait_for, Node, Setup};
 
 /// Labels that samples may have: closed sets, never a channel, user or connection.
-const LABELS: [&str; 10] = [
+const LABELS: [&str; 11] = [
     "shard",
+    "system",
     "class",
     "code",
     "version",

@@ -9,15 +9,17 @@ use interlink_relay::backplane::{
     Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
     SkipReason, Standing,
 };
+use interlink_relay::breaker::Traffic;
 use interlink_relay::event_log::{Append, AppendKind, EventLog, LogRecord, LogRequest};
 use interlink_relay::kafka::LogStanding;
-use interlink_relay::lines::{Fed, FeedBatch, Outcome};
+use interlink_relay::lines::{Fed, FeedBatch, Outcome, BATCHES_MAX};
 use interlink_relay::ports::{Busy, Ticket};
 use interlink_relay::record::{Kind, Placement, RecordRef, Sequence};
 use interlink_wire as wire;
 
 use super::counts::add;
-use super::limits::{EVENTS_PER_ROUND, LOG_AWAY_AFTER_US, OUTGOING_MAX, TRY_AGAIN_US};
+use super::guard::End;
+use super::limits::{APPEND_US, EVENTS_PER_ROUND, LOG_AWAY_AFTER_US, OUTGOING_MAX, TRY_AGAIN_US};
 use super::task::{Relay, Sent};
 use super::watches::Wish;
 use crate::shard::backbone::Skip;
@@ -68,14 +70,16 @@ impl Relay {
                     });
                 }
                 BackplaneEvent::LineageChanged { partitions } => self.lines.rewind(&partitions),
-                BackplaneEvent::Standing(standing) => self.on_standing(standing),
+                BackplaneEvent::Standing(standing) => self.on_standing(standing, now_us),
             }
         }
         true
     }
 
-    fn on_standing(&mut self, standing: Standing) {
+    fn on_standing(&mut self, standing: Standing, now_us: u64) {
         tracing::info!(?standing, "backplane");
+        self.redis
+            .connected(standing == Standing::Connected, now_us);
         self.standing = standing;
         if standing == Standing::Connected {
             self.lines.resume();
@@ -85,6 +89,12 @@ impl Relay {
 
     fn on_answer(&mut self, ticket: Ticket, answer: Answer, now_us: u64) {
         if let Some(line) = self.calls.remove(&ticket) {
+            let end = match &answer {
+                Ok(_) => End::Answered,
+                Err(BackplaneError::Away) => End::Lost,
+                Err(_) => End::Failed,
+            };
+            self.redis.ended(ticket, end, now_us);
             match answer {
                 Ok(BackplaneAnswer::Published(published)) => {
                     for placed in self.lines.placed(line, &published) {
@@ -151,11 +161,14 @@ impl Relay {
     /// Asks the backplane for what is next; says whether it was too busy for more.
     pub(super) fn ask_backplane(&mut self, now_us: u64) -> bool {
         let connected = self.standing == Standing::Connected;
-        if !connected && now_us < self.again_at_us {
+        let traffic = self.redis.traffic(now_us);
+        self.lines.admit(traffic, self.redis.turn());
+        // While the connection is sought, what is reachable is tried at each probe.
+        if !connected && traffic == Traffic::None {
             return false;
         }
-        self.again_at_us = now_us + TRY_AGAIN_US;
-        if self.watches.has_failed() && connected {
+        if self.watches.has_failed() && connected && now_us >= self.again_at_us {
+            self.again_at_us = now_us + TRY_AGAIN_US;
             self.watches.try_again();
         }
         let asked = self.publish(now_us).and_then(|()| {
@@ -186,7 +199,10 @@ impl Relay {
                 .backplane
                 .submit(BackplaneRequest::Publish(&records), now_us)
             {
-                Ok(ticket) => drop(self.calls.insert(ticket, call.line)),
+                Ok(ticket) => {
+                    self.redis.called(ticket, now_us);
+                    self.calls.insert(ticket, call.line);
+                }
                 Err(busy) => {
                     self.lines.failed(call.line, now_us);
                     return Err(busy);
@@ -256,6 +272,11 @@ impl Relay {
             else {
                 continue;
             };
+            let end = match &answer {
+                Ok(_) => End::Answered,
+                Err(_) => End::Failed,
+            };
+            self.kafka.ended(ticket, end, now_us);
             if let Err(error) = answer {
                 tracing::error!(%error, ?class, "Kafka does not take a batch; it goes again");
                 self.feeder.failed(class, number);
@@ -275,7 +296,10 @@ impl Relay {
         let late = self
             .critical_since_us
             .is_some_and(|since_us| now_us > since_us.saturating_add(LOG_AWAY_AFTER_US));
-        let away = late || self.log.standing() == LogStanding::Away;
+        let reachable = self.log.standing() == LogStanding::Connected;
+        self.kafka.connected(reachable, now_us);
+        self.kafka.give_up_overdue(APPEND_US, now_us);
+        let away = late || !reachable || self.kafka.is_open();
         if away != self.log_away {
             self.log_away = away;
             tracing::info!(away, "Kafka");
@@ -287,8 +311,12 @@ impl Relay {
 
     /// Gives Kafka what is next; says whether more waits.
     pub(super) fn feed(&mut self, now_us: u64) -> bool {
+        let window = window_of(self.kafka.traffic(now_us));
         for class in Priority::ALL {
-            loop {
+            let under_way = self.batches.values().filter(|sent| sent.class == class);
+            let mut room = window.saturating_sub(under_way.count());
+            while room > 0 {
+                room -= 1;
                 let held = self.held[class.index()].take();
                 let lines = &self.lines;
                 let batch = held.or_else(|| {
@@ -325,6 +353,7 @@ impl Relay {
                     number: batch.number,
                     records: batch.records.len() as u64,
                 };
+                self.kafka.called(ticket, now_us);
                 self.batches.insert(ticket, sent);
                 true
             }
@@ -352,6 +381,15 @@ fn told_reason(reason: SkipReason) -> wire::PositionReason {
     match reason {
         SkipReason::Lineage => wire::PositionReason::Lineage,
         SkipReason::Retention => wire::PositionReason::Retention,
+    }
+}
+
+/// Batches of a class that may be under way: a class is one line, whose share is of its window.
+fn window_of(traffic: Traffic) -> usize {
+    match traffic {
+        Traffic::All => BATCHES_MAX,
+        Traffic::Share(percent) => (BATCHES_MAX * usize::from(percent) / 100).max(1),
+        Traffic::None => 0,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::telemetry::metric::Metric;
 use crate::telemetry::names;
 
 /// The metrics, in the order of [`BackboneCounts::values`].
-pub(crate) const METRICS: [Metric; 13] = [
+pub(crate) const METRICS: [Metric; 16] = [
     Metric::number(
         names::BACKPLANE_AWAY,
         "0 while Redis answers, 1 while its connections are sought, 2 when that lasts.",
@@ -89,7 +89,62 @@ pub(crate) const METRICS: [Metric; 13] = [
         Counter,
         "it grows without a change of master",
     ),
+    Metric {
+        name: names::BREAKER_STATE,
+        text: "State of the breaker of a system: 0 closed, 1 restarting, 2 half-open, 3 open, \
+               4 reconnecting.",
+        kind: Gauge,
+        labels: &["system"],
+        worry: "3: calls fail, are slow or wait; see the node's log",
+    },
+    Metric {
+        name: names::BREAKER_OPENED,
+        text: "Times that the breaker of a system opened.",
+        kind: Counter,
+        labels: &["system"],
+        worry: "it grows",
+    },
+    Metric {
+        name: names::BREAKER_LOST,
+        text: "Times that the connection to a system was lost or not there yet.",
+        kind: Counter,
+        labels: &["system"],
+        worry: "it grows",
+    },
 ];
+
+/// Systems with a breaker, as they are labelled.
+pub(crate) const SYSTEMS: [&str; 2] = ["redis", "kafka"];
+
+/// What the breaker of a system shows.
+#[derive(Debug, Default)]
+pub struct BreakerCounts {
+    /// Its state, as [`breaker_word`] reads it.
+    pub state: AtomicU64,
+    /// Why it opened last: 0 never, 1 errors, 2 latency, 3 saturation, 4 the trial failed.
+    pub trip: AtomicU64,
+    /// Times that it opened.
+    pub opened: AtomicU64,
+    /// Times that the connection was lost.
+    pub lost: AtomicU64,
+}
+
+/// The word of a state; nothing when the breaker is closed.
+pub(crate) fn breaker_word(state: u64, trip: u64) -> Option<String> {
+    let cause = match trip {
+        1 => "too many errors",
+        2 => "too slow",
+        3 => "too many calls wait",
+        _ => "the trial failed",
+    };
+    match state {
+        1 => Some("restarting".to_owned()),
+        2 => Some("half-open".to_owned()),
+        3 => Some(format!("open: {cause}")),
+        4 => Some("reconnecting".to_owned()),
+        _ => None,
+    }
+}
 
 /// Numbers of the relay thread.
 #[derive(Debug, Default)]
@@ -120,10 +175,12 @@ pub struct BackboneCounts {
     pub events: AtomicU64,
     /// Channels that went on elsewhere.
     pub skips: AtomicU64,
+    /// Breakers of [`SYSTEMS`].
+    pub breakers: [BreakerCounts; SYSTEMS.len()],
 }
 
 impl BackboneCounts {
-    fn values(&self) -> [&AtomicU64; METRICS.len()] {
+    fn values(&self) -> [&AtomicU64; METRICS.len() - 3] {
         [
             &self.backplane_away,
             &self.log_away,
@@ -159,6 +216,27 @@ impl BackboneCounts {
         for (metric, value) in METRICS.iter().zip(self.values()) {
             exposition.number(metric, value.load(Ordering::Relaxed) as f64);
         }
+        let of = |read: fn(&BreakerCounts) -> &AtomicU64| {
+            let breakers = SYSTEMS.iter().zip(&self.breakers);
+            let samples = breakers.map(move |(system, counts)| {
+                let value = read(counts).load(Ordering::Relaxed);
+                (format!("system=\"{system}\""), value)
+            });
+            samples.collect::<Vec<_>>().into_iter()
+        };
+        let [.., state, opened, lost] = &METRICS;
+        exposition.labelled(state, of(|counts| &counts.state));
+        exposition.labelled(opened, of(|counts| &counts.opened));
+        exposition.labelled(lost, of(|counts| &counts.lost));
+    }
+
+    /// State and last trip of each breaker.
+    pub(crate) fn breaker_states(&self) -> [(u64, u64); SYSTEMS.len()] {
+        let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
+        [0, 1].map(|index| {
+            let counts = &self.breakers[index];
+            (read(&counts.state), read(&counts.trip))
+        })
     }
 }
 

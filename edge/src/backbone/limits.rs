@@ -34,5 +34,20 @@ pub const SETTLED_EVERY_US: u64 = 1_000_000;
 /// healthy cluster takes for a change of leader that is noticed at once.
 pub const LOG_AWAY_AFTER_US: u64 = 3_000_000;
 
+/// Calls to Redis up to this are not slow: a full batch under load takes ten times what a single
+/// record takes at night, and twice this is still within what chat promises.
+pub const REDIS_FLOOR_US: u64 = 25_000;
+
+/// Appends to Kafka up to this are not slow: the linger of P2 and P3 alone is 100 ms.
+pub const KAFKA_FLOOR_US: u64 = 250_000;
+
+/// An append that has waited for so long counts as failed: an attempt of the class `standard`. It
+/// is not given up, since the producer repeats it itself.
+pub const APPEND_US: u64 = 30_000_000;
+
+/// How often the share of lines that tries is another one: every line has its turn within ten
+/// seconds, a third of the trial.
+pub const TURN_US: u64 = 1_000_000;
+
 /// How long the thread goes on for what is under way once the last shard has ended.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);

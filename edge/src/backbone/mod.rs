@@ -7,7 +7,8 @@
 //!
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
 //! and hears them; `watches` are subscriptions, `questions` history; `settings` names the servers,
-//! `counts` are the metrics, `feed` does the same for a dead node's journal.
+//! `guard` has the breakers, `counts` are the metrics, `feed` does the same for a dead node's
+//! journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -16,6 +17,7 @@
 mod calls;
 mod counts;
 pub mod feed;
+mod guard;
 mod intake;
 pub mod limits;
 pub mod questions;
@@ -30,8 +32,8 @@ use std::time::Duration;
 use interlink_relay::event_log::{LogPosition, LogRecord};
 use interlink_relay::files::LaneReader;
 
-pub use counts::BackboneCounts;
-pub(crate) use counts::METRICS;
+pub(crate) use counts::{breaker_word, METRICS, SYSTEMS};
+pub use counts::{BackboneCounts, BreakerCounts};
 
 use crate::config::Config;
 use crate::exit::{CommandError, Exit};

@@ -24,8 +24,9 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use super::counts::{set, BackboneCounts};
+use super::guard::Guard;
 use super::intake::Reading;
-use super::limits::SLEEP_MAX;
+use super::limits::{KAFKA_FLOOR_US, REDIS_FLOOR_US, SLEEP_MAX};
 use super::questions::Questions;
 use super::settings::Servers;
 use super::watches::Watches;
@@ -66,6 +67,10 @@ pub struct Relay {
     pub(super) standing: Standing,
     pub(super) log: KafkaLog,
     pub(super) log_away: bool,
+    /// The breaker of Redis.
+    pub(super) redis: Guard,
+    /// The breaker of Kafka.
+    pub(super) kafka: Guard,
     /// Since when a batch of P0 waits for Kafka.
     pub(super) critical_since_us: Option<u64>,
     pub(super) lines: Lines,
@@ -102,6 +107,8 @@ impl Relay {
         let backplane = RedisBackplane::new(servers.redis, &Handle::current(), Arc::clone(&wake))?;
         let log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
         let logs = &plan.logs;
+        let mut redis = Guard::new(REDIS_FLOOR_US, unix_us());
+        redis.connected(false, unix_us());
         Ok(Self {
             outgoing: Overflow::new(plan.port.sender.threads()),
             port: plan.port,
@@ -120,6 +127,8 @@ impl Relay {
             standing: Standing::Reconnecting,
             log,
             log_away: false,
+            redis,
+            kafka: Guard::new(KAFKA_FLOOR_US, unix_us()),
             critical_since_us: None,
             lines: Lines::new(plan.config.cluster.partitions as u16, logs),
             calls: HashMap::new(),
@@ -274,6 +283,8 @@ impl Relay {
         };
         let (unplaced, unplaced_behind) = self.lines.backlog();
         let (unfed, unfed_behind) = self.feeder.backlog();
+        self.redis.show(&counts.breakers[0]);
+        self.kafka.show(&counts.breakers[1]);
         set(&counts.backplane_away, away);
         set(&counts.log_away, u64::from(self.log_away));
         set(&counts.unplaced, unplaced as u64);

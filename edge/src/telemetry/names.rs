@@ -321,3 +321,9 @@ pub const FED: &str = "interlink_edge_fed_records_total";
 pub const BACKPLANE_EVENTS: &str = "interlink_edge_backplane_events_total";
 /// Times that a channel went on elsewhere.
 pub const SKIPS: &str = "interlink_edge_backplane_skips_total";
+/// State of the breaker of a system.
+pub const BREAKER_STATE: &str = "interlink_edge_breaker_state";
+/// Times that a breaker opened.
+pub const BREAKER_OPENED: &str = "interlink_edge_breaker_opened_total";
+/// Times that a connection was lost.
+pub const BREAKER_LOST: &str = "interlink_edge_breaker_lost_total";

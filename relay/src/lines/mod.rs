@@ -28,5 +28,7 @@ mod tests;
 
 pub use feeder::{Fed, FeedBatch, FeedCounters, Feeder};
 pub use lane::{LaneId, Read};
-pub use limits::{ASKED_MAX, CALL_RECORDS_MAX, POSITION_WAIT_US, READ_RECORDS, REWIND_US};
+pub use limits::{
+    ASKED_MAX, BATCHES_MAX, CALL_RECORDS_MAX, POSITION_WAIT_US, READ_RECORDS, REWIND_US,
+};
 pub use sequencing::{Call, LineCounters, LineId, Lines, Outcome, Placed};

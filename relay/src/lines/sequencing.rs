@@ -103,7 +103,7 @@ pub struct Lines {
     ready: [VecDeque<LineId>; Priority::COUNT],
     /// Lines that pause after a failure.
     paused: Vec<LineId>,
-    traffic: Traffic,
+    traffic: (Traffic, u64),
     asked: usize,
     /// The newest boot that was seen: records of earlier ones may have been submitted by them.
     boot: u32,
@@ -123,7 +123,7 @@ impl Lines {
             rewinds: Rewinds::default(),
             ready: Default::default(),
             paused: Vec::new(),
-            traffic: Traffic::All,
+            traffic: (Traffic::All, 0),
             asked: 0,
             boot: 0,
             now_us: 0,
@@ -195,9 +195,10 @@ impl Lines {
         through.is_some_and(|through| record.at <= through)
     }
 
-    /// Which partitions are called: what a breaker lets through.
-    pub fn admit(&mut self, traffic: Traffic) {
-        self.traffic = traffic;
+    /// Which partitions are called: what a breaker lets through. With each `turn` a share of a
+    /// tenth is the next tenth, so that no partition waits for the calls of another.
+    pub fn admit(&mut self, traffic: Traffic, turn: u64) {
+        self.traffic = (traffic, turn);
     }
 
     /// The next call, the most urgent first.
@@ -222,7 +223,8 @@ impl Lines {
 
     fn admits(&self, id: LineId) -> bool {
         let hash = placement_hash(&id.partition.to_le_bytes());
-        self.traffic.admits(hash)
+        let (traffic, turn) = self.traffic;
+        traffic.admits(hash % 100 + turn % 10 * 10)
     }
 
     fn call(&mut self, id: LineId) -> Option<Call> {

@@ -222,9 +222,9 @@ fn a_breaker_pauses_whole_partitions() {
         let channel = format!("class.{sequence}");
         lines.offer(&record_of(at(1, 0, sequence), &channel));
     }
-    lines.admit(Traffic::None);
+    lines.admit(Traffic::None, 0);
     assert!(lines.next_call(0).is_none());
-    lines.admit(Traffic::All);
+    lines.admit(Traffic::All, 0);
     let mut partitions = 0;
     while let Some(call) = lines.next_call(0) {
         let own = call.records.iter();
@@ -234,6 +234,24 @@ fn a_breaker_pauses_whole_partitions() {
         partitions += 1;
     }
     assert_eq!(partitions, 8);
+}
+
+#[test]
+fn a_share_comes_to_every_partition_within_ten_turns() {
+    for channel in 0..50 {
+        let mut lines = lines();
+        lines.offer(&record_of(at(1, 0, 1), &format!("class.{channel}")));
+        let turns = (0..10).filter(|turn| {
+            lines.admit(Traffic::Share(10), *turn);
+            let call = lines.next_call(0);
+            call.is_some_and(|call| {
+                lines.failed(call.line, 0);
+                lines.resume();
+                true
+            })
+        });
+        assert_eq!(turns.count(), 1, "class.{channel}");
+    }
 }
 
 #[test]

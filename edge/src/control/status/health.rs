@@ -12,6 +12,7 @@ use interlink_relay::limits::QUOTA_PERCENT;
 use interlink_wire::events::NodeHealth;
 
 use super::totals::Totals;
+use crate::backbone::{breaker_word, SYSTEMS};
 
 /// Seconds without a finding after which it is over.
 const HOLD_S: u32 = 5;
@@ -45,10 +46,14 @@ pub(super) enum Kind {
     Refusals,
     /// More memory than planned.
     Memory,
+    /// The breaker of Redis is not closed.
+    Redis,
+    /// The breaker of Kafka is not closed.
+    Kafka,
 }
 
 impl Kind {
-    const COUNT: usize = 8;
+    const COUNT: usize = 10;
     const ALL: [Self; Self::COUNT] = [
         Self::ShardStuck,
         Self::JournalFailed,
@@ -58,6 +63,8 @@ impl Kind {
         Self::ShardBusy,
         Self::Refusals,
         Self::Memory,
+        Self::Redis,
+        Self::Kafka,
     ];
 
     fn name(self) -> &'static str {
@@ -70,13 +77,20 @@ impl Kind {
             Self::ShardBusy => "shard_busy",
             Self::Refusals => "refusals",
             Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Kafka => "kafka",
         }
     }
 
     /// Seconds in a row before it counts.
     fn needed_s(self) -> u32 {
         match self {
-            Self::ShardStuck | Self::JournalFailed | Self::JournalRefuses | Self::JournalQuota => 1,
+            Self::ShardStuck
+            | Self::JournalFailed
+            | Self::JournalRefuses
+            | Self::JournalQuota
+            | Self::Redis
+            | Self::Kafka => 1,
             Self::LaneDepth | Self::Memory => 3,
             Self::ShardBusy | Self::Refusals => SUSTAINED_S,
         }
@@ -98,6 +112,8 @@ pub(super) struct Seen<'a> {
     /// Shards that stand still.
     pub(super) still: &'a [usize],
     pub(super) plan_bytes: u64,
+    /// State and last trip of each breaker.
+    pub(super) breakers: [(u64, u64); SYSTEMS.len()],
 }
 
 #[derive(Clone, Debug, Default)]
@@ -177,6 +193,8 @@ fn look(kind: Kind, seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
         }
         Kind::JournalRefuses => journal_refuses(seen),
         Kind::JournalQuota => journal_quota(now),
+        Kind::Redis => breaker(0, seen),
+        Kind::Kafka => breaker(1, seen),
         Kind::LaneDepth => {
             let depth: u64 = now.classes.iter().map(|class| class.lane_depth).sum();
             let health = if depth > DEPTH_CRITICAL {
@@ -224,6 +242,16 @@ fn look(kind: Kind, seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
             (now.process.anonymous > seen.plan_bytes).then(told)
         }
     }
+}
+
+/// What a breaker that is not closed means: open, what needs the system waits.
+fn breaker(index: usize, seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
+    let (state, trip) = seen.breakers[index];
+    let health = match state {
+        3 => NodeHealth::Failing,
+        _ => NodeHealth::Degraded,
+    };
+    breaker_word(state, trip).map(|word| (health, word))
 }
 
 fn journal_refuses(seen: &Seen<'_>) -> Option<(NodeHealth, String)> {

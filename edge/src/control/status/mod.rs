@@ -126,6 +126,7 @@ impl Look {
             now: &self.totals,
             still: &still,
             plan_bytes: state.facts.plan_bytes,
+            breakers: state.backbone.breaker_states(),
         };
         let changed = self.health.observe(&seen) | (phase != self.phase);
         self.phase = phase;

@@ -38,6 +38,7 @@ fn observe(health: &mut Health, seconds: u32, before: &Counters, now: &Counters)
         now: &now,
         still: &[],
         plan_bytes: u64::MAX,
+        breakers: Default::default(),
     };
     (0..seconds).fold(false, |changed, _| changed | health.observe(&seen))
 }
@@ -218,9 +219,37 @@ fn a_shard_that_stands_still_fails_the_node() {
         now: &idle,
         still: &[3],
         plan_bytes: u64::MAX,
+        breakers: Default::default(),
     };
     assert!(health.observe(&seen));
     let finding = health.findings().next().expect("a finding");
     assert_eq!(finding.health, NodeHealth::Failing);
     assert!(finding.detail.contains('3'), "{}", finding.detail);
+}
+
+#[test]
+fn a_breaker_that_is_not_closed_is_told_with_its_state() {
+    let mut health = Health::default();
+    let idle = totals(&shard(&Counters::default()), START_MS);
+    let mut see = |redis| {
+        let seen = Seen {
+            before: &idle,
+            now: &idle,
+            still: &[],
+            plan_bytes: u64::MAX,
+            breakers: [redis, (0, 0)],
+        };
+        let changed = health.observe(&seen);
+        let finding = health.findings().next();
+        (
+            changed,
+            finding.map(|found| (found.name, found.health, found.detail.clone())),
+        )
+    };
+    assert_eq!(see((0, 0)), (false, None));
+    let told = |health, text: &str| Some(("redis", health, text.to_owned()));
+    let lost = told(NodeHealth::Degraded, "reconnecting");
+    assert_eq!(see((4, 0)), (true, lost));
+    let open = told(NodeHealth::Failing, "open: too many errors");
+    assert_eq!(see((3, 1)), (true, open));
 }
