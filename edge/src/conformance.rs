@@ -22,7 +22,7 @@ use interlink_protocol::websocket::echo::Next as EchoNext;
 use interlink_protocol::websocket::EchoConnection;
 use interlink_uring::driver::{Next, Turn};
 use interlink_uring::{
-    EndReason, Event, Kernel, Received, Send, SendOutcome, SendTarget, SocketId,
+    EndReason, Event, Kernel, Received, RingGroup, Send, SendOutcome, SendTarget, SocketId,
 };
 use rustls::ServerConfig;
 
@@ -263,7 +263,11 @@ impl EchoServer {
         if self.descriptors.is_empty() {
             return;
         }
-        kernel.install(&mut self.descriptors, &mut self.installed);
+        kernel.install(
+            RingGroup::Common,
+            &mut self.descriptors,
+            &mut self.installed,
+        );
         for socket in self.installed.iter().flatten() {
             let secure = match &self.tls {
                 None => None,

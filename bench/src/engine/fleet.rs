@@ -21,7 +21,7 @@ use crate::limits::{
 };
 use crate::sys;
 use anyhow::{Context, Result};
-use interlink_uring::{EndReason, Event, Kernel, Received, SendOutcome, SocketId};
+use interlink_uring::{EndReason, Event, Kernel, Received, RingGroup, SendOutcome, SocketId};
 use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -212,7 +212,8 @@ impl<K: Kernel> Fleet<K> {
         let mut installed = std::mem::take(&mut self.installed);
         let mut clients = std::mem::take(&mut self.descriptor_clients);
         while !self.descriptors.is_empty() {
-            self.kernel.install(&mut self.descriptors, &mut installed);
+            self.kernel
+                .install(RingGroup::Common, &mut self.descriptors, &mut installed);
             for (client, result) in clients.drain(..installed.len()).zip(&installed) {
                 match *result {
                     Ok(socket) => self.start(workload, client, socket),

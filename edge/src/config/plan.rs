@@ -37,6 +37,9 @@ pub const LANE_ENTRY_BYTES: u64 = 32 + 8;
 /// completion entries of 16 bytes.
 pub const RING_QUEUE_BYTES: u64 = 256 * 64 + 4_096 * 16;
 
+/// Memory of the ring for syncs: queues of 8 and 16 entries in two pages, and a page of buffers.
+pub const SYNC_RING_BYTES: u64 = 3 * 4_096;
+
 /// Bytes of one receive buffer.
 pub const RECEIVE_BUFFER_BYTES: u64 = 2_048;
 
@@ -276,14 +279,15 @@ fn presence_line(config: &Config) -> PlanLine {
 fn ring_line(config: &Config, sessions: u64) -> PlanLine {
     let rings = &config.rings;
     let needed = sessions.div_ceil(u64::from(rings.slots_per_ring));
-    let count = needed
+    // Back ends have a ring of their own.
+    let count = (needed + 1)
         .max(u64::from(rings.rings_at_start))
         .min(u64::from(rings.rings_max));
     let first = u64::from(rings.first_ring_buffers) * RECEIVE_BUFFER_BYTES;
     let other = u64::from(rings.buffers) * RECEIVE_BUFFER_BYTES;
     PlanLine {
         name: "rings",
-        bytes: count * RING_QUEUE_BYTES + first + (count - 1) * other,
-        reason: format!("{count} rings with queues and receive buffers"),
+        bytes: count * RING_QUEUE_BYTES + first + (count - 1) * other + SYNC_RING_BYTES,
+        reason: format!("{count} rings with queues and receive buffers, and one for syncs"),
     }
 }

@@ -12,14 +12,14 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
-use interlink_protocol::claims::{Claims, PackedClaims};
+use interlink_protocol::claims::{Claims, ClaimsView, PackedClaims, ROLE_SERVICE};
 use interlink_protocol::frame::LimitsFields;
 use interlink_protocol::ids::{placement_hash, InstanceId, Position, SessionKey};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::session::auth::{check_hello, close_code};
 use interlink_protocol::websocket::Reader;
 use interlink_protocol::ErrorCode;
-use interlink_uring::Kernel;
+use interlink_uring::{Kernel, RingGroup};
 use interlink_wire as wire;
 
 use super::connection::{Connection, NONE, RECEIVING};
@@ -78,17 +78,32 @@ struct Installing {
     rest: Vec<u8>,
 }
 
-/// Arrivals of this turn.
+/// Arrivals of this turn for one group of rings.
 #[derive(Debug, Default)]
-pub struct Arrivals {
+struct Arriving {
     descriptors: Vec<OwnedFd>,
     waiting: Vec<Installing>,
+}
+
+/// Arrivals of this turn. Back ends are who publishes P0, so their connections are urgent: their
+/// bytes are read first in each turn, whatever others have sent.
+#[derive(Debug, Default)]
+pub struct Arrivals {
+    urgent: Arriving,
+    common: Arriving,
 }
 
 impl Arrivals {
     /// Whether connections wait to be installed.
     pub fn are_waiting(&self) -> bool {
-        !self.waiting.is_empty()
+        !self.urgent.waiting.is_empty() || !self.common.waiting.is_empty()
+    }
+
+    fn group(&mut self, group: RingGroup) -> &mut Arriving {
+        match group {
+            RingGroup::Urgent => &mut self.urgent,
+            RingGroup::Common => &mut self.common,
+        }
     }
 }
 
@@ -134,8 +149,14 @@ impl Shard {
             rest,
             ..
         } = arrival;
-        self.arrivals.descriptors.push(descriptor);
-        self.arrivals.waiting.push(Installing {
+        let service = identity.token.claims.has_role(ROLE_SERVICE);
+        let group = match service {
+            true => RingGroup::Urgent,
+            false => RingGroup::Common,
+        };
+        let arriving = self.arrivals.group(group);
+        arriving.descriptors.push(descriptor);
+        arriving.waiting.push(Installing {
             secure,
             identity,
             rest,
@@ -144,13 +165,20 @@ impl Shard {
 
     /// Installs what arrived; returns whether anything did.
     pub(super) fn install_arrivals<K: Kernel>(&mut self, kernel: &mut K) -> bool {
-        if self.arrivals.waiting.is_empty() {
+        let urgent = self.install_group(kernel, RingGroup::Urgent);
+        self.install_group(kernel, RingGroup::Common) || urgent
+    }
+
+    fn install_group<K: Kernel>(&mut self, kernel: &mut K, group: RingGroup) -> bool {
+        let mut outcomes = std::mem::take(&mut self.install_outcomes);
+        let arriving = self.arrivals.group(group);
+        if arriving.waiting.is_empty() {
+            self.install_outcomes = outcomes;
             return false;
         }
-        let mut outcomes = std::mem::take(&mut self.install_outcomes);
-        kernel.install(&mut self.arrivals.descriptors, &mut outcomes);
+        kernel.install(group, &mut arriving.descriptors, &mut outcomes);
         debug_assert!(outcomes.len() <= INSTALLS_PER_TURN);
-        let waiting: Vec<Installing> = self.arrivals.waiting.drain(..outcomes.len()).collect();
+        let waiting: Vec<Installing> = arriving.waiting.drain(..outcomes.len()).collect();
         for (outcome, arrival) in outcomes.iter().zip(waiting) {
             match outcome {
                 Ok(socket) => self.welcome_arrival(kernel, *socket, arrival),

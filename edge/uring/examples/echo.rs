@@ -11,7 +11,7 @@ use interlink_uring::driver::{run, Next, Turn};
 use interlink_uring::limits::{ACCEPTS_ARMED_MAX, SEND_BATCH};
 use interlink_uring::listener::{bind_reuse_port, check_port, ListenerOptions};
 use interlink_uring::{
-    EdgeRing, Event, Kernel, RingConfig, Send, SendOutcome, SendTarget, SocketId,
+    EdgeRing, Event, Kernel, RingConfig, RingGroup, Send, SendOutcome, SendTarget, SocketId,
 };
 
 /// Clients whose socket takes no more are closed: an example keeps no outbox.
@@ -27,7 +27,7 @@ struct Echo {
 impl Echo {
     fn install(&mut self, kernel: &mut impl Kernel) {
         while !self.accepted.is_empty() {
-            kernel.install(&mut self.accepted, &mut self.installed);
+            kernel.install(RingGroup::Common, &mut self.accepted, &mut self.installed);
             for socket in self.installed.iter().flatten() {
                 kernel.arm_receive(*socket);
             }

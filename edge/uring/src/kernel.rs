@@ -15,6 +15,27 @@ use crate::counters::RingCounters;
 use crate::event::{Event, HandshakeId, Received};
 use crate::socket_id::SocketId;
 
+/// The rings that a connection is installed into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RingGroup {
+    /// Those of most connections.
+    Common,
+    /// Rings for urgent connections, some of whose completions come first in each turn: under
+    /// overload a socket of the common rings waits for a round of all the others.
+    Urgent,
+}
+
+impl RingGroup {
+    /// The group that takes connections for which this one has no slot and no further ring.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Common => Self::Urgent,
+            Self::Urgent => Self::Common,
+        }
+    }
+}
+
 /// Where a send goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SendTarget {
@@ -48,12 +69,17 @@ pub enum SendOutcome {
 
 /// The kernel as the shard logic sees it.
 pub trait Kernel {
-    /// Moves the first [`INSTALL_BATCH`](crate::limits::INSTALL_BATCH) descriptors into slots and
-    /// closes the originals. `out` is cleared and then answers them in order: the connection's
-    /// name, or an errno with the descriptor closed (ENFILE: no slot is free and no further ring
-    /// may be opened; ENOMEM: the kernel refused a further ring). Descriptors beyond the batch
-    /// stay in `descriptors`.
-    fn install(&mut self, descriptors: &mut Vec<OwnedFd>, out: &mut Vec<Result<SocketId, i32>>);
+    /// Moves the first [`INSTALL_BATCH`](crate::limits::INSTALL_BATCH) descriptors into slots of
+    /// the group's rings and closes the originals. `out` is cleared and then answers them in
+    /// order: the connection's name, or an errno with the descriptor closed (ENFILE: no slot is
+    /// free and no further ring may be opened; ENOMEM: the kernel refused a further ring).
+    /// Descriptors beyond the batch stay in `descriptors`.
+    fn install(
+        &mut self,
+        group: RingGroup,
+        descriptors: &mut Vec<OwnedFd>,
+        out: &mut Vec<Result<SocketId, i32>>,
+    );
 
     /// Reports bytes of the connection as they arrive until the receive ends. Armed already:
     /// nothing happens; being stopped: it is armed again after its end was reported.
@@ -118,7 +144,8 @@ pub trait Kernel {
     /// end: its journal brings back what was acknowledged.
     fn enter(&mut self) -> io::Result<()>;
 
-    /// The next completion, fair over the rings. `None`: nothing is left without a further
+    /// The next completion: ends of syncs first, then those of urgent connections up to the bytes
+    /// of one full receive, then fair over the rings. `None`: nothing is left without a further
     /// [`Self::enter`].
     fn next_event(&mut self) -> Option<Event>;
 

@@ -31,6 +31,6 @@ pub use counters::RingCounters;
 pub use edge_ring::EdgeRing;
 pub use event::{EndReason, Event, HandshakeId, Received};
 pub use features::Features;
-pub use kernel::{Kernel, Send, SendOutcome, SendTarget};
+pub use kernel::{Kernel, RingGroup, Send, SendOutcome, SendTarget};
 pub use scripted::ScriptedKernel;
 pub use socket_id::SocketId;

@@ -16,6 +16,10 @@ pub const SUBMISSION_ENTRIES: u32 = 256;
 /// submitted entry, so an overflow needs many unread turns.
 pub const COMPLETION_ENTRIES: u32 = 4096;
 
+/// Submission entries of the ring of syncs: a shard has at most two syncs under way, one for each
+/// of its logs.
+pub const SYNC_ENTRIES: u32 = 8;
+
 /// Receive buffers a ring. They go back at the end of each turn, so that a small number suffices
 /// and stays in the processor's cache.
 pub const BUFFERS: u16 = 128;

@@ -5,7 +5,9 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
-use interlink_uring::{EdgeRing, Event, Kernel, RingConfig, Send, SendOutcome, SendTarget};
+use interlink_uring::{
+    EdgeRing, Event, Kernel, RingConfig, RingGroup, Send, SendOutcome, SendTarget,
+};
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -59,7 +61,7 @@ impl World {
             servers.push(listener.accept().expect("a client is waiting").0.into());
         }
         let mut installed = Vec::new();
-        edge.install(&mut servers, &mut installed);
+        edge.install(RingGroup::Common, &mut servers, &mut installed);
         for socket in installed {
             edge.arm_receive(socket.expect("a slot is free"));
         }

@@ -5,31 +5,61 @@
 
 use super::EdgeRing;
 use crate::event::{EndReason, Event, Received};
-use crate::limits::EVENTS_PER_RING_VISIT;
+use crate::limits::{EVENTS_PER_RING_VISIT, RECEIVE_BYTES};
 use crate::operation::Operation;
 use crate::ring::slots::{CLOSING, POLLING, REARM, RECEIVING, STARVED, STOPPING};
 use crate::ring::Completion;
 use crate::socket_id::SocketId;
 
 impl EdgeRing {
-    /// The next unread completion, some from each ring in turn.
+    /// The next unread completion with its ring: those of syncs first, then a visit's worth of
+    /// urgent connections once a turn, then some from each ring in turn.
     pub(super) fn next_completion(&mut self) -> Option<(usize, Completion)> {
+        if self.sync_ready {
+            if let Some(completion) = self.sync_ring.next_completion() {
+                // No sync asks for its ring.
+                return Some((0, completion));
+            }
+            self.sync_ready = false;
+        }
         while self.ready != 0 {
+            let urgent = self.ready & self.urgent;
+            if urgent != 0 && !self.urgent_visited {
+                self.urgent_visited = true;
+                self.visit(urgent.trailing_zeros() as usize);
+            }
             if self.visit_left == 0 || self.ready & (1 << self.visited) == 0 {
                 // The next ready ring after the visited one, wrapping around.
                 let after = (u64::MAX << self.visited) << 1;
                 let ahead = self.ready & after;
                 let from = if ahead != 0 { ahead } else { self.ready };
-                self.visited = from.trailing_zeros() as usize;
-                self.visit_left = EVENTS_PER_RING_VISIT;
+                self.visit(from.trailing_zeros() as usize);
             }
             if let Some(completion) = self.rings[self.visited].next_completion() {
-                self.visit_left -= 1;
+                self.note_visited(&completion);
                 return Some((self.visited, completion));
             }
             self.ready &= !(1 << self.visited);
         }
         None
+    }
+
+    fn visit(&mut self, ring: usize) {
+        self.visited = ring;
+        self.visit_left = EVENTS_PER_RING_VISIT;
+        self.visit_bytes = 0;
+    }
+
+    /// A visit ends with its events. One to urgent connections ends also with the bytes of one
+    /// full receive, so that those who send much leave the turn to others.
+    fn note_visited(&mut self, completion: &Completion) {
+        self.visit_left -= 1;
+        if self.urgent & (1 << self.visited) != 0 {
+            self.visit_bytes += u32::try_from(completion.result).unwrap_or(0);
+            if self.visit_bytes >= RECEIVE_BYTES {
+                self.visit_left = 0;
+            }
+        }
     }
 
     /// Handles one completion; `None` when it concerns nobody outside.

@@ -2,7 +2,8 @@
 //!
 //! **Invariants.** One files-update entry moves up to 64 descriptors, with the slots chosen by
 //! the kernel. It ends inside the enter that submits it. When a ring takes only some, the others
-//! go to the next ring. The originals are closed afterwards; the slots keep the sockets open.
+//! go to the next ring of their group, then to a new one, then to those of the other group. The
+//! originals are closed afterwards; the slots keep the sockets open.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
@@ -10,6 +11,7 @@ use io_uring::{opcode, squeue};
 
 use super::EdgeRing;
 use crate::config::SetupError;
+use crate::kernel::RingGroup;
 use crate::limits::INSTALL_BATCH;
 use crate::operation::{Operation, Tag};
 use crate::socket_id::SocketId;
@@ -29,34 +31,23 @@ impl Default for InstallArguments {
 impl EdgeRing {
     pub(super) fn install_batch(
         &mut self,
+        group: RingGroup,
         descriptors: &mut Vec<OwnedFd>,
         out: &mut Vec<Result<SocketId, i32>>,
     ) {
         out.clear();
         let batch = descriptors.len().min(INSTALL_BATCH);
-        let mut number = 0;
+        let waiting = &descriptors[..batch];
+        self.fill_rings(group, waiting, out);
         let mut refusal = libc::ENFILE;
         while out.len() < batch {
-            if number == self.rings.len() {
-                if let Err(errno) = self.open_ring_on_demand() {
-                    refusal = errno;
-                    break;
-                }
+            if let Err(errno) = self.open_ring_on_demand(group) {
+                refusal = errno;
+                break;
             }
-            let room = self.rings[number].room() as usize;
-            let wanted = room.min(batch - out.len());
-            if wanted > 0 {
-                let rest = &descriptors[out.len()..out.len() + wanted];
-                if let Err(errno) = self.install_into(number, rest, out) {
-                    // The kernel names a descriptor that it does not take by stopping before it.
-                    if errno != libc::ENFILE {
-                        out.push(Err(errno));
-                        continue;
-                    }
-                }
-            }
-            number += 1;
+            self.fill_ring(self.rings.len() - 1, waiting, out);
         }
+        self.fill_rings(group.other(), waiting, out);
         out.resize(batch, Err(refusal));
         let installed = out.iter().filter(|answer| answer.is_ok()).count();
         self.counters.installed += installed as u64;
@@ -64,7 +55,49 @@ impl EdgeRing {
         descriptors.drain(..batch);
     }
 
-    fn open_ring_on_demand(&mut self) -> Result<(), i32> {
+    fn fill_rings(
+        &mut self,
+        group: RingGroup,
+        waiting: &[OwnedFd],
+        out: &mut Vec<Result<SocketId, i32>>,
+    ) {
+        for number in 0..self.rings.len() {
+            if self.group_of(number) == group {
+                self.fill_ring(number, waiting, out);
+            }
+        }
+    }
+
+    /// Moves into one ring what it takes of the descriptors that have no answer yet.
+    fn fill_ring(
+        &mut self,
+        number: usize,
+        waiting: &[OwnedFd],
+        out: &mut Vec<Result<SocketId, i32>>,
+    ) {
+        loop {
+            let room = self.rings[number].room() as usize;
+            let rest = &waiting[out.len()..];
+            let rest = &rest[..rest.len().min(room)];
+            if rest.is_empty() {
+                return;
+            }
+            match self.install_into(number, rest, out) {
+                Ok(()) | Err(libc::ENFILE) => return,
+                // The kernel names a descriptor that it does not take by stopping before it.
+                Err(errno) => out.push(Err(errno)),
+            }
+        }
+    }
+
+    fn group_of(&self, ring: usize) -> RingGroup {
+        match self.urgent & (1 << ring) {
+            0 => RingGroup::Common,
+            _ => RingGroup::Urgent,
+        }
+    }
+
+    fn open_ring_on_demand(&mut self, group: RingGroup) -> Result<(), i32> {
         if self.rings.len() == self.config.rings_max {
             return Err(libc::ENFILE);
         }
@@ -74,7 +107,11 @@ impl EdgeRing {
                 SetupError::Memory { .. } => libc::ENOMEM,
                 _ => libc::ENFILE,
             }
-        })
+        })?;
+        if group == RingGroup::Urgent {
+            self.urgent |= 1 << (self.rings.len() - 1);
+        }
+        Ok(())
     }
 
     /// Moves descriptors into one ring and appends the names of those that it took. An error says

@@ -4,7 +4,8 @@
 //! All rings signal one eventfd, and only rings with work are entered.
 //!
 //! **Invariants.** An event never names a closed connection. What the caller lends to a call is
-//! not used after it. Accepts, handshakes, files and the timer live on ring 0.
+//! not used after it. Accepts, handshakes and the timer live on ring 0, syncs on a ring of their
+//! own, which is entered and read before the others.
 //!
 //! **Thread.** The one that created it; the type is not `Send`.
 
@@ -32,7 +33,7 @@ use crate::config::{RingConfig, SetupError};
 use crate::counters::RingCounters;
 use crate::event::{Event, HandshakeId, Received};
 use crate::features::{probe, Features};
-use crate::kernel::{Kernel, Send, SendOutcome};
+use crate::kernel::{Kernel, RingGroup, Send, SendOutcome};
 use crate::limits::{DEFERRED_PER_ENTER, LISTENERS_MAX};
 use crate::ring::Ring;
 use crate::socket_id::SocketId;
@@ -41,6 +42,9 @@ use crate::socket_id::SocketId;
 pub struct EdgeRing {
     // Dropped first, before the memory that operations on them point at.
     rings: Vec<Ring>,
+    /// Without connections: on a ring with some, the end of a sync would wait behind the bytes of
+    /// all of them.
+    sync_ring: Ring,
     accepts: Accepts,
     files: Files,
     handshakes: Handshakes,
@@ -51,11 +55,19 @@ pub struct EdgeRing {
     features: Features,
     /// Bit `i`: ring `i` may have unread completions.
     ready: u64,
+    /// The ring of syncs may have unread completions.
+    sync_ready: bool,
     /// Bit `i`: ring `i` has buffers to give back or starved receives.
     unsettled: u64,
-    /// The ring that `next_event` reads, and how many events it may still give in a row.
+    /// Bit `i`: ring `i` is for urgent connections.
+    urgent: u64,
+    /// Whether this turn has visited one of them.
+    urgent_visited: bool,
+    /// The ring that `next_event` reads, how many events it may still give in a row, and the
+    /// bytes that it gave.
     visited: usize,
     visit_left: u32,
+    visit_bytes: u32,
     /// Events that did not come from a completion of their own.
     pending: VecDeque<Event>,
     /// Connections whose close waits for its turn.
@@ -81,6 +93,7 @@ impl EdgeRing {
         let wake = eventfd()?;
         let mut edge = Self {
             rings: Vec::with_capacity(config.rings_max),
+            sync_ring: files::open_ring(&config, features, wake.as_raw_fd())?,
             accepts: Accepts::default(),
             files: Files::default(),
             handshakes: Handshakes::default(),
@@ -89,9 +102,13 @@ impl EdgeRing {
             wake,
             features,
             ready: 0,
+            sync_ready: false,
             unsettled: 0,
+            urgent: 0,
+            urgent_visited: false,
             visited: 0,
             visit_left: 0,
+            visit_bytes: 0,
             pending: VecDeque::new(),
             closes: VecDeque::new(),
             closes_this_turn: 0,
@@ -153,8 +170,13 @@ impl EdgeRing {
 }
 
 impl Kernel for EdgeRing {
-    fn install(&mut self, descriptors: &mut Vec<OwnedFd>, out: &mut Vec<Result<SocketId, i32>>) {
-        self.install_batch(descriptors, out);
+    fn install(
+        &mut self,
+        group: RingGroup,
+        descriptors: &mut Vec<OwnedFd>,
+        out: &mut Vec<Result<SocketId, i32>>,
+    ) {
+        self.install_batch(group, descriptors, out);
     }
 
     fn arm_receive(&mut self, socket: SocketId) {
@@ -207,6 +229,7 @@ impl Kernel for EdgeRing {
 
     fn enter(&mut self) -> io::Result<()> {
         self.submit_closes();
+        self.enter_syncs()?;
         for (number, ring) in self.rings.iter_mut().enumerate() {
             let unread = ring.unread();
             if ring.wants_enter() {
@@ -249,6 +272,7 @@ impl Kernel for EdgeRing {
     fn end_turn(&mut self) {
         self.turn = self.turn.wrapping_add(1);
         self.closes_this_turn = 0;
+        self.urgent_visited = false;
         self.settle_buffers();
     }
 

@@ -15,6 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Drop for EdgeRing {
     fn drop(&mut self) {
         self.accepts.rest();
+        self.sync_ring.cancel_all(&mut self.counters);
         for ring in &mut self.rings {
             ring.cancel_all(&mut self.counters);
         }

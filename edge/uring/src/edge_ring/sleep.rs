@@ -11,6 +11,7 @@ use super::EdgeRing;
 
 impl EdgeRing {
     pub(super) fn signal_all(&mut self, on: bool) {
+        self.sync_ring.signal(on);
         for ring in &mut self.rings {
             ring.signal(on);
         }
@@ -18,7 +19,8 @@ impl EdgeRing {
 
     pub(super) fn prepare_sleep(&mut self) -> bool {
         // What this side knows without a look at the rings.
-        if self.ready != 0 || !self.pending.is_empty() || !self.closes.is_empty() {
+        if self.ready != 0 || self.sync_ready || !self.pending.is_empty() || !self.closes.is_empty()
+        {
             return false;
         }
         self.signal_all(true);
@@ -35,6 +37,8 @@ impl EdgeRing {
 
     fn has_work(&mut self) -> bool {
         self.handshakes.starving()
+            || self.sync_ring.wants_enter()
+            || self.sync_ring.unread() > 0
             || self
                 .rings
                 .iter_mut()

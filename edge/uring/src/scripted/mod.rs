@@ -29,7 +29,7 @@ use self::files::Files;
 use self::sockets::Sockets;
 use crate::counters::RingCounters;
 use crate::event::{Event, HandshakeId, Received};
-use crate::kernel::{Kernel, Send, SendOutcome, SendTarget};
+use crate::kernel::{Kernel, RingGroup, Send, SendOutcome, SendTarget};
 use crate::limits;
 use crate::socket_id::SocketId;
 
@@ -174,7 +174,13 @@ impl ScriptedKernel {
 }
 
 impl Kernel for ScriptedKernel {
-    fn install(&mut self, descriptors: &mut Vec<OwnedFd>, out: &mut Vec<Result<SocketId, i32>>) {
+    fn install(
+        &mut self,
+        // In memory nobody waits for a round of others.
+        _group: RingGroup,
+        descriptors: &mut Vec<OwnedFd>,
+        out: &mut Vec<Result<SocketId, i32>>,
+    ) {
         out.clear();
         let batch = descriptors.len().min(limits::INSTALL_BATCH);
         for descriptor in descriptors.drain(..batch) {

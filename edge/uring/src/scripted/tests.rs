@@ -22,7 +22,7 @@ fn turn(kernel: &mut ScriptedKernel) -> Vec<(String, Vec<u8>)> {
 
 fn install(kernel: &mut ScriptedKernel, descriptor: OwnedFd) -> SocketId {
     let mut out = Vec::new();
-    kernel.install(&mut vec![descriptor], &mut out);
+    kernel.install(RingGroup::Common, &mut vec![descriptor], &mut out);
     out[0].expect("a slot is free")
 }
 

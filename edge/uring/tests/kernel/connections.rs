@@ -7,7 +7,7 @@ use crate::support::{
     armed, collect, connection, edge, install, pattern, receive, send, small, turn, turns_until,
     Seen,
 };
-use interlink_uring::{Kernel, RingConfig, SendOutcome};
+use interlink_uring::{Event, Kernel, RingConfig, RingGroup, SendOutcome};
 
 #[test]
 fn bytes_arrive_and_answers_leave() {
@@ -286,7 +286,7 @@ fn sixty_four_descriptors_fill_two_small_rings_and_the_rest_is_refused() {
     let mut edge = edge(config);
     let (mut descriptors, clients): (Vec<_>, Vec<_>) = (0..66).map(|_| connection()).unzip();
     let mut answers = Vec::new();
-    edge.install(&mut descriptors, &mut answers);
+    edge.install(RingGroup::Common, &mut descriptors, &mut answers);
     assert_eq!(descriptors.len(), 2, "only a batch is taken");
     assert_eq!(answers.len(), 64);
     let installed: Vec<_> = answers.iter().filter_map(|answer| answer.ok()).collect();
@@ -311,6 +311,97 @@ fn sixty_four_descriptors_fill_two_small_rings_and_the_rest_is_refused() {
     let (descriptor, _client) = connection();
     let socket = install(&mut edge, descriptor);
     assert_eq!((socket.ring(), socket.slot()), (1, installed[45].slot()));
+}
+
+#[test]
+fn bytes_of_urgent_connections_come_before_those_of_all_others() {
+    let mut edge = edge(small());
+    let (mut descriptors, commons): (Vec<_>, Vec<_>) = (0..40).map(|_| connection()).unzip();
+    let mut answers = Vec::new();
+    edge.install(RingGroup::Common, &mut descriptors, &mut answers);
+    let (descriptor, mut urgent_client) = connection();
+    let mut urgent = Vec::new();
+    edge.install(RingGroup::Urgent, &mut vec![descriptor], &mut urgent);
+    let urgent = urgent[0].expect("a ring of its own");
+    assert_eq!(urgent.ring(), 1);
+    for socket in answers.iter().filter_map(|answer| answer.ok()) {
+        edge.arm_receive(socket);
+    }
+    edge.arm_receive(urgent);
+    edge.enter().expect("armed");
+    for mut client in &commons {
+        client.write_all(b"common").expect("loopback");
+    }
+    urgent_client.write_all(b"urgent").expect("loopback");
+    edge.enter().expect("received");
+    let first = edge.next_event().expect("bytes have come");
+    assert!(
+        matches!(first, Event::Received { socket, .. } if socket == urgent),
+        "{first:?}"
+    );
+    edge.end_turn();
+}
+
+#[test]
+fn urgent_connections_that_send_much_leave_the_turn_to_others() {
+    let mut edge = edge(small());
+    let (common, mut common_client) = armed(&mut edge);
+    let (mut descriptors, urgents): (Vec<_>, Vec<_>) = (0..10).map(|_| connection()).unzip();
+    let mut answers = Vec::new();
+    edge.install(RingGroup::Urgent, &mut descriptors, &mut answers);
+    for socket in answers.iter().filter_map(|answer| answer.ok()) {
+        edge.arm_receive(socket);
+    }
+    edge.enter().expect("armed");
+    for mut client in &urgents {
+        client.write_all(&[1; 4096]).expect("loopback");
+    }
+    common_client.write_all(b"common").expect("loopback");
+    edge.enter().expect("received");
+    let mut urgent_bytes = 0;
+    loop {
+        match edge.next_event().expect("the other's bytes have come") {
+            Event::Received { socket, .. } if socket == common => break,
+            Event::Received { bytes, .. } => urgent_bytes += bytes.len(),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((4096..8192).contains(&urgent_bytes), "{urgent_bytes}");
+    edge.end_turn();
+}
+
+#[test]
+fn urgent_connections_share_the_other_rings_when_no_further_one_may_be_opened() {
+    let mut edge = edge(RingConfig {
+        rings_max: 1,
+        ..small()
+    });
+    let (descriptor, _client) = connection();
+    let mut answers = Vec::new();
+    edge.install(RingGroup::Urgent, &mut vec![descriptor], &mut answers);
+    assert_eq!(answers[0].expect("a slot").ring(), 0);
+}
+
+#[test]
+fn when_the_other_rings_are_full_free_slots_of_urgent_ones_are_used() {
+    let mut edge = edge(RingConfig {
+        rings_max: 2,
+        slots_per_ring: 2,
+        ..small()
+    });
+    let mut rings = Vec::new();
+    let mut clients = Vec::new();
+    for group in [RingGroup::Urgent]
+        .into_iter()
+        .chain([RingGroup::Common; 4])
+    {
+        let (descriptor, client) = connection();
+        let mut answers = Vec::new();
+        edge.install(group, &mut vec![descriptor], &mut answers);
+        rings.push(answers[0].map(|socket| socket.ring()));
+        clients.push(client);
+    }
+    assert_eq!(rings, [Ok(1), Ok(0), Ok(0), Ok(1), Err(libc::ENFILE)]);
 }
 
 #[test]

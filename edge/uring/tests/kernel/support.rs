@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use interlink_uring::{
-    EdgeRing, Event, Kernel, RingConfig, Send, SendOutcome, SendTarget, SocketId,
+    EdgeRing, Event, Kernel, RingConfig, RingGroup, Send, SendOutcome, SendTarget, SocketId,
 };
 
 /// How long a test waits for something that must happen.
@@ -46,7 +46,7 @@ pub fn edge(config: RingConfig) -> EdgeRing {
 /// Installs one connection.
 pub fn install(kernel: &mut impl Kernel, descriptor: OwnedFd) -> SocketId {
     let mut answers = Vec::new();
-    kernel.install(&mut vec![descriptor], &mut answers);
+    kernel.install(RingGroup::Common, &mut vec![descriptor], &mut answers);
     answers[0].expect("a slot must be free")
 }
 
