@@ -16,9 +16,9 @@ use interlink_protocol::priority::Priority;
 
 use super::lane::{before, hand_over, lanes_of, Lane, LaneId, Lanes, Read};
 use super::limits::{ASKED_MAX, BATCHES_MAX, CALL_RECORDS_MAX, POSITIONED_MAX, POSITION_WAIT_US};
+use super::outcome::{Outcome, Placed};
 use super::planted::{is_planted, Planted};
 use super::positions::Positions;
-use super::sequencing::{Outcome, Placed};
 use crate::event_log::{LogPosition, LogRecord};
 use crate::files::LaneReader;
 use crate::record::Placement;
@@ -141,7 +141,8 @@ impl Feeder {
     }
 
     /// Takes a record that has become durable on the node. Records of a log come in its order;
-    /// what is left out is read from the journal.
+    /// what is left out is read from the journal as soon as a later one comes, or
+    /// [`Self::left_out`] tells of it.
     pub fn offer(&mut self, record: &Arc<LogRecord>, now_us: u64) {
         self.now_us = now_us.max(self.now_us);
         let lane = (record.at.shard, record.at.kind);
@@ -149,6 +150,13 @@ impl Feeder {
             lane.offer(record);
         }
         self.sort_new();
+    }
+
+    /// Records up to here are durable and will not be offered: they are read from the journal.
+    pub fn left_out(&mut self, at: LogPosition) {
+        if let Some(lane) = self.lanes.get_mut(&(at.shard, at.kind)) {
+            lane.left_out(at);
+        }
     }
 
     /// The next stretch of a log to be read.

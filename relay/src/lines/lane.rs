@@ -119,6 +119,17 @@ impl Lane {
         self.keep_ahead(record);
     }
 
+    /// Everything up to here is durable, whatever of it was offered.
+    pub fn left_out(&mut self, at: LogPosition) {
+        if at <= self.newest.unwrap_or(self.taken) {
+            return;
+        }
+        self.newest = Some(at);
+        if self.behind.is_none() {
+            self.fall_behind();
+        }
+    }
+
     fn fall_behind(&mut self) {
         let taken = self.taken;
         self.behind = Some(Behind {
@@ -212,6 +223,9 @@ impl Lane {
             self.ahead_bytes = 0;
             let ahead = std::mem::take(&mut self.ahead);
             ahead.into_iter().for_each(|record| self.push(record));
+            if self.newest.is_some_and(|newest| newest > self.taken) {
+                self.fall_behind();
+            }
         }
     }
 

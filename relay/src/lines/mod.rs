@@ -17,6 +17,7 @@ mod feeder;
 mod lane;
 mod limits;
 mod line;
+mod outcome;
 pub(crate) mod planted;
 mod positions;
 mod rewind;
@@ -31,4 +32,5 @@ pub use lane::{LaneId, Read};
 pub use limits::{
     ASKED_MAX, BATCHES_MAX, CALL_RECORDS_MAX, POSITION_WAIT_US, READ_RECORDS, REWIND_US,
 };
-pub use sequencing::{Call, LineCounters, LineId, Lines, Outcome, Placed};
+pub use outcome::{Outcome, Placed};
+pub use sequencing::{Call, LineCounters, LineId, Lines};

@@ -73,8 +73,11 @@ impl Lines {
         self.counters.rewinds += 1;
         let lost: HashSet<u16> = partitions.iter().copied().collect();
         let now_us = self.now_us;
+        // Lines that a rewind still reads for begin anew as well, in every log: what it has read
+        // for them is dropped.
+        let reading = self.rewinds.concerned();
         for (id, line) in &mut self.lines {
-            if !lost.contains(&id.partition) {
+            if !lost.contains(&id.partition) && !reading.contains(id) {
                 continue;
             }
             line.hold();
@@ -109,11 +112,6 @@ impl Lines {
             rewind.until = until.unwrap_or(rewind.until);
             rewind.reader = LaneReader::new(lane.0, lane.1, start);
             rewind.stale = rewind.reading;
-        }
-        for id in self.rewinds.concerned() {
-            if let Some(line) = self.lines.get_mut(&id) {
-                line.hold();
-            }
         }
     }
 

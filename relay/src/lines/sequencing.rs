@@ -14,6 +14,7 @@ use interlink_protocol::priority::Priority;
 use super::lane::{hand_over, lanes_of, Lane, LaneId, Lanes, Read};
 use super::limits::{ASKED_MAX, ASK_WITHIN_US};
 use super::line::{Calling, Line, Source};
+use super::outcome::{Outcome, Placed};
 use super::planted::{is_planted, Planted};
 use super::rewind::Rewinds;
 use crate::backplane::{partition_of, Published};
@@ -44,30 +45,6 @@ pub struct Call {
     /// in the archive first, which is answered by [`Lines::looked_up`]; while it is away, by
     /// [`Lines::failed`].
     pub doubtful: bool,
-}
-
-/// A record with its place.
-#[derive(Clone, Debug)]
-pub struct Placed {
-    /// The record.
-    pub record: Arc<LogRecord>,
-    /// Its place.
-    pub placement: Placement,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-/// What became of a record that was submitted.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// It has its place.
-    Placed,
-    /// It had a place that was forgotten here, and was asked for.
-    Told,
-    /// Its earlier place was lost with a server, or may have been; this one holds.
-    Moved,
-    /// A rewind found it where it was.
-    Kept,
 }
 
 /// Counters since the start.
@@ -144,6 +121,13 @@ impl Lines {
         let id = (record.at.shard, record.at.kind);
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.offer(record);
+        }
+    }
+
+    /// Records up to here are durable and will not be offered: they are read from the journal.
+    pub fn left_out(&mut self, at: LogPosition) {
+        if let Some(lane) = self.lanes.get_mut(&(at.shard, at.kind)) {
+            lane.left_out(at);
         }
     }
 

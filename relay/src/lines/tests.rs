@@ -119,6 +119,64 @@ fn a_hole_in_what_is_offered_is_read_from_the_journal() {
 }
 
 #[test]
+fn the_last_record_that_was_left_out_is_read_when_the_shard_tells_of_it() {
+    let mut lines = lines();
+    lines.offer(&record(1));
+    lines.left_out(at(1, 0, 2));
+    lines.offer(&record(3));
+    lines.left_out(at(1, 0, 4));
+    for sequence in [2, 4] {
+        let (id, read) = lines.next_read().expect("a read");
+        assert_eq!(read.durable, Some(at(1, 0, 4)));
+        lines.read(id, Some((read.reader, vec![plain(&record(sequence))])));
+    }
+    let (id, read) = lines.next_read().expect("until nothing is left");
+    lines.read(id, Some((read.reader, Vec::new())));
+    assert!(lines.next_read().is_none());
+    let call = lines.next_call(0).expect("a call");
+    assert_eq!(sequences(&call), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_rewind_that_begins_during_another_drops_nothing_of_it() {
+    let mut lines = Lines::new(8, &[at(1, 0, 0), at(1, 1, 0)]);
+    while let Some((id, read)) = lines.next_read() {
+        lines.read(id, Some((read.reader, Vec::new())));
+    }
+    let own = partition_of("class.algebra", 8);
+    let names = (1..).map(|number| format!("class.{number}"));
+    let mut others = names.filter(|name| partition_of(name, 8) != own);
+    let other = others.next().expect("a channel of another partition");
+    let all = [
+        record_of(at(1, 0, 1), "class.algebra"),
+        record_of(at(1, 0, 2), &other),
+        record_of(at(1, 1, 1), "class.algebra"),
+    ];
+    all.iter().for_each(|record| lines.offer(record));
+    while let Some(call) = lines.next_call(0) {
+        lines.placed(call.line, &published(&call));
+    }
+    let stretch = |id: LaneId| {
+        let own = all.iter().filter(|record| record.at.shard == id.0);
+        own.map(plain).collect::<Vec<_>>()
+    };
+    lines.rewind(&[own]);
+    let (id, read) = lines.next_rewind().expect("a read");
+    lines.rewound(id, Some((read.reader, stretch(id))));
+    lines.rewind(&[partition_of(&other, 8)]);
+    while let Some((id, read)) = lines.next_rewind() {
+        lines.rewound(id, Some((read.reader, stretch(id))));
+    }
+    let mut again = Vec::new();
+    while let Some(call) = lines.next_call(0) {
+        again.extend(call.records.iter().map(|record| record.at));
+        lines.placed(call.line, &published(&call));
+    }
+    again.sort();
+    assert_eq!(again, [at(1, 0, 1), at(1, 0, 2), at(1, 1, 1)]);
+}
+
+#[test]
 fn a_lane_is_bounded_and_comes_back_to_memory_under_load() {
     let mut lines = lines();
     let last = LANE_RECORDS_MAX as u64 + 2 * AHEAD_RECORDS_MAX as u64 + 10;
