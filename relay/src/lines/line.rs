@@ -235,6 +235,28 @@ impl Line {
         trim(&mut track.notes, now_us);
     }
 
+    /// The archive has a record of the line: it was placed long ago, and a rewind does not go back
+    /// to it, since the backplane may have forgotten its id.
+    pub fn passed(&mut self, lane: LaneId, at: LogPosition, now_us: u64) {
+        let known = self.tracks.iter_mut().find(|track| track.lane == lane);
+        match known {
+            Some(track) => {
+                track.through = at.max(track.through);
+                // Nothing was placed since the start.
+                if track.placed_us == 0 {
+                    track.notes = VecDeque::from([(now_us, track.through)]);
+                }
+            }
+            None => self.tracks.push(Track {
+                lane,
+                through: at,
+                placed_us: 0,
+                notes: VecDeque::from([(now_us, at)]),
+                floor: None,
+            }),
+        }
+    }
+
     /// A record that was lost has another place: it and all behind it were placed just now.
     pub fn moved(&mut self, lane: LaneId, at: LogPosition, now_us: u64) {
         let track = self.tracks.iter_mut().find(|track| track.lane == lane);

@@ -255,7 +255,7 @@ impl Lines {
         let sources = std::mem::take(&mut line.records);
         let mut placed = Vec::with_capacity(sources.len());
         for (source, published) in sources.iter().zip(published) {
-            placed.extend(self.finish(id, source, *published, uncertain));
+            placed.extend(self.finish(id, source, *published, uncertain, false));
         }
         self.make_ready(id);
         placed
@@ -285,7 +285,8 @@ impl Lines {
                         placement,
                         repeated,
                     };
-                    placed.extend(self.finish(id, &source, published, false));
+                    let archived = true;
+                    placed.extend(self.finish(id, &source, published, false, archived));
                 }
                 None => unknown.push(source),
             }
@@ -308,6 +309,7 @@ impl Lines {
         source: &Source,
         published: Published,
         uncertain: bool,
+        archived: bool,
     ) -> Option<Placed> {
         let record = self.record(source)?;
         let lane = (record.at.shard, record.at.kind);
@@ -328,7 +330,10 @@ impl Lines {
         let begin = self.begin.get(&lane).copied();
         if let Some(line) = self.lines.get_mut(&id) {
             let now_us = self.now_us;
-            line.note(lane, record.at, begin.unwrap_or(record.at), now_us);
+            match archived {
+                true => line.passed(lane, record.at, now_us),
+                false => line.note(lane, record.at, begin.unwrap_or(record.at), now_us),
+            }
             if outcome == Outcome::Moved {
                 line.moved(lane, record.at, now_us);
             }
@@ -357,7 +362,7 @@ impl Lines {
                 repeated,
             };
             for source in sources {
-                self.finish(id, &source, published, false);
+                self.finish(id, &source, published, false, false);
             }
             return self.make_ready(id);
         }

@@ -352,6 +352,22 @@ fn a_rewind_goes_back_by_a_minute_and_not_to_what_was_placed_before() {
 }
 
 #[test]
+fn a_rewind_does_not_go_back_to_what_the_archive_answered() {
+    let mut lines = Lines::new(8, &[at(1, 0, 0)]).with_boot(2);
+    let (id, read) = lines.next_read().expect("a read");
+    let records = vec![plain(&record(1)), plain(&record(2))];
+    lines.read(id, Some((read.reader, records)));
+    let late_us = 300_000_000;
+    let call = lines.next_call(late_us).expect("a call");
+    lines.looked_up(call.line, &[Some(placement(1)), None]);
+    let call = lines.next_call(late_us).expect("a call");
+    lines.placed(call.line, &published(&call));
+    lines.rewind(&[call.line.partition]);
+    let (_, read) = lines.next_rewind().expect("a read");
+    assert_eq!(read.reader.after(), at(1, 0, 1));
+}
+
+#[test]
 fn a_cursor_that_passes_what_is_owed_is_found() {
     let ran = || std::panic::catch_unwind(a_record_waits_for_its_position_no_longer_than_50_ms);
     assert!(with_planted(Planted::CursorPasses, ran).is_err());
