@@ -126,33 +126,3 @@ section! {
         unit "", example "\"withhold\"";
     }
 }
-
-section! {
-    /// The database that keeps history and ids for longer than Redis does.
-    pub struct PostgresSettings = "postgres" {
-        /// Address of the server; without one history ends where Redis ends.
-        address: Option<String> = None,
-        unit "", example "\"10.0.0.9:5432\"";
-
-        /// Database.
-        database: String = "interlink".to_owned(),
-        unit "", example "\"interlink\"";
-
-        /// User.
-        user: String = "interlink".to_owned(),
-        unit "", example "\"interlink\"";
-
-        /// File with the password.
-        password_file: Option<PathBuf> = None,
-        unit "", example "\"/etc/interlink/postgres.password\"";
-
-        /// Whether connections are encrypted.
-        tls: bool = false,
-        unit "", example "true";
-
-        /// PEM file with the authorities that may have signed the server's certificate; without
-        /// it those of the system.
-        authorities: Option<PathBuf> = None,
-        unit "", example "\"/etc/interlink/postgres-ca.pem\"";
-    }
-}

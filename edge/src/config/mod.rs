@@ -28,8 +28,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use backbone::{
-    Cluster, CriticalWithoutKafka, KafkaMechanism, KafkaSettings, PostgresSettings, RedisMode,
-    RedisSettings,
+    Cluster, CriticalWithoutKafka, KafkaMechanism, KafkaSettings, RedisMode, RedisSettings,
 };
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use namespaces::{AckLevel, NamespaceSettings};
@@ -86,8 +85,6 @@ pub struct Config {
     pub redis: RedisSettings,
     /// The brokers of Kafka.
     pub kafka: KafkaSettings,
-    /// The database of the archive.
-    pub postgres: PostgresSettings,
     /// Keys and names for tokens.
     pub auth: Auth,
     /// What is noticed as an anomaly.
@@ -108,7 +105,7 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 16] {
+    pub fn sections(&self) -> [&dyn Section; 15] {
         [
             &self.node,
             &self.listen,
@@ -119,7 +116,6 @@ impl Config {
             &self.cluster,
             &self.redis,
             &self.kafka,
-            &self.postgres,
             &self.auth,
             &self.anomalies,
             &self.heartbeat,
@@ -131,7 +127,7 @@ impl Config {
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 16] = [
+        let sections: [&mut dyn Section; 15] = [
             &mut self.node,
             &mut self.listen,
             &mut self.tls,
@@ -141,7 +137,6 @@ impl Config {
             &mut self.cluster,
             &mut self.redis,
             &mut self.kafka,
-            &mut self.postgres,
             &mut self.auth,
             &mut self.anomalies,
             &mut self.heartbeat,
