@@ -202,13 +202,14 @@ mod tests {
 
     #[test]
     fn the_probe_leaves_no_descriptor_open() {
+        const PROBES: usize = 300;
         let before = open_descriptors();
-        for _ in 0..50 {
+        for _ in 0..PROBES {
             probe().expect("this crate's tests need io_uring");
         }
         assert!(
-            open_descriptors() <= before + 2,
-            "tests beside this one may open a few"
+            open_descriptors() < before + PROBES / 2,
+            "tests beside this one open up to a hundred"
         );
     }
 

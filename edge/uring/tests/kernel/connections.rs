@@ -329,6 +329,11 @@ fn bytes_of_urgent_connections_come_before_those_of_all_others() {
     }
     edge.arm_receive(urgent);
     edge.enter().expect("armed");
+    // The visit that the last turn ended in would go on with the others.
+    (&commons[0]).write_all(b"common").expect("loopback");
+    edge.enter().expect("received");
+    edge.next_event().expect("bytes have come");
+    edge.end_turn();
     for mut client in &commons {
         client.write_all(b"common").expect("loopback");
     }
