@@ -34,7 +34,7 @@ pub enum Command {
         #[command(subcommand)]
         scenario: Scenario,
     },
-    /// Measure a cluster: nodes on Redis, Kafka and PostgreSQL that the bench starts itself.
+    /// Measure a cluster: nodes on Redis and Kafka that the bench starts itself.
     #[command(after_help = "Example: interlink-bench cluster latency --nodes 2 --users 2000")]
     Cluster {
         /// What to measure.

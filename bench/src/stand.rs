@@ -1,4 +1,4 @@
-//! The outside systems of a run: Redis, Kafka and PostgreSQL as `deploy/stand/stand` starts them.
+//! The outside systems of a run: Redis and Kafka as `deploy/stand/stand` starts them.
 //!
 //! Purpose: a stand of its own for each run, in the run's folder and on the run's ports; its
 //! servers killed, frozen and started again as faults want it.
@@ -75,21 +75,6 @@ pub struct Kafka {
     pub brokers: Vec<Server>,
 }
 
-/// PostgreSQL.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Postgres {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Name of the user.
-    pub user: String,
-    /// Name of the database.
-    pub database: String,
-    /// Password of the user.
-    pub password: String,
-    /// Process id of the server; it has children.
-    pub pid: u32,
-}
-
 /// What `stand.json` says.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Parts {
@@ -99,8 +84,6 @@ pub struct Parts {
     /// Kafka.
     #[serde(default)]
     pub kafka: Kafka,
-    /// PostgreSQL.
-    pub postgres: Option<Postgres>,
 }
 
 /// A running stand; stopped when dropped.
@@ -364,7 +347,7 @@ mod tests {
             ("interlink", 5)
         );
         assert_eq!(parts.kafka.brokers[0].name, "kafka-1");
-        assert!(parts.redis.single.is_none() && parts.postgres.is_none());
+        assert!(parts.redis.single.is_none() && parts.redis.cluster.is_none());
     }
 
     #[test]

@@ -65,7 +65,7 @@ pub struct Shown {
     pub per_second: f64,
     /// Share of the nodes' core that was busy.
     pub edge_core_busy: f64,
-    /// Share of the core of clients, Redis, Kafka and PostgreSQL that was busy.
+    /// Share of the core of clients, Redis and Kafka that was busy.
     pub other_core_busy: f64,
     /// Share of a core that the clients used.
     pub clients_cpu: f64,

@@ -1,4 +1,4 @@
-//! `cluster`: what several nodes on Redis, Kafka and PostgreSQL carry, and at what cost.
+//! `cluster`: what several nodes on Redis and Kafka carry, and at what cost.
 //!
 //! Purpose: the numbers of the cluster. Each command starts a stand and nodes of its own.
 //! Invariants: a scenario is what [`DEFINITIONS`] says and is never adjusted to a result; it ends
@@ -32,7 +32,7 @@ pub const DEFINITIONS: [(&str, &str, &str); 3] = [
         "latency",
         "2,000 users on 2 nodes, each with a direct chat to a user of the other node. Capacity: \
          x1.2 steps of 5 s while 99 % is delivered and p99 is below 50 ms; then half of it for \
-         60 s. CPU seconds for a million events of nodes, Redis, Kafka and PostgreSQL",
+         60 s. CPU seconds for a million events of nodes, Redis and Kafka",
         "p99_ms < 10",
     ),
     (

@@ -1,4 +1,4 @@
-//! CPU time of everything that carries a cluster's events: nodes, Redis, Kafka, PostgreSQL.
+//! CPU time of everything that carries a cluster's events: nodes, Redis, Kafka.
 //!
 //! Purpose: user and system time by process, so that a rate names what limits it.
 //! Limits: a process that ends between two samples takes its time with it; groups of processes
@@ -48,8 +48,6 @@ impl Groups {
         groups.insert("redis", servers.iter().map(|server| server.pid).collect());
         let brokers = parts.kafka.brokers.iter();
         groups.insert("kafka", brokers.map(|broker| broker.pid).collect());
-        let postgres = parts.postgres.iter();
-        groups.insert("postgres", postgres.map(|server| server.pid).collect());
         Self(groups)
     }
 

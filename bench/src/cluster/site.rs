@@ -12,13 +12,10 @@ use crate::engine::token::{Signer, ISSUER};
 use crate::limits::{NODES_MAX, NODE_PORTS, PROXY_PORT_OFFSET};
 use crate::scenarios::bench::Bench;
 use crate::servers::certificates::replace;
-use crate::servers::{ClusterPart, EdgeServer, FaultProxy, KeysOf, PostgresAt, RedisAt};
+use crate::servers::{ClusterPart, EdgeServer, FaultProxy, KeysOf, RedisAt};
 use crate::stand::{Parts, Server, Stand};
 use anyhow::{ensure, Context, Result};
-use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
 use super::topics;
 
@@ -101,7 +98,7 @@ impl Site {
             site.start_stand(bench, plan)?;
         }
         for number in 0..plan.nodes {
-            let part = site.cluster_part(bench, plan, number)?;
+            let part = site.cluster_part(plan, number)?;
             let (listen, control) = node_addresses(bench, plan, number);
             let node = bench.start_edge_with(plan.sessions, |config| {
                 config.listen = listen;
@@ -123,13 +120,11 @@ impl Site {
             Form::Cluster => "redis-cluster",
         };
         let kafka = if plan.brokers > 1 { "kafka3" } else { "kafka" };
-        bench
-            .progress
-            .say(format!("starting {redis}, {kafka} and postgres"));
+        bench.progress.say(format!("starting {redis} and {kafka}"));
         let directory = bench.folder().join(format!("stand-{}", plan.number));
         let ports = (bench.options.port, plan.number);
         let core = bench.options.generator_core;
-        let stand = Stand::up(&directory, &[redis, kafka, "postgres"], ports, core)?;
+        let stand = Stand::up(&directory, &[redis, kafka], ports, core)?;
         topics::apply(bench, &stand.parts.kafka.brokers)?;
         if plan.redis == Form::Proxied {
             let single = stand.parts.redis.single.as_ref();
@@ -143,12 +138,7 @@ impl Site {
         Ok(())
     }
 
-    fn cluster_part(
-        &self,
-        bench: &Bench,
-        plan: &SitePlan,
-        number: usize,
-    ) -> Result<Option<ClusterPart>> {
+    fn cluster_part(&self, plan: &SitePlan, number: usize) -> Result<Option<ClusterPart>> {
         let Some(stand) = &self.stand else {
             return Ok(None);
         };
@@ -163,7 +153,6 @@ impl Site {
             region: plan.region.to_owned(),
             redis,
             brokers: addresses(&parts.kafka.brokers),
-            postgres: postgres_at(parts, bench.folder())?,
         }))
     }
 
@@ -209,22 +198,4 @@ fn redis_at(parts: &Parts) -> Result<RedisAt> {
     }
     let single = redis.single.as_ref().context("the stand has no Redis")?;
     Ok(RedisAt::Single(single.address))
-}
-
-/// How nodes reach the PostgreSQL of a stand; the password lies in a file of the run.
-fn postgres_at(parts: &Parts, folder: &Path) -> Result<Option<PostgresAt>> {
-    let Some(postgres) = &parts.postgres else {
-        return Ok(None);
-    };
-    let password_file: PathBuf = folder.join(format!("postgres-{}", postgres.pid));
-    let mode = Permissions::from_mode(0o600);
-    replace(&password_file, &postgres.password)?;
-    std::fs::set_permissions(&password_file, mode)
-        .with_context(|| format!("closing {} to others", password_file.display()))?;
-    Ok(Some(PostgresAt {
-        address: postgres.address,
-        database: postgres.database.clone(),
-        user: postgres.user.clone(),
-        password_file,
-    }))
 }

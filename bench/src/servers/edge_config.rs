@@ -59,19 +59,6 @@ pub enum RedisAt {
     Cluster(Vec<SocketAddr>),
 }
 
-/// How a node of a cluster reaches PostgreSQL.
-#[derive(Clone, Debug)]
-pub struct PostgresAt {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// Name of the database.
-    pub database: String,
-    /// Name of the user.
-    pub user: String,
-    /// File with the password.
-    pub password_file: PathBuf,
-}
-
 /// What makes an edge a node of a cluster.
 #[derive(Clone, Debug)]
 pub struct ClusterPart {
@@ -83,8 +70,6 @@ pub struct ClusterPart {
     pub redis: RedisAt,
     /// Brokers of Kafka.
     pub brokers: Vec<SocketAddr>,
-    /// PostgreSQL.
-    pub postgres: Option<PostgresAt>,
 }
 
 /// What a scenario asks of its edge.
@@ -136,16 +121,6 @@ impl ClusterPart {
         }
         line("[kafka]".to_owned());
         line(format!("brokers = {}", listed(&self.brokers)));
-        if let Some(postgres) = &self.postgres {
-            line("[postgres]".to_owned());
-            line(format!("address = \"{}\"", postgres.address));
-            line(format!("database = \"{}\"", postgres.database));
-            line(format!("user = \"{}\"", postgres.user));
-            line(format!(
-                "password_file = {}",
-                quoted(&postgres.password_file)
-            ));
-        }
         text
     }
 }
@@ -266,7 +241,6 @@ mod tests {
             brokers: ["127.0.0.1:7490", "127.0.0.1:7491"]
                 .map(|at| at.parse().unwrap())
                 .into(),
-            postgres: None,
         });
         let text = config.to_toml();
         assert!(text.starts_with("[node]\nname = \"node-2\"\nregion = \"local\"\n"));
@@ -274,7 +248,6 @@ mod tests {
             "[redis]\nmode = \"sentinel\"\naddresses = [\"127.0.0.1:7456\"]\nmaster = \
              \"interlink\"\n[kafka]\nbrokers = [\"127.0.0.1:7490\", \"127.0.0.1:7491\"]\n"
         ));
-        assert!(!text.contains("[postgres]"));
     }
 
     #[test]

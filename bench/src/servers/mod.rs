@@ -18,7 +18,7 @@ pub mod key_server;
 pub use bare::BareServer;
 pub use certificates::Certificates;
 pub use edge::EdgeServer;
-pub use edge_config::{ClusterPart, EdgeConfig, KeysOf, PostgresAt, RedisAt, TlsFiles};
+pub use edge_config::{ClusterPart, EdgeConfig, KeysOf, RedisAt, TlsFiles};
 pub use fault_proxy::FaultProxy;
 pub use key_server::KeyServer;
 
