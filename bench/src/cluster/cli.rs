@@ -31,11 +31,11 @@ pub enum ClusterScenario {
         /// Seconds of the measured run. Example: --seconds 60
         #[arg(long, default_value_t = 60.0)]
         seconds: f64,
-        /// Publishing connections. Example: --connections 1024
-        #[arg(long, default_value_t = 1_024)]
+        /// Publishing connections. Example: --connections 256
+        #[arg(long, default_value_t = 256)]
         connections: u32,
-        /// Unanswered publishes of each connection. Example: --window 32
-        #[arg(long, default_value_t = 32)]
+        /// Publishes of each connection that are not settled. Example: --window 128
+        #[arg(long, default_value_t = 128)]
         window: u32,
         /// Options of every run.
         #[command(flatten)]

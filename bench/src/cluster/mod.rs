@@ -37,7 +37,7 @@ pub const DEFINITIONS: [(&str, &str, &str); 3] = [
     ),
     (
         "throughput",
-        "1,024 connections with 32 unanswered P1 each on 2 nodes, each chat with a subscriber on \
+        "256 connections with 128 unsettled P1 each on 2 nodes, each chat with a subscriber on \
          the other node, 60 s; before it 1,000 events a second for 20 s, of which Redis numbers \
          nearly each by a call of its own",
         "events_per_second >= 50,000 delivered, and settled in Kafka, or the limit named; \

@@ -32,6 +32,8 @@ pub struct Traffic {
     publishers: Vec<Publisher>,
     /// By client: publishes of P1 that are settled, as its last answers said.
     settled_p1: Vec<u64>,
+    /// By client: the route on which a settled publish causes the next one.
+    route_of: Vec<u32>,
     tracker: Tracker,
     streams: usize,
     choose: SmallRng,
@@ -55,6 +57,7 @@ impl Traffic {
     pub fn new(users: Users, seed: u64) -> Self {
         let publishers = vec![Publisher::default(); users.count() as usize];
         let settled_p1 = vec![0; users.count() as usize];
+        let route_of = vec![0; users.count() as usize];
         Self {
             users,
             routes: Vec::new(),
@@ -62,6 +65,7 @@ impl Traffic {
             sources: Vec::new(),
             publishers,
             settled_p1,
+            route_of,
             tracker: Tracker::new(0),
             streams: 0,
             choose: SmallRng::seed_from_u64(seed),
@@ -101,6 +105,18 @@ impl Traffic {
     pub fn keep_window(&mut self, source: usize, window: u32, link: &mut Link) {
         self.sources[source].pace = Pace::Window;
         for route in self.sources[source].routes.clone() {
+            (0..window).for_each(|_| self.offer(link, route, link.now_ns));
+        }
+    }
+
+    /// Keeps a window of publishes that are not settled on each route of a source. Only for
+    /// clients that publish P1 on one route and nothing else. A node tells settled ids unasked
+    /// only by the 64: a smaller window would wait for the heartbeat.
+    pub fn keep_unsettled(&mut self, source: usize, window: u32, link: &mut Link) {
+        self.sources[source].pace = Pace::Settled;
+        for route in self.sources[source].routes.clone() {
+            let publisher = self.routes[route as usize].publisher as usize;
+            self.route_of[publisher] = route;
             (0..window).for_each(|_| self.offer(link, route, link.now_ns));
         }
     }
@@ -231,8 +247,7 @@ impl Traffic {
 
     pub(super) fn on_ack(&mut self, link: &mut Link, client: u32, ack: Ack) {
         if let Some(settled) = ack.settled_p1 {
-            let before = &mut self.settled_p1[client as usize];
-            *before = settled.max(*before);
+            self.on_settled(link, client, settled);
         }
         if ack.is_temporary_refusal() {
             self.on_refused_for_now(link, client, ack);
@@ -246,6 +261,17 @@ impl Traffic {
         }
         self.closed = closed;
         self.publish_waiting(link, client);
+    }
+
+    fn on_settled(&mut self, link: &mut Link, client: u32, settled: u64) {
+        let before = &mut self.settled_p1[client as usize];
+        let more = settled.saturating_sub(*before);
+        *before += more;
+        let route = self.route_of[client as usize];
+        let source = self.source_of.get(route as usize);
+        if source.is_some_and(|&it| matches!(self.sources[it as usize].pace, Pace::Settled)) {
+            (0..more).for_each(|_| self.offer(link, route, link.now_ns));
+        }
     }
 
     /// Publishes what waits for credit, as far as there is some.
@@ -292,7 +318,13 @@ impl Traffic {
             *self.refusals.entry(ack.code).or_default() += 1;
         }
         let source = self.source_of[route as usize] as usize;
-        if matches!(self.sources[source].pace, Pace::Window) {
+        let goes_on = match self.sources[source].pace {
+            Pace::Window => true,
+            // What was refused is never settled.
+            Pace::Settled => !ack.is_accepted(),
+            Pace::Open(_) | Pace::Paused => false,
+        };
+        if goes_on {
             self.offer(link, route, link.now_ns);
         }
     }

@@ -51,6 +51,9 @@ pub(super) enum Pace {
     Open(Schedule),
     /// As soon as an answer leaves room; each answer causes one offer on its route.
     Window,
+    /// As soon as an earlier one is settled; each settled publish causes one offer on the route of
+    /// its client.
+    Settled,
     /// Not now.
     Paused,
 }

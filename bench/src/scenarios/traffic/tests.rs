@@ -6,7 +6,7 @@ use crate::engine::template::{FrameWriter, Template};
 use crate::engine::token::{Grants, Signer};
 use crate::engine::{Fleet, FleetConfig, Greeting, Link, Workload};
 use crate::scenarios::users::{UserMaker, Users};
-use interlink_protocol::frame::{EventFields, FrameEncoder, PublishAckFields};
+use interlink_protocol::frame::{EventFields, FrameEncoder, PublishAckFields, Settled};
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 use interlink_uring::{EdgeRing, RingConfig};
@@ -67,6 +67,16 @@ impl Stage {
     }
 
     fn answer(&mut self, first: u64, count: u32, status: wire::PublishStatus) {
+        self.answer_settled(first, count, status, None);
+    }
+
+    fn answer_settled(
+        &mut self,
+        first: u64,
+        count: u32,
+        status: wire::PublishStatus,
+        settled_through: Option<Settled>,
+    ) {
         let fields = PublishAckFields {
             client_message_id: first,
             count,
@@ -74,7 +84,7 @@ impl Stage {
             level: wire::AckLevel::Local,
             degraded: false,
             position: None,
-            settled_through: None,
+            settled_through,
             code: u16::from(status == wire::PublishStatus::Refused) * NOT_PERMITTED,
             retry_after_ms: 0,
         };
@@ -174,6 +184,24 @@ fn a_window_is_refilled_by_its_answers() {
     stage.traffic.pause();
     stage.answer(4, 4, wire::PublishStatus::Accepted);
     assert_eq!(stage.traffic.classes[1].offered, 7);
+}
+
+#[test]
+fn a_window_of_unsettled_publishes_is_refilled_by_what_is_settled() {
+    let mut stage = stage();
+    stage.traffic.keep_unsettled(0, 4, stage.fleet.link());
+    stage.answer(1, 4, wire::PublishStatus::Accepted);
+    assert_eq!(stage.traffic.classes[1].offered, 4);
+    for _ in 0..2 {
+        let settled = Some([0, 3, 0, 0]);
+        stage.answer_settled(4, 1, wire::PublishStatus::Accepted, settled);
+    }
+    assert_eq!(
+        (stage.traffic.classes[1].offered, stage.traffic.settled_p1()),
+        (7, 3)
+    );
+    stage.answer(5, 1, wire::PublishStatus::Refused);
+    assert_eq!(stage.traffic.classes[1].offered, 8);
 }
 
 #[test]
