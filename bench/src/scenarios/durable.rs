@@ -1,7 +1,8 @@
 //! `run durable`: publishes that are on disk before their ack.
 //!
 //! First every connection keeps its window full, which gives the rate; then an open loop at a
-//! fixed rate gives the latency of an ack. Nobody subscribes.
+//! fixed rate gives the latency of an ack. Nobody subscribes. What the disk alone would let a record
+//! wait is measured at the end.
 //!
 //! Runs on: the bench's main thread.
 
@@ -10,6 +11,7 @@ use super::settle::{close_all, connect_all, run_for, run_until};
 use super::traffic::{Route, Traffic};
 use super::users::{UserMaker, Users};
 use super::watch::{Usage, Watch};
+use crate::bare::disk;
 use crate::engine::payload::Payload;
 use crate::engine::template::{FrameWriter, Template};
 use crate::engine::token::Grants;
@@ -23,6 +25,8 @@ use anyhow::{ensure, Result};
 
 const RATE_SECONDS: f64 = 30.0;
 const LATENCY_SECONDS: f64 = 60.0;
+/// How long the disk is asked alone afterwards.
+const DISK_SECONDS: f64 = 30.0;
 const OPEN_RATE: f64 = 50_000.0;
 /// Both parts are cut into slices of this length, which give lowest and highest.
 const SLICE_SECONDS: f64 = 10.0;
@@ -74,7 +78,11 @@ pub fn run(bench: &mut Bench, connections: u32, window: u32) -> Result<()> {
         .report
         .number("wire_bytes_per_event", bytes as f64 / rates.accepted as f64);
     report(bench, &rates, &steady, &traffic.refusal_words())?;
-    close_all(fleet)
+    close_all(fleet)?;
+    drop(edge);
+    bench.progress.say("the disk alone");
+    let disk = disk::waits(bench.folder(), bench.seconds(DISK_SECONDS))?;
+    bench.latency("bare_disk", &disk, DISK_SECONDS)
 }
 
 fn traffic(bench: &Bench, edge: &EdgeServer, connections: u32) -> Result<Traffic> {
