@@ -333,6 +333,13 @@ impl World {
         }
     }
 
+    /// A partition is back. Its replica was down with it and has forgotten no id either: one that
+    /// takes over next would place again what it holds.
+    fn wake(&mut self, partition: u16) {
+        self.server.wake(partition, self.now_us);
+        self.replica.wake(partition, self.now_us);
+    }
+
     fn check_watermarks(&self) {
         for (shard, journal) in self.journals.iter().enumerate() {
             let lane = (shard as u16, Kind::Urgent);
@@ -354,7 +361,7 @@ impl World {
     fn settle(&mut self) {
         self.tell_left_out();
         for partition in std::mem::take(&mut self.away) {
-            self.server.wake(partition, self.now_us);
+            self.wake(partition);
         }
         for _ in 0..200_000 {
             self.now_us += 10_000;
@@ -401,7 +408,7 @@ impl World {
             112..114 => {
                 let partition = self.random.random_range(0..PARTITIONS);
                 if self.away.remove(&partition) {
-                    self.server.wake(partition, self.now_us);
+                    self.wake(partition);
                 } else {
                     self.away.insert(partition);
                 }
@@ -441,7 +448,8 @@ fn seeds(name: &str, count: u64) -> u64 {
 #[test]
 fn brokers_that_fail_in_every_way_lose_and_reorder_nothing() {
     let first = seeds("INTERLINK_LINES_SEED", 0);
-    let all = first..first + seeds("INTERLINK_LINES", 15);
+    // The last two are counter-examples of the past.
+    let all = (first..first + seeds("INTERLINK_LINES", 15)).chain([19, 29]);
     let fails = |seed: &u64| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err();
     let failed: Vec<u64> = all.filter(fails).collect();
     assert!(failed.is_empty(), "seeds {failed:?}");
