@@ -14,6 +14,8 @@ pub enum Fault {
     NoWrites,
     /// The proposed epoch is not above the partition's, which is this one.
     EpochBehind(u64),
+    /// The partition has another epoch than the one in which the caller placed last, or none.
+    EpochChanged,
     /// The server refuses this call, and would refuse it again.
     Refused,
 }
@@ -26,6 +28,7 @@ impl Fault {
         match error.code() {
             None => Self::Lost,
             Some("NOREPLICAS" | "OOM" | "MISCONF") => Self::NoWrites,
+            Some("EPOCH_CHANGED") => Self::EpochChanged,
             Some("EPOCH_BEHIND") => {
                 u64::from_str_radix(detail.trim(), 16).map_or(Self::Refused, Self::EpochBehind)
             }
@@ -68,6 +71,8 @@ mod tests {
         let behind = fault("EPOCH_BEHIND 00000000000000ff");
         assert_eq!(behind, Fault::EpochBehind(255));
         assert_eq!(fault("EPOCH_BEHIND maybe"), Fault::Refused);
+        let changed = fault("EPOCH_CHANGED submit again what was placed last");
+        assert_eq!(changed, Fault::EpochChanged);
         assert_eq!(fault("WRONGTYPE Operation against a key"), Fault::Refused);
         assert_eq!(fault("NOPERM this user has no permissions"), Fault::Refused);
     }

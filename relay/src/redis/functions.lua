@@ -61,13 +61,16 @@ local function take_turns(young, old, missed)
 end
 
 -- The epoch to place in, or nil and an error. A lineage that was never seen starts an epoch; one
--- that is past belongs to a server that is not the master any more, or was not read again.
-local function enter(keys, lineage, proposal, now)
+-- that is past belongs to a server that is not the master any more, or was not read again. A
+-- caller that has placed before says in which epoch: when that is another one now, or none since
+-- the keys were removed, it has to submit again what may be lost, before anything new.
+local function enter(keys, lineage, known, proposal, now)
   local meta = redis.call('HMGET', keys[1], 'lineage', 'past', 'epoch', 'ids', 'tops')
   local epoch = meta[3]
   local ids, tops = tonumber(meta[4] or now), tonumber(meta[5] or now)
   local ids_due, tops_due = now - ids >= IDS_TURN_MS, now - tops >= TOPS_TURN_MS
-  if meta[1] == lineage and not ids_due and not tops_due then
+  local is_known = known == ZERO or known == epoch
+  if is_known and meta[1] == lineage and not ids_due and not tops_due then
     return epoch
   end
   local is_new = meta[1] ~= lineage
@@ -79,6 +82,9 @@ local function enter(keys, lineage, proposal, now)
       end
     end
     past = ((meta[1] or '') .. past):sub(1, PAST_LINEAGES * LINEAGE_BYTES)
+  end
+  if not is_known then
+    return nil, redis.error_reply('EPOCH_CHANGED submit again what was placed last')
   end
   -- Channels that are forgotten with a turn of tops start again: never under the same epoch.
   if is_new or tops_due then
@@ -122,26 +128,27 @@ local function revive(stream, floor)
   return floor
 end
 
--- args: lineage, proposed epoch, PUBLISH or SPUBLISH, prefix of pub/sub names, most entries of a
--- stream, life of a stream in ms, number of channels, then (channel, floor) for each, then
--- (head, frame) for each record; head = number of the channel 2, record id 16, class 1,
--- accepted at 8. Returns R or N (repeated or new) and the place, for each record.
+-- args: lineage, epoch in which the caller placed last (zero: it does not know), proposed epoch,
+-- PUBLISH or SPUBLISH, prefix of pub/sub names, most entries of a stream, life of a stream in ms,
+-- number of channels, then (channel, floor) for each, then (head, frame) for each record; head =
+-- number of the channel 2, record id 16, class 1, accepted at 8. Returns the epoch, and R or N
+-- (repeated or new) and the place, for each record.
 local function publish(keys, args)
   local now = now_ms()
-  local epoch, refusal = enter(keys, args[1], args[2], now)
+  local epoch, refusal = enter(keys, args[1], args[2], args[3], now)
   if not epoch then
     return refusal
   end
-  local command, prefix, entries_max, life_ms = args[3], args[4], args[5], args[6]
-  local channels = tonumber(args[7])
-  local names, first = {}, 8 + 2 * channels
+  local command, prefix, entries_max, life_ms = args[4], args[5], args[6], args[7]
+  local channels = tonumber(args[8])
+  local names, first = {}, 9 + 2 * channels
   for at = 1, channels do
-    names[at] = args[6 + 2 * at]
+    names[at] = args[7 + 2 * at]
   end
   local tops = read_tops(keys, names)
   local offsets, chains, messages, sizes = {}, {}, {}, {}
   for at = 1, channels do
-    local top = tops[at] or revive(keys[6 + at], args[7 + 2 * at])
+    local top = tops[at] or revive(keys[6 + at], args[8 + 2 * at])
     offsets[at], chains[at] = struct.unpack('>I8c8', top)
     messages[at], sizes[at] = {'\1'}, 0
   end
@@ -208,7 +215,7 @@ local function publish(keys, args)
       redis.call(command, full[at], full[at + 1])
     end
   end
-  return table.concat(answers)
+  return epoch .. table.concat(answers)
 end
 
 -- Events of a channel from an offset on, with the epoch and the top. args: channel, first offset,

@@ -140,12 +140,14 @@ impl Functions {
         command
     }
 
-    /// Places records.
-    pub fn publish(&self, batch: &Batch, lineage: Lineage, epoch: u64) -> Cmd {
+    /// Places records, by a caller that has placed in the epoch `known` before (0: it does not
+    /// know), with `epoch` as the next one.
+    pub fn publish(&self, batch: &Batch, lineage: Lineage, known: u64, epoch: u64) -> Cmd {
         let channels: Vec<&str> = batch.channels.iter().map(|channel| &*channel.0).collect();
         let mut command = self.call("publish", batch.partition, &channels, false);
         command
             .arg(lineage.as_bytes().as_slice())
+            .arg(known.to_be_bytes().as_slice())
             .arg(epoch.to_be_bytes().as_slice())
             .arg(self.publish)
             .arg(self.message_channel(batch.partition, ""))
@@ -201,19 +203,19 @@ impl Functions {
     }
 }
 
-/// Reads the reply to a publish of so many records.
-pub fn published(reply: &Value, records: usize) -> Option<Vec<Published>> {
-    let bytes = bytes(reply)?;
-    if bytes.len() != 33 * records {
+/// Reads the reply to a publish of so many records: the partition's epoch, and their places.
+pub fn published(reply: &Value, records: usize) -> Option<(u64, Vec<Published>)> {
+    let (epoch, places) = bytes(reply)?.split_first_chunk()?;
+    if places.len() != 33 * records {
         return None;
     }
-    let places = bytes.chunks_exact(33).map(|answer| {
+    let places = places.chunks_exact(33).map(|answer| {
         Some(Published {
             placement: placement(&answer[1..])?,
             repeated: answer[0] == b'R',
         })
     });
-    places.collect()
+    Some((u64::from_be_bytes(*epoch), places.collect::<Option<_>>()?))
 }
 
 /// Reads the reply to a range.
@@ -242,6 +244,8 @@ pub fn read_tops(reply: &Value) -> Option<Vec<Position>> {
 /// Channels that changed recently.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Recent {
+    /// The epoch of the partition; 0 when the server knows nothing of it.
+    pub epoch: u64,
     /// What to ask from next.
     pub next_from: String,
     /// Channels and their tops.
@@ -259,6 +263,7 @@ pub fn read_recent(reply: &Value) -> Option<Recent> {
         Some((channel.into(), top_or_none(epoch, &pair[1])?))
     });
     Some(Recent {
+        epoch,
         tops: pairs.collect::<Option<_>>()?,
         next_from: std::str::from_utf8(bytes(from)?).ok()?.to_owned(),
     })

@@ -8,6 +8,9 @@
 //! - A promoted replica that lacks what its master placed is another [lineage](lineage) and
 //!   starts an epoch. The caller is told and submits the last 60 seconds again; ids that are
 //!   known keep their places.
+//! - A server that was emptied keeps its lineage. Calls carry the epoch in which their node placed
+//!   last, and place nothing when the partition has another one or none; a look at the epochs of
+//!   all partitions, made then and every second, tells the caller which have changed.
 //! - Every node compares what it hears by offset and chain and reads what is missing once
 //!   ([`watch`]). It finds out by the next message, by recently changed tops, which it reads
 //!   every second, when it has subscribed anew, and when it had to drop messages.

@@ -28,6 +28,8 @@ pub enum Outcome {
         link: u64,
         /// The request.
         ticket: Ticket,
+        /// Their partition, and how many changes it had had when they were sent.
+        partition: (u16, u64),
         /// Number of records.
         records: usize,
         /// The reply.
@@ -78,8 +80,8 @@ pub enum Outcome {
     Recent {
         /// The link.
         link: u64,
-        /// By partition.
-        result: Result<Vec<(u16, Recent)>, RedisError>,
+        /// By partition, with the epoch that was known of it when it was asked.
+        result: Result<Vec<(u16, u64, Recent)>, RedisError>,
     },
     /// A probe was sent.
     Probed {

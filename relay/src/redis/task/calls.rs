@@ -4,7 +4,7 @@ use interlink_protocol::ids::Position;
 use redis::{RedisError, Value};
 
 use super::{Core, Request};
-use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError, BackplaneEvent};
+use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError};
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::ports::Ticket;
 use crate::redis::fault::Fault;
@@ -36,6 +36,8 @@ impl Core {
     fn publish(&mut self, ticket: Ticket, mut batch: Batch, now_us: u64) {
         for (name, known) in &mut batch.channels {
             let top = self.channels.get(name).and_then(|channel| channel.top());
+            let seen = top.map_or(known.epoch, |top| top.epoch.max(known.epoch));
+            self.highest_epoch = self.highest_epoch.max(seen);
             if let Some(top) = top.filter(|top| top.offset > known.offset) {
                 *known = top;
             }
@@ -46,7 +48,10 @@ impl Core {
             return self.answer(ticket, Err(BackplaneError::Away));
         };
         let epoch = next_epoch(now_us / 1_000, up.lineage.number(), self.highest_epoch);
-        let command = self.functions.publish(&batch, up.lineage, epoch);
+        let at = usize::from(batch.partition);
+        let partition = (batch.partition, self.changed[at]);
+        let known = self.placed_in[at];
+        let command = self.functions.publish(&batch, up.lineage, known, epoch);
         let is_urgent = batch.class == interlink_protocol::priority::Priority::P0;
         let mut connection = if is_urgent { &up.urgent } else { &up.bulk }.clone();
         let records = batch.len();
@@ -55,6 +60,7 @@ impl Core {
             Outcome::Published {
                 link,
                 ticket,
+                partition,
                 records,
                 result,
             }
@@ -155,9 +161,13 @@ impl Core {
             Outcome::Published {
                 link,
                 ticket,
+                partition,
                 records,
                 result,
-            } => self.on_published(link, ticket, records, result),
+            } => {
+                let answer = self.on_published(link, partition, records, result);
+                self.answer(ticket, answer);
+            }
             Outcome::Told {
                 link,
                 tickets,
@@ -205,27 +215,29 @@ impl Core {
     fn on_published(
         &mut self,
         link: u64,
-        ticket: Ticket,
+        (partition, changed): (u16, u64),
         records: usize,
         result: Result<Value, RedisError>,
-    ) {
-        let answer = self.fate(link, result).and_then(|reply| {
-            let published = published(&reply, records);
-            published.ok_or(BackplaneError::Refused)
-        });
-        if let Ok(published) = &answer {
-            let epochs = published.iter().map(|one| one.placement.position.epoch);
-            self.highest_epoch = epochs.fold(self.highest_epoch, u64::max);
+    ) -> Result<BackplaneAnswer, BackplaneError> {
+        let reply = self.fate(link, result)?;
+        let published = published(&reply, records);
+        let (epoch, places) = published.ok_or(BackplaneError::Refused)?;
+        self.highest_epoch = self.highest_epoch.max(epoch);
+        let at = usize::from(partition);
+        // What was placed before a change says nothing about the time after it.
+        if self.changed[at] == changed {
+            self.placed_in[at] = epoch;
         }
-        let answer = answer.map(BackplaneAnswer::Published);
-        self.out.push_back(BackplaneEvent::Answer(ticket, answer));
+        Ok(BackplaneAnswer::Published(places))
     }
 
     /// What an error means for the caller, after its link was looked after.
     fn fate<T>(&mut self, link: u64, result: Result<T, RedisError>) -> Result<T, BackplaneError> {
         result.map_err(|error| match self.on_fault(link, &error) {
             Fault::Refused => BackplaneError::Refused,
-            Fault::Lost | Fault::NoWrites | Fault::EpochBehind(_) => BackplaneError::Away,
+            Fault::Lost | Fault::NoWrites | Fault::EpochChanged | Fault::EpochBehind(_) => {
+                BackplaneError::Away
+            }
         })
     }
 }

@@ -188,11 +188,19 @@ impl Core {
     }
 
     /// Takes recently changed tops of partitions.
-    pub(super) fn on_recent(&mut self, link: u64, found: Vec<(u16, Recent)>) {
-        for (partition, recent) in found {
+    ///
+    /// A partition that has another epoch than the one in which this node placed last has lost
+    /// that: its keys were removed, which no server tells as a lineage of its own.
+    pub(super) fn on_recent(&mut self, link: u64, found: Vec<(u16, u64, Recent)>) {
+        let mut changed = Vec::new();
+        for (partition, known, recent) in found {
             let at = usize::from(partition);
             if self.owners[at] != Some(link) {
                 continue;
+            }
+            self.highest_epoch = self.highest_epoch.max(recent.epoch);
+            if known != 0 && self.placed_in[at] == known && recent.epoch != known {
+                changed.push(partition);
             }
             // A page that is full of one millisecond would come again for ever.
             let is_stuck =
@@ -210,6 +218,10 @@ impl Core {
                 }
             }
         }
+        if !changed.is_empty() {
+            tracing::warn!(partitions = changed.len(), "Redis has lost what it had");
+        }
+        self.tell_changed(changed);
     }
 
     /// Reads the channels whose server is still ahead.

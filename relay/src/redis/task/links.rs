@@ -18,7 +18,9 @@ use crate::redis::directory::{locate, Directory};
 use crate::redis::fault::Fault;
 use crate::redis::functions::read_recent;
 use crate::redis::gate::Gate;
-use crate::redis::limits::{AWAY_AFTER, LOOK_UP, POLL, PROBE_SILENCE, RECENT_CHANNELS, TICK};
+use crate::redis::limits::{
+    AWAY_AFTER, LOOK_UP, POLL, PROBE_SILENCE, RECENT_CHANNELS, TICK,
+};
 use crate::redis::lineage::Lineage;
 use crate::redis::message::probe;
 use crate::redis::outcome::Outcome;
@@ -45,6 +47,8 @@ pub struct Up {
     pub takes_writes: bool,
     probed_at: Instant,
     polled_at: Instant,
+    /// Whether a poll does not wait for its time.
+    is_due: bool,
     is_polling: bool,
     is_probing: bool,
     /// Probes heard at the last look, and since when one was sent that was not.
@@ -193,7 +197,7 @@ impl Core {
         }
         let pause = if up.takes_writes { POLL } else { TICK };
         let probes = !up.is_probing && now - up.probed_at >= pause;
-        let polls = !up.is_polling && now - up.polled_at >= POLL;
+        let polls = !up.is_polling && (up.is_due || now - up.polled_at >= POLL);
         let checks = link.gate.take_dropped();
         if checks {
             tracing::warn!(server = %link.address, "messages came too fast: channels are read");
@@ -267,6 +271,7 @@ impl Core {
             takes_writes: true,
             probed_at: now,
             polled_at: now,
+            is_due: false,
             is_polling: false,
             is_probing: false,
             heard: 0,
@@ -292,16 +297,27 @@ impl Core {
                 changed.push(*partition);
             }
         }
-        if !changed.is_empty() {
-            self.changes += 1;
-            for partition in &changed {
-                self.changed[usize::from(*partition)] = self.changes;
-            }
-            let partitions = changed.into();
-            self.out
-                .push_back(BackplaneEvent::LineageChanged { partitions });
-        }
+        self.tell_changed(changed);
         self.hear_partitions(partitions);
+    }
+
+    /// Says which partitions may have lost what was placed last: all that are known at once, so
+    /// that the caller goes back once.
+    pub(super) fn tell_changed(&mut self, changed: Vec<u16>) {
+        if changed.is_empty() {
+            return;
+        }
+        self.changes += 1;
+        for partition in &changed {
+            let at = usize::from(*partition);
+            self.changed[at] = self.changes;
+            self.placed_in[at] = 0;
+            // What comes is read from its beginning: times of an emptied server may be gone.
+            self.recent_from[at] = "0".into();
+        }
+        let partitions = changed.into();
+        self.out
+            .push_back(BackplaneEvent::LineageChanged { partitions });
     }
 
     /// Replaces a link.
@@ -351,6 +367,13 @@ impl Core {
                 }
                 self.update_standing();
             }
+            // A look at the epochs of all partitions finds those that have changed with it.
+            Fault::EpochChanged => {
+                if let Some(up) = &mut link.up {
+                    up.is_due = true;
+                }
+                self.look_at(id, Instant::now());
+            }
             Fault::EpochBehind(epoch) => self.highest_epoch = self.highest_epoch.max(epoch),
             Fault::Refused => {
                 tracing::error!(server = %link.address, %error, "Redis refuses a call");
@@ -398,18 +421,29 @@ impl Core {
 
     fn read_recent(&mut self, id: u64, now: Instant) {
         let mut partitions = self.partitions_of(id);
-        partitions.retain(|partition| self.heard[usize::from(*partition)] > 0);
+        let is_asked = |at: usize| self.heard[at] > 0 || self.placed_in[at] > 0;
+        partitions.retain(|partition| is_asked(usize::from(*partition)));
         let mut calls = redis::pipe();
-        for partition in &partitions {
-            let from = &self.recent_from[usize::from(*partition)];
-            calls.add_command(self.functions.recent(*partition, from, RECENT_CHANNELS));
+        let mut asked = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let at = usize::from(partition);
+            // Nobody hears the tops of some, but their epochs are wanted.
+            let channels = if self.heard[at] > 0 {
+                RECENT_CHANNELS
+            } else {
+                0
+            };
+            let from = &self.recent_from[at];
+            calls.add_command(self.functions.recent(partition, from, channels));
+            asked.push((partition, self.placed_in[at]));
         }
         let link = self.links.get_mut(&id);
         let Some(up) = link.and_then(|link| link.up.as_mut()) else {
             return;
         };
         up.polled_at = now;
-        if partitions.is_empty() {
+        up.is_due = false;
+        if asked.is_empty() {
             return;
         }
         up.is_polling = true;
@@ -419,9 +453,11 @@ impl Core {
                 .query_async::<Vec<redis::Value>>(&mut connection)
                 .await;
             let result = replies.map(|replies| {
-                let read = partitions.into_iter().zip(&replies);
-                read.filter_map(|(partition, reply)| Some((partition, read_recent(reply)?)))
-                    .collect()
+                let read = asked.into_iter().zip(&replies);
+                read.filter_map(|((partition, known), reply)| {
+                    Some((partition, known, read_recent(reply)?))
+                })
+                .collect()
             });
             Outcome::Recent { link: id, result }
         });

@@ -97,6 +97,8 @@ pub struct Core {
     /// Changes of lineage so far, and by partition the number of its newest.
     changes: u64,
     changed: Vec<u64>,
+    /// The epoch in which this node placed last, by partition; 0 before it did since a change.
+    placed_in: Vec<u64>,
     /// Where recent tops are read from next, by partition.
     recent_from: Vec<String>,
     is_locating: bool,
@@ -137,6 +139,7 @@ impl Core {
             lineages: vec![None; partitions],
             changes: 0,
             changed: vec![0; partitions],
+            placed_in: vec![0; partitions],
             recent_from: vec!["0".into(); partitions],
             is_locating: false,
             located_at: None,

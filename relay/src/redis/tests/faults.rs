@@ -188,11 +188,11 @@ fn placed_unheard(server: &Server, config: &Config, channel: &str, id: u64) -> V
     let functions = Functions::new(&config.prefix, false);
     let partition = partition_of(channel, config.partitions);
     let heard = functions.message_channel(partition, "");
-    let mut words = words(config, channel, id, lineage_of(server), 0);
+    let mut words = words(config, channel, id, lineage_of(server), (0, 0));
     for word in words.iter_mut().filter(|word| **word == heard.as_bytes()) {
         *word = b"unheard:".to_vec();
     }
-    published(&server.ask(&words), 1).expect("a place")
+    published(&server.ask(&words), 1).expect("a place").1
 }
 
 #[test]
@@ -306,6 +306,81 @@ fn an_emptied_server_goes_on_after_what_nodes_know() {
         panic!("not an answer about history");
     };
     assert_eq!((page.events.len(), page.gap), (0, Some(Gap::Retention)));
+}
+
+#[test]
+fn what_an_emptied_server_has_lost_is_submitted_again() {
+    const OTHER: &str = "class.botany";
+    let server = Server::start(&[]);
+    let config = single(server.address());
+    assert_ne!(partition_of(A, 16), partition_of(OTHER, 16));
+    let (mut here, mut there) = (Node::connected(&config), Node::connected(&config));
+    let pinned = (here.subscribe(A), there.subscribe(A));
+    let before = here.publish(A, &[1, 2, 3]);
+    here.publish(OTHER, &[10]);
+    here.await_delivered(&[1, 2, 3]);
+    there.await_delivered(&[1, 2, 3]);
+    server.ask(&["FLUSHALL"]);
+    // It has the same process and history as before. Nothing new is placed before what is lost.
+    let refused = here.try_publish(A, &[4]);
+    assert_eq!(refused, Err(BackplaneError::Away));
+    here.until("no change of lineage", |node| lineage_changes(node) == 1);
+    let told = here.events.iter().find_map(|event| match event {
+        BackplaneEvent::LineageChanged { partitions } => Some(partitions.len()),
+        _ => None,
+    });
+    assert_eq!(told, Some(2), "all partitions at once");
+    let again = here.publish(A, &[1, 2, 3, 4]);
+    let epoch = |one: &Published| one.placement.position.epoch;
+    assert!(epoch(&again[0]) > epoch(&before[2]) && !again[0].repeated);
+    assert_eq!(again[0].placement.position.offset, 4);
+    assert_eq!(
+        again[0].placement.previous_chain,
+        before[2].placement.position.chain
+    );
+    here.await_delivered(&[1, 2, 3, 4]);
+    there.await_delivered(&[1, 2, 3, 4]);
+    for (node, pinned) in [(&here, pinned.0), (&there, pinned.1)] {
+        let end = node.assert_continuous(pinned);
+        assert_eq!(end, again[3].placement.position);
+    }
+    assert_eq!(lineage_changes(&there), 0, "it has placed nothing");
+    there.publish(A, &[5]);
+    here.publish(A, &[6]);
+    here.await_delivered(&[1, 2, 3, 4, 5, 6]);
+    assert_eq!(lineage_changes(&here), 1, "once");
+}
+
+#[test]
+fn a_silent_node_hears_that_its_server_was_emptied() {
+    let server = Server::start(&[]);
+    let mut here = Node::connected(&single(server.address()));
+    here.publish(A, &[1]);
+    server.ask(&["FLUSHALL"]);
+    here.until("no change of lineage", |node| lineage_changes(node) == 1);
+    assert!(!here.publish(A, &[1])[0].repeated);
+}
+
+#[test]
+fn a_history_that_begins_again_below_what_was_delivered_is_delivered() {
+    let server = Server::start(&[]);
+    let config = single(server.address());
+    let (mut here, mut there) = (Node::connected(&config), Node::connected(&config));
+    let pinned = here.subscribe(A);
+    let mut ids: Vec<u64> = (1..=400).collect();
+    for call in ids.chunks(100) {
+        there.publish(A, call);
+    }
+    here.await_delivered(&ids);
+    server.ask(&["FLUSHALL"]);
+    // This node does not hear the channel, and does not know how far it was.
+    let mut other = Node::connected(&config);
+    let placed = other.publish(A, &[401, 402, 403]);
+    assert_eq!(placed[0].placement.position.offset, 1);
+    ids.extend([401, 402, 403]);
+    here.await_delivered(&ids);
+    let end = here.assert_continuous(pinned);
+    assert_eq!(end, placed[2].placement.position);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn words(
     channel: &str,
     id: u64,
     lineage: Lineage,
-    epoch: u64,
+    (known, epoch): (u64, u64),
 ) -> Vec<Vec<u8>> {
     let functions = Functions::new(&config.prefix, false);
     let frame = frame(channel, id);
@@ -38,7 +38,7 @@ pub fn words(
         frame: &frame,
     };
     let partition = partition_of(channel, config.partitions);
-    let command = functions.publish(&Batch::new(partition, &[record]), lineage, epoch);
+    let command = functions.publish(&Batch::new(partition, &[record]), lineage, known, epoch);
     let words = command.args_iter().map(|word| match word {
         Arg::Simple(word) => word.to_vec(),
         _ => panic!("not a word"),
@@ -53,13 +53,24 @@ fn call(
     life: &str,
     epoch: u64,
 ) -> Result<Published, Fault> {
+    call_in(server, config, id, life, (0, epoch))
+}
+
+/// As [`call`], by a caller that knows an epoch.
+fn call_in(
+    server: &Server,
+    config: &Config,
+    id: u64,
+    life: &str,
+    epochs: (u64, u64),
+) -> Result<Published, Fault> {
     let replid = Value::BulkString(format!("master_replid:{life}{life}").into_bytes());
     let run = Value::BulkString(format!("run_id:{life}{life}").into_bytes());
     let role = Value::Array(vec![Value::BulkString(b"master".to_vec())]);
     let lineage = Lineage::read(&[role, run, replid]).expect("a lineage");
-    let words = words(config, A, id, lineage, epoch);
+    let words = words(config, A, id, lineage, epochs);
     let reply = server.try_ask(&words).map_err(|error| Fault::of(&error))?;
-    Ok(published(&reply, 1).expect("a place")[0])
+    Ok(published(&reply, 1).expect("a place").1[0])
 }
 
 const FIRST: &str = "0123456789abcdef";
@@ -97,6 +108,28 @@ fn epochs_of_a_partition_only_grow() {
     }
     let next = call(&server, &config, 2, SECOND, epoch + 1).expect("a place");
     assert_eq!(next.placement.position.epoch, epoch + 1);
+}
+
+#[test]
+fn nothing_is_placed_by_a_caller_that_knows_another_epoch() {
+    let server = Server::start(&[]);
+    let config = single(server.address());
+    Node::connected(&config);
+    call(&server, &config, 1, FIRST, 5).expect("a place");
+    call_in(&server, &config, 2, FIRST, (5, 9)).expect("the epoch is known");
+    let other = call_in(&server, &config, 3, FIRST, (4, 9));
+    assert_eq!(other, Err(Fault::EpochChanged));
+    server.ask(&["FLUSHALL"]);
+    let emptied = call_in(&server, &config, 3, FIRST, (5, 9));
+    assert_eq!(emptied, Err(Fault::EpochChanged));
+    let again = call(&server, &config, 1, FIRST, 9).expect("a place");
+    assert_eq!((again.placement.position.epoch, again.repeated), (9, false));
+    let late = call_in(&server, &config, 3, SECOND, (5, 10));
+    assert_eq!(late, Err(Fault::EpochChanged), "another node was first");
+    let past = call_in(&server, &config, 3, SECOND, (0, 10)).expect("a place");
+    assert_eq!(past.placement.position.epoch, 10);
+    let stale = call_in(&server, &config, 4, FIRST, (5, 11));
+    assert_eq!(stale, Err(Fault::Lost), "the lineage is asked first");
 }
 
 #[test]

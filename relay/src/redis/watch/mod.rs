@@ -62,6 +62,8 @@ enum Reading {
     Next,
     /// Where the delivered and the present history part.
     Rewind,
+    /// Where the present history begins, which shares nothing with what was delivered lately.
+    Anew,
 }
 
 /// A subscribed channel.
@@ -158,16 +160,49 @@ impl Watch {
                 && range.top.offset > top.offset
                 && first.is_none_or(|offset| offset > next);
             if is_trimmed {
-                self.skip_to_first(top, &range, SkipReason::Retention, acts);
+                let events = range.after(top.offset);
+                self.skip_to(top, events, range.top, SkipReason::Retention, acts);
             } else if let Some(shared) = self.last_shared(&range) {
                 self.skip(shared, 0, SkipReason::Lineage, acts);
-            } else if reading == Reading::Next {
-                return self.read(Reading::Rewind, acts);
             } else {
-                self.skip_to_first(top, &range, SkipReason::Lineage, acts);
+                match reading {
+                    Reading::Next => return self.read(Reading::Rewind, acts),
+                    Reading::Rewind => return self.read_from(Reading::Anew, 1, acts),
+                    Reading::Anew => {
+                        if let Some(from) = self.begin_anew(top, &range, acts) {
+                            return self.read_from(Reading::Anew, from, acts);
+                        }
+                    }
+                }
             }
         }
         self.advance(top, range, acts);
+    }
+
+    /// Goes on before the first event of a later epoch than all that was delivered, which may
+    /// stand at lower offsets: a server that was emptied begins at 1 when nobody who places there
+    /// knows better. Returns where to read on when it is not in this range.
+    fn begin_anew(&mut self, top: Position, range: &Range, acts: &mut Vec<Act>) -> Option<u64> {
+        let mut events = range.events.iter();
+        let newer = events.position(|event| event.placement.position.epoch > top.epoch);
+        let last = range
+            .events
+            .last()
+            .map(|last| last.placement.position.offset);
+        match (newer, last) {
+            (None, Some(last)) if last < range.top.offset => return Some(last + 1),
+            (None, _) => self.skip_to(top, &[], range.top, SkipReason::Lineage, acts),
+            (Some(at), _) => {
+                self.skip_to(
+                    top,
+                    &range.events[at..],
+                    range.top,
+                    SkipReason::Lineage,
+                    acts,
+                );
+            }
+        }
+        None
     }
 
     /// Delivers what was read, reads on or lets waiting messages follow.
@@ -267,19 +302,16 @@ impl Watch {
         });
     }
 
-    /// Goes on before the first event that is there, or at the top when none is.
-    fn skip_to_first(
+    /// Goes on before the first of these events, or at the top of the server when there is none.
+    fn skip_to(
         &mut self,
         top: Position,
-        range: &Range,
+        events: &[RecoveredEvent],
+        top_of_server: Position,
         reason: SkipReason,
         acts: &mut Vec<Act>,
     ) {
-        let events = match reason {
-            SkipReason::Retention => range.after(top.offset),
-            SkipReason::Lineage => &range.events[..],
-        };
-        let position = events.first().map_or(range.top, |first| Position {
+        let position = events.first().map_or(top_of_server, |first| Position {
             epoch: first.placement.position.epoch,
             offset: first.placement.position.offset - 1,
             chain: first.placement.previous_chain,
@@ -307,7 +339,12 @@ impl Watch {
         let from = match reading {
             Reading::Next => self.top.map_or(0, |top| top.offset.saturating_add(1)),
             Reading::Rewind => oldest.unwrap_or(0),
+            Reading::Anew => 0,
         };
+        self.read_from(reading, from, acts);
+    }
+
+    fn read_from(&mut self, reading: Reading, from: u64, acts: &mut Vec<Act>) {
         self.reading = Some(reading);
         self.ahead = None;
         acts.push(Act::Read { from: from.max(1) });
