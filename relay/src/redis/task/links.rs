@@ -19,7 +19,7 @@ use crate::redis::fault::Fault;
 use crate::redis::functions::read_recent;
 use crate::redis::gate::Gate;
 use crate::redis::limits::{
-    AWAY_AFTER, LOOK_UP, POLL, PROBE_SILENCE, RECENT_CHANNELS, TICK,
+    AWAY_AFTER, LOOK_UP, POLL, PROBE, PROBE_SILENCE, RECENT_CHANNELS, TICK,
 };
 use crate::redis::lineage::Lineage;
 use crate::redis::message::probe;
@@ -195,7 +195,7 @@ impl Core {
             tracing::warn!(server = %link.address, "its subscriber hears nothing: replaced");
             return self.reset(id);
         }
-        let pause = if up.takes_writes { POLL } else { TICK };
+        let pause = if up.takes_writes { PROBE } else { TICK };
         let probes = !up.is_probing && now - up.probed_at >= pause;
         let polls = !up.is_polling && (up.is_due || now - up.polled_at >= POLL);
         let checks = link.gate.take_dropped();
