@@ -1,5 +1,6 @@
 //! Nodes of a cluster on real Redis and Kafka: what a client sees whichever node it is on.
 
+mod breaker;
 mod stand;
 #[path = "../support/mod.rs"]
 mod support;

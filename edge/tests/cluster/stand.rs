@@ -7,6 +7,28 @@ use serde_json::Value;
 /// # Panics
 /// Without a stand: these tests are about real servers and never pass without them.
 pub fn sections() -> String {
+    sections_of("")
+}
+
+/// As [`sections`], with more lines of the section `redis`.
+pub fn sections_of(redis_lines: &str) -> String {
+    let stand = stand();
+    let redis = &stand["redis"]["single"]["address"];
+    let broker = &stand["kafka"]["brokers"][0]["address"];
+    format!(
+        "[redis]\nmode = \"single\"\naddresses = [{redis}]\n{redis_lines}[kafka]\n\
+         brokers = [{broker}]\n"
+    )
+}
+
+/// The address of Redis.
+pub fn redis() -> String {
+    let stand = stand();
+    let address = stand["redis"]["single"]["address"].as_str();
+    address.expect("a stand with Redis").to_owned()
+}
+
+fn stand() -> Value {
     let above = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/stand/stand.json");
     let path = std::env::var("INTERLINK_STAND").unwrap_or_else(|_| above.to_owned());
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
@@ -16,8 +38,5 @@ pub fn sections() -> String {
              stand.json in INTERLINK_STAND"
         )
     });
-    let stand: Value = serde_json::from_str(&text).expect("a stand.json");
-    let redis = &stand["redis"]["single"]["address"];
-    let broker = &stand["kafka"]["brokers"][0]["address"];
-    format!("[redis]\nmode = \"single\"\naddresses = [{redis}]\n[kafka]\nbrokers = [{broker}]\n")
+    serde_json::from_str(&text).expect("a stand.json")
 }
