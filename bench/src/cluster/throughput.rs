@@ -41,11 +41,7 @@ pub fn run(
     connections: u32,
     (seconds, window): (f64, u32),
 ) -> Result<()> {
-    ensure!(nodes >= 2, "--nodes must be at least 2");
-    ensure!(
-        window >= WINDOW_LEAST,
-        "--window must be at least {WINDOW_LEAST}: a node tells settled ids by the 64"
-    );
+    check(nodes, window)?;
     let seconds = bench.seconds(seconds);
     let site = Site::build(bench, &SitePlan::new(nodes, connections))?;
     let mut chats = Chats::connect(bench, &site, connections)?;
@@ -106,6 +102,15 @@ pub fn run(
     report.count("duplicated", traffic.totals().duplicated);
     report.count("reordered", traffic.totals().reordered);
     close_all(chats.fleet)
+}
+
+fn check(nodes: usize, window: u32) -> Result<()> {
+    ensure!(nodes >= 2, "--nodes must be at least 2");
+    ensure!(
+        window >= WINDOW_LEAST,
+        "--window must be at least {WINDOW_LEAST}: a node tells settled ids by the 64"
+    );
+    Ok(())
 }
 
 /// CPU microseconds of Redis for an event that has a call of its own, beyond what it uses at rest.

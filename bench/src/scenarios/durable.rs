@@ -1,8 +1,8 @@
 //! `run durable`: publishes that are on disk before their ack.
 //!
 //! First every connection keeps its window full, which gives the rate; then an open loop at a
-//! fixed rate gives the latency of an ack. Nobody subscribes. What the disk alone would let a record
-//! wait is measured at the end.
+//! fixed rate gives the latency of an ack. Nobody subscribes. What the disk alone would let a
+//! record wait is measured at the end.
 //!
 //! Runs on: the bench's main thread.
 

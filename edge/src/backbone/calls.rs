@@ -293,6 +293,7 @@ impl Relay {
         if !self.feeder.is_under_way(Priority::P0) {
             self.critical_since_us = None;
         }
+        self.tell_replicated();
         let late = self
             .critical_since_us
             .is_some_and(|since_us| now_us > since_us.saturating_add(LOG_AWAY_AFTER_US));
@@ -305,6 +306,17 @@ impl Relay {
             tracing::info!(away, "Kafka");
             for shard in 0..self.peers.len() as u16 {
                 self.send_as(shard, Priority::P0, Message::LogAway(away));
+            }
+        }
+    }
+
+    /// Tells shards what `replicated` may be said of, before they hear of what was fed.
+    fn tell_replicated(&mut self) {
+        let replicated = Priority::ALL.map(|class| self.log.is_replicated(class));
+        if replicated != self.replicated {
+            self.replicated = replicated;
+            for shard in 0..self.peers.len() as u16 {
+                self.send_as(shard, Priority::P0, Message::Replicated(replicated));
             }
         }
     }

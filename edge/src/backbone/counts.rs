@@ -10,7 +10,7 @@ use crate::telemetry::metric::Metric;
 use crate::telemetry::names;
 
 /// The metrics, in the order of [`BackboneCounts::values`].
-pub(crate) const METRICS: [Metric; 16] = [
+pub(crate) const METRICS: [Metric; 17] = [
     Metric::number(
         names::BACKPLANE_AWAY,
         "0 while Redis answers, 1 while its connections are sought, 2 when that lasts.",
@@ -22,6 +22,12 @@ pub(crate) const METRICS: [Metric; 16] = [
         "1 while Kafka does not answer.",
         Gauge,
         "1: clients keep what is not settled, and P0 is degraded or withheld",
+    ),
+    Metric::number(
+        names::LOG_UNREPLICATED,
+        "Classes of which Kafka keeps one copy when it acknowledges, as far as is known.",
+        Gauge,
+        "above 0: P0 is acknowledged as local and degraded; see the node's log",
     ),
     Metric::number(
         names::UNPLACED,
@@ -153,6 +159,8 @@ pub struct BackboneCounts {
     pub backplane_away: AtomicU64,
     /// 1 while Kafka is away.
     pub log_away: AtomicU64,
+    /// Classes that are not replicated.
+    pub log_unreplicated: AtomicU64,
     /// Records that wait for their position.
     pub unplaced: AtomicU64,
     /// Whether they are read from the journal.
@@ -184,6 +192,7 @@ impl BackboneCounts {
         [
             &self.backplane_away,
             &self.log_away,
+            &self.log_unreplicated,
             &self.unplaced,
             &self.unplaced_behind,
             &self.unfed,

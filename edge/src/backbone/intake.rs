@@ -7,7 +7,7 @@ use interlink_protocol::channel::ChannelName;
 use interlink_protocol::ids::Position;
 use interlink_relay::lines::{LaneId, Read};
 
-use super::limits::{READ_RECORDS, TAKE, TAKES_PER_ROUND};
+use super::limits::{READ_RECORDS, TAKE, TAKES_PER_ROUND, TELLS_MAX};
 use super::task::{unix_us, Relay};
 use super::watches::Granted;
 use crate::shard::files::{FilesReply, FilesRequest, LaneWish};
@@ -48,7 +48,7 @@ impl Relay {
             }
             Message::Interest(shard, name) => self.on_interest(shard, &name),
             Message::NoInterest(shard, name) => self.watches.leave(shard, &name),
-            Message::Tell(frame) => self.tells.push_back(frame),
+            Message::Tell(frame) if self.tells.len() < TELLS_MAX => self.tells.push_back(frame),
             // Shards send nothing else to this thread.
             _ => {}
         }

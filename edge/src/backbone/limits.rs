@@ -16,6 +16,10 @@ pub const EVENTS_PER_ROUND: usize = 1_024;
 /// backplane: as many as two lanes hold.
 pub const OUTGOING_MAX: usize = 16 * 1024;
 
+/// Events that nobody stores and that wait to be told to other nodes; later ones are lost. A
+/// second of what a node tells.
+pub const TELLS_MAX: usize = 4 * 1024;
+
 /// Records that one read of the journal brings: as many as four calls to the backplane.
 pub const READ_RECORDS: usize = 1_024;
 

@@ -67,6 +67,8 @@ pub struct Relay {
     pub(super) standing: Standing,
     pub(super) log: KafkaLog,
     pub(super) log_away: bool,
+    /// Classes that shards were told to be replicated.
+    pub(super) replicated: [bool; Priority::COUNT],
     /// The breaker of Redis.
     pub(super) redis: Guard,
     /// The breaker of Kafka.
@@ -105,7 +107,8 @@ impl Relay {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waker.notify_one());
         let namespaces = (*servers.kafka.namespaces).clone();
         let backplane = RedisBackplane::new(servers.redis, &Handle::current(), Arc::clone(&wake))?;
-        let log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
+        let mut log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
+        log.watch_replicas()?;
         let logs = &plan.logs;
         let mut redis = Guard::new(REDIS_FLOOR_US, unix_us());
         redis.connected(false, unix_us());
@@ -127,6 +130,7 @@ impl Relay {
             standing: Standing::Reconnecting,
             log,
             log_away: false,
+            replicated: Default::default(),
             redis,
             kafka: Guard::new(KAFKA_FLOOR_US, unix_us()),
             critical_since_us: None,
@@ -287,6 +291,8 @@ impl Relay {
         self.kafka.show(&counts.breakers[1]);
         set(&counts.backplane_away, away);
         set(&counts.log_away, u64::from(self.log_away));
+        let unreplicated = self.replicated.iter().filter(|replicated| !**replicated);
+        set(&counts.log_unreplicated, unreplicated.count() as u64);
         set(&counts.unplaced, unplaced as u64);
         set(&counts.unplaced_behind, u64::from(unplaced_behind));
         set(&counts.unfed, unfed as u64);

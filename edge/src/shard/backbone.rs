@@ -2,10 +2,12 @@
 //!
 //! Purpose: in a cluster the relay thread stands in for the owner of every durable channel. A
 //! record goes there once it is on this node's disk, which is what `local` acknowledges; it is
-//! *fed* once Kafka has it, which is what `replicated` acknowledges, and *settled* once it is fed
-//! and has its position. Events come back numbered, those of this node's publishers too.
+//! *fed* once Kafka has it, which is what `replicated` acknowledges where Kafka has two copies of
+//! it then, and *settled* once it is fed and has its position. Events come back numbered, those of
+//! this node's publishers too.
 //!
-//! Order: records leave in journal order, and progress comes as one sequence for each class.
+//! Order: records leave in journal order ([`super::leaving`]), and progress comes as one sequence
+//! for each class.
 //!
 //! Limits: [`WITHHELD_MAX`] acknowledgements that wait for Kafka; of what waits to be settled
 //! [`SETTLING_MAX`] entries of a class, then only the newest of each publisher is kept, so that
@@ -27,6 +29,7 @@ use interlink_wire as wire;
 use super::channel::{SubscriptionState, WATCHED};
 use super::connection::NONE;
 use super::journal::PendingAck;
+use super::leaving::Leaving;
 use super::mesh::Message;
 use super::publish::Checked;
 use super::Shard;
@@ -102,12 +105,14 @@ impl BackbonePort {
 #[derive(Debug)]
 pub struct Backbone {
     port: BackbonePort,
-    /// Records that wait for the disk, for each log.
-    leaving: [VecDeque<(Sequence, Box<LogRecord>)>; 2],
+    /// Records that wait for the disk, or for the relay thread.
+    leaving: Leaving,
     /// Acknowledgements that wait for Kafka, for each class.
     withheld: [VecDeque<(Sequence, PendingAck)>; Priority::COUNT],
     settling: [VecDeque<Settling>; Priority::COUNT],
     log_away: bool,
+    /// Classes of which Kafka has two copies when it has acknowledged.
+    replicated: [bool; Priority::COUNT],
 }
 
 impl Backbone {
@@ -115,18 +120,29 @@ impl Backbone {
     pub fn new(port: BackbonePort) -> Self {
         Self {
             port,
-            leaving: Default::default(),
+            leaving: Leaving::default(),
             withheld: Default::default(),
             settling: Default::default(),
             log_away: false,
+            replicated: Default::default(),
         }
     }
 
     /// Whether nothing waits for the relay thread.
     pub fn is_idle(&self) -> bool {
-        self.leaving.iter().all(VecDeque::is_empty)
+        self.leaving.is_empty()
             && self.withheld.iter().all(VecDeque::is_empty)
             && self.settling.iter().all(VecDeque::is_empty)
+    }
+
+    /// Whether records wait for room in the lane.
+    pub fn is_blocked(&self) -> bool {
+        self.leaving.is_blocked()
+    }
+
+    /// Records that the relay thread has to read from the journal since it was behind.
+    pub fn left_out(&self) -> u64 {
+        self.leaving.left_out()
     }
 
     /// Whether one more publish of the class may wait for Kafka.
@@ -228,25 +244,25 @@ impl Shard {
                 kind,
                 sequence,
             };
-            let leaving = Box::new(LogRecord::of(record, at));
-            backbone.leaving[kind.index()].push_back((sequence, leaving));
+            backbone.leaving.push(Box::new(LogRecord::of(record, at)));
         }
         Ok(sequence)
     }
 
-    /// Sends the relay thread what has become durable.
+    /// Sends the relay thread what has become durable, as far as the lane has room.
     pub(super) fn send_durable(&mut self) {
         let Some(backbone) = &mut self.backbone else {
             return;
         };
+        let (relay, mesh) = (backbone.port.relay, &mut self.mesh);
         for kind in Kind::ALL {
             let durable = self.journal.journal.durable_through(kind);
-            let queue = &mut backbone.leaving[kind.index()];
-            while let Some((_, record)) = queue.pop_front_if(|entry| entry.0 <= durable) {
-                let class = record.class;
-                self.mesh
-                    .send(backbone.port.relay, class, Message::Record(record));
-            }
+            backbone.leaving.send(kind, durable, |ring, record| {
+                match mesh.try_send(relay, ring, Message::Record(record)) {
+                    Err(Message::Record(record)) => Err(record),
+                    _ => Ok(()),
+                }
+            });
         }
     }
 
@@ -285,11 +301,14 @@ impl Shard {
         }
     }
 
-    /// The relay thread has come further with the records of this shard.
+    /// The relay thread has come further with the records of this shard. What Kafka has in one
+    /// copy only is acknowledged as degraded.
     pub(super) fn on_progress(&mut self, progress: &Progress) {
         let class = progress.class.index();
+        let replicated = self.backbone.as_ref().map(|it| it.replicated[class]);
+        let degraded = replicated != Some(true);
         while let Some(pending) = self.next_fed(class, progress.fed) {
-            self.give_ack(&pending, false);
+            self.give_ack(&pending, degraded);
         }
         while let Some(entry) = self.next_settled(class, progress.settled) {
             let publisher = &mut self.publishers[entry.publisher];
@@ -310,6 +329,13 @@ impl Shard {
     fn next_settled(&mut self, class: usize, settled: Sequence) -> Option<Settling> {
         let queue = &mut self.backbone.as_mut()?.settling[class];
         queue.pop_front_if(|entry| entry.sequence <= settled)
+    }
+
+    /// The relay thread has learnt which classes have two copies in Kafka.
+    pub(super) fn on_replicated(&mut self, classes: [bool; Priority::COUNT]) {
+        if let Some(backbone) = &mut self.backbone {
+            backbone.replicated = classes;
+        }
     }
 
     /// Kafka has gone away or come back.
@@ -355,11 +381,11 @@ impl Shard {
         }
     }
 
-    /// Tells other nodes of an event that nobody stores.
+    /// Tells other nodes of an event that nobody stores; while the lane is full it is lost.
     pub(super) fn tell_elsewhere(&mut self, class: Priority, frame: &[u8]) {
         if let Some(backbone) = &self.backbone {
             let message = Message::Tell(frame.into());
-            self.mesh.send(backbone.port.relay, class, message);
+            drop(self.mesh.try_send(backbone.port.relay, class, message));
         }
     }
 

@@ -110,7 +110,9 @@ impl Shard {
 
     /// A shard that sleeps has looked at its lanes and found them empty.
     fn gather_lanes(&mut self, sleeps: bool) {
-        if self.shards == 1 {
+        if let Some(backbone) = &self.backbone {
+            self.counters.records_left_out = backbone.left_out();
+        } else if self.shards == 1 {
             return;
         }
         let lanes = self.mesh.standing();

@@ -11,7 +11,8 @@
 //!
 //! Full lanes: nothing waits. What may not be lost is kept in `overflow` here and
 //! sent before anything later to the same shard; it is bounded by the publishes in
-//! flight, since each of them leaves at most one message of each kind.
+//! flight, since each of them leaves at most one message of each kind. Records for the
+//! relay thread of a cluster have a queue and a bound of their own (`leaving`).
 //!
 //! Thread: the shard.
 
@@ -75,6 +76,8 @@ pub enum Message {
     Progress(Progress),
     /// Kafka has gone away, or come back.
     LogAway(bool),
+    /// Which classes Kafka keeps on two brokers.
+    Replicated([bool; Priority::COUNT]),
     /// A channel of the cluster goes on elsewhere.
     Skip(Box<Skip>),
     /// The owner has numbered a record and its mark is on the disk.
@@ -176,6 +179,19 @@ impl Mesh {
         self.overflow
             .send(&mut self.port.sender, to, priority, message);
     }
+
+    /// Sends at once and past what waits, or not at all.
+    ///
+    /// # Errors
+    /// The message comes back when the lane is full.
+    pub fn try_send(
+        &mut self,
+        to: u16,
+        priority: Priority,
+        message: Message,
+    ) -> Result<(), Message> {
+        self.port.sender.push(usize::from(to), priority, message)
+    }
 }
 
 impl Shard {
@@ -213,6 +229,7 @@ impl Shard {
             Message::Ask(question) => self.on_question(*question),
             Message::Progress(progress) => self.on_progress(&progress),
             Message::LogAway(away) => self.on_log_away(away),
+            Message::Replicated(classes) => self.on_replicated(classes),
             Message::Skip(skip) => self.on_skip(&skip),
             // Shards ask nothing, and the rest is for the relay thread.
             Message::Reply(_) | Message::Record(_) | Message::Tell(_) => {}

@@ -7,8 +7,9 @@
 //!
 //! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
-//! `backbone` leaves them to the relay thread of a cluster; `subscribe`, `recover`, `behind`,
-//! `overrun`, `values` give them, `ack` notes how far; `fanout`, `transmit`, `queues` send;
+//! `backbone` and `leaving` give them to the relay thread of a cluster; `subscribe`, `recover`,
+//! `behind`, `overrun`, `values` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
+//! send;
 //! `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies` notices;
 //! `presence` tells who is there; `mesh`, `interest`, `files` reach other threads; `service` takes
 //! what comes from no session; `tables`, `logs` and `places` hold, `measure` and `latencies` tell.
@@ -37,6 +38,7 @@ mod heartbeat;
 mod interest;
 mod journal;
 mod latencies;
+mod leaving;
 mod limits;
 mod logs;
 mod measure;
@@ -233,6 +235,10 @@ impl Shard {
             || !self.unplaced.is_empty()
             || self.service.has_work()
             || self.mesh.has_work()
+            || self
+                .backbone
+                .as_ref()
+                .is_some_and(backbone::Backbone::is_blocked)
             || self.tokens.have_work()
             || self.presence.has_work()
             || self.journal.holds_acks()

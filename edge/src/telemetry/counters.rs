@@ -269,6 +269,9 @@ counters! {
     Gauge lane_kept: u64 = LANE_KEPT,
         "Entries that this shard keeps until the lanes of others have room.",
         "above 0 for seconds: another shard is saturated";
+    Counter records_left_out: u64 = RECORDS_LEFT_OUT,
+        "Records of a cluster that found no room and are read from the journal again.",
+        "it grows: the relay thread is saturated";
     Counter doorbells: u64 = DOORBELLS,
         "Times that something was sent to another shard, which woke it if it slept.";
     Gauge log_bytes: u64 = LOG_BYTES,

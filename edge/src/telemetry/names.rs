@@ -185,6 +185,8 @@ pub const LANE_FULL: &str = "interlink_edge_lane_full_total";
 pub const LANE_DEPTH: &str = "interlink_edge_lane_depth";
 /// Entries kept until the lanes of others have room.
 pub const LANE_KEPT: &str = "interlink_edge_lane_kept_entries";
+/// Records that the relay thread of a cluster has to read from the journal.
+pub const RECORDS_LEFT_OUT: &str = "interlink_edge_records_left_out_total";
 /// Wake-ups of other shards.
 pub const DOORBELLS: &str = "interlink_edge_doorbells_total";
 
@@ -299,6 +301,8 @@ pub const API_REFUSALS: &str = "interlink_edge_api_refusals_total";
 pub const BACKPLANE_AWAY: &str = "interlink_edge_backplane_away";
 /// Whether Kafka answers.
 pub const LOG_AWAY: &str = "interlink_edge_log_away";
+/// Classes of which Kafka keeps one copy.
+pub const LOG_UNREPLICATED: &str = "interlink_edge_log_unreplicated";
 /// Records that wait for their position.
 pub const UNPLACED: &str = "interlink_edge_unplaced_records";
 /// Whether records that wait for their position are read from the journal.

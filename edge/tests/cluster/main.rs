@@ -1,6 +1,7 @@
 //! Nodes of a cluster on real Redis and Kafka: what a client sees whichever node it is on.
 
 mod breaker;
+mod levels;
 mod stand;
 #[path = "../support/mod.rs"]
 mod support;

@@ -28,6 +28,13 @@ pub fn redis() -> String {
     address.expect("a stand with Redis").to_owned()
 }
 
+/// How many brokers of Kafka it has.
+pub fn brokers() -> usize {
+    let stand = stand();
+    let brokers = stand["kafka"]["brokers"].as_array();
+    brokers.map_or(0, Vec::len)
+}
+
 fn stand() -> Value {
     let above = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/stand/stand.json");
     let path = std::env::var("INTERLINK_STAND").unwrap_or_else(|_| above.to_owned());

@@ -89,6 +89,9 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// A thread could not be started.
+    #[error("no thread can be started for Kafka: {0}; raise the limit of threads")]
+    Thread(#[source] std::io::Error),
     /// The client library refused a setting.
     #[error("the Kafka client cannot be made: {0}")]
     Client(#[from] rdkafka::error::KafkaError),

@@ -74,6 +74,16 @@ pub const FETCH_WAIT_MS: u32 = 100;
 /// How long offsets of a group are asked for before it is tried again, milliseconds.
 pub const OFFSETS_MS: u64 = 5_000;
 
+/// How often topics are asked for their replicas, seconds: a setting that was taken back is
+/// claimed for no longer.
+pub const REPLICAS_SECS: u64 = 60;
+
+/// Pause before they are asked again when nobody has answered, seconds.
+pub const REPLICAS_AGAIN_SECS: u64 = 2;
+
+/// How long an answer is waited for, seconds.
+pub const REPLICAS_WAIT_SECS: u64 = 5;
+
 /// Orders that wait for a consumer's thread; a worker gives one for each batch.
 pub const ORDERS_MAX: usize = 1_024;
 

@@ -22,6 +22,7 @@ use super::limits;
 use super::producer::{ClassProducer, Outgoing, Shared, Wake};
 use super::reading::Reading;
 use super::record::Encoded;
+use super::replicas::{Asking, Replicas};
 use super::route::Routes;
 use crate::event_log::{Append, AppendKind, EventLog, LogAnswer, LogError, LogRequest};
 use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX};
@@ -82,6 +83,8 @@ pub struct KafkaLog {
     done: Vec<u64>,
     is_closed: bool,
     shared: Shared,
+    replicas: Arc<Replicas>,
+    asking: Option<Asking>,
 }
 
 impl std::fmt::Debug for KafkaLog {
@@ -123,7 +126,26 @@ impl KafkaLog {
             done: Vec::new(),
             is_closed: false,
             shared,
+            replicas: Arc::default(),
+            asking: None,
         })
+    }
+
+    /// Asks the cluster from now on how its topics are replicated, for [`Self::is_replicated`].
+    ///
+    /// # Errors
+    /// When no client or thread can be made. A cluster that does not answer is asked again.
+    pub fn watch_replicas(&mut self) -> Result<(), ConfigError> {
+        let wake = Arc::clone(&self.shared.wake);
+        let replicas = Arc::clone(&self.replicas);
+        self.asking = Some(Asking::start(&self.cluster, replicas, wake)?);
+        Ok(())
+    }
+
+    /// Whether a record of a class is on two brokers when its append is answered; not before
+    /// [`Self::watch_replicas`] has found that it is. `wake` is called when this changes.
+    pub fn is_replicated(&self, class: Priority) -> bool {
+        self.replicas.of(class)
     }
 
     /// Whether brokers answer.

@@ -3,7 +3,7 @@
 //! - Pure: [`record`] (what stands in a Kafka record), [`route`] (topic and key), `line` (what is
 //!   sent, acknowledged and sent again, in order), `batch` (batches for consumers).
 //! - Drivers: `producer` (one for each class), [`consumer`] (one member of a group), [`KafkaLog`]
-//!   (both behind [`crate::event_log::EventLog`]).
+//!   (both behind [`crate::event_log::EventLog`]), `replicas` (asks how topics are kept).
 //!
 //! Invariants:
 //! - a record has one topic and one key, so that records of one publisher keep their order;
@@ -26,6 +26,7 @@ mod log;
 mod producer;
 mod reading;
 pub mod record;
+mod replicas;
 pub mod route;
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,11 @@ use crate::conformance;
 
 /// A cluster with fresh topics of its own.
 fn fresh() -> Config {
+    fresh_with(1, "1")
+}
+
+/// The same, with so many replicas of each topic, and so many that a write needs.
+pub fn fresh_with(replicas: i32, min_insync: &str) -> Config {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -26,7 +31,8 @@ fn fresh() -> Config {
     let admin: AdminClient<DefaultClientContext> = client.create().expect("an admin client");
     let topics = names
         .iter()
-        .map(|name| NewTopic::new(name, 2, TopicReplication::Fixed(1)));
+        .map(|name| NewTopic::new(name, 2, TopicReplication::Fixed(replicas)))
+        .map(|topic| topic.set("min.insync.replicas", min_insync));
     let topics: Vec<_> = topics.collect();
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     let created = runtime().block_on(admin.create_topics(&topics, &options));

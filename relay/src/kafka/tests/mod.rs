@@ -2,6 +2,7 @@
 //! suite against a real broker.
 
 mod broker;
+mod copies;
 mod faults;
 mod group;
 mod records;

@@ -428,11 +428,7 @@ impl Core {
         for partition in partitions {
             let at = usize::from(partition);
             // Nobody hears the tops of some, but their epochs are wanted.
-            let channels = if self.heard[at] > 0 {
-                RECENT_CHANNELS
-            } else {
-                0
-            };
+            let channels = usize::from(self.heard[at] > 0) * RECENT_CHANNELS;
             let from = &self.recent_from[at];
             calls.add_command(self.functions.recent(partition, from, channels));
             asked.push((partition, self.placed_in[at]));
