@@ -390,7 +390,8 @@ impl Shard {
     }
 
     /// A channel goes on elsewhere. Those who have been sent everything are told so and go on
-    /// there; the others read history from where they stand.
+    /// there; the others read history from where they stand. Where only the epoch is another
+    /// one, the log goes on too, and the events themselves tell the others.
     pub(super) fn on_skip(&mut self, skip: &Skip) {
         let Some(channel) = self.find_channel(&skip.channel) else {
             return;
@@ -408,7 +409,10 @@ impl Shard {
                 is_live && !self.lagging.contains(member)
             })
             .collect();
-        self.give_up_log(channel, before, skip.position);
+        let to = skip.position;
+        if (before.offset, before.chain) != (to.offset, to.chain) {
+            self.give_up_log(channel, before, to);
+        }
         let end = self.logs.visible_end(&self.channels[channel]);
         for member in current {
             self.lagging.remove(member);

@@ -2,7 +2,8 @@
 //!
 //! Purpose: order, repeats and gaps of one channel, over reconnections and changes of epoch.
 //! Invariants: the position only moves forward within an epoch; an event is handed out at
-//! most once; a skipped event is always reported.
+//! most once; a skipped event is always reported, and so is every change of the numbering: a
+//! new epoch, and positions at which events stand again that were handed out before.
 //! Limits: `limits::RECORDS_REMEMBERED` record ids are kept for the time around a change of
 //! epoch, where offsets alone cannot tell a repeat.
 //! Runs on: any thread; pure.
@@ -30,10 +31,18 @@ pub enum Verdict {
     Repeat,
 }
 
+/// Nothing is missing; what comes stands elsewhere than the last event leads to.
+const RENUMBERED: Verdict = Verdict::DeliverAfterGap {
+    skipped: 0,
+    reason: GapReason::Lineage,
+};
+
 /// The stream of one channel as this client saw it.
 #[derive(Clone, Debug, Default)]
 pub struct Track {
     last: Option<Position>,
+    /// Repeats have moved the position since it was last told.
+    moved: bool,
     remembered: RecordWindow,
     /// Events of the current epoch that still have to be compared by record id.
     compare_left: usize,
@@ -55,6 +64,10 @@ impl Track {
         if changed {
             self.compare_left = limits::RECORDS_REMEMBERED;
         }
+        // Whoever comes back where repeats had led has not been told so yet.
+        if position != self.last {
+            self.moved = false;
+        }
         self.last = position;
     }
 
@@ -64,9 +77,16 @@ impl Track {
         if verdict == Verdict::Repeat {
             // A repeat under a new epoch still proves where the stream is now.
             match self.last {
-                Some(last) if last.epoch != at.epoch => self.enter_epoch(at),
+                Some(last) if last.epoch != at.epoch => {
+                    self.enter_epoch(at);
+                    self.moved = true;
+                }
                 Some(last) if at.offset <= last.offset => {}
-                _ => self.last = Some(at),
+                Some(_) => {
+                    self.last = Some(at);
+                    self.moved = true;
+                }
+                None => self.last = Some(at),
             }
             return verdict;
         }
@@ -74,6 +94,7 @@ impl Track {
             self.enter_epoch(at);
         }
         self.last = Some(at);
+        self.moved = false;
         self.compare_left = self.compare_left.saturating_sub(1);
         self.remembered.insert(record);
         verdict
@@ -82,16 +103,12 @@ impl Track {
     /// Moves the position as the server says; false when it says nothing new.
     pub fn on_position(&mut self, at: Position) -> bool {
         match self.last {
-            Some(last) if last.epoch == at.epoch && at.offset <= last.offset => false,
-            Some(last) if last.epoch != at.epoch => {
-                self.enter_epoch(at);
-                true
-            }
-            _ => {
-                self.last = Some(at);
-                true
-            }
+            Some(last) if last.epoch == at.epoch && at.offset <= last.offset => return false,
+            Some(last) if last.epoch != at.epoch => self.enter_epoch(at),
+            _ => self.last = Some(at),
         }
+        self.moved = false;
+        true
     }
 
     fn enter_epoch(&mut self, at: Position) {
@@ -112,7 +129,8 @@ impl Track {
                 return repeat;
             }
             return match (follows, previous_chain == last.chain) {
-                (true, true) => Verdict::Deliver,
+                (true, true) if !self.moved => Verdict::Deliver,
+                (true, true) => RENUMBERED,
                 (true, false) => Verdict::DeliverAfterGap {
                     skipped: 0,
                     reason: GapReason::Lineage,
@@ -127,7 +145,11 @@ impl Track {
             return Verdict::Repeat;
         }
         if follows && previous_chain == last.chain {
-            return Verdict::Deliver;
+            // Before its first event a channel is the same in every epoch.
+            return match last.offset == 0 && !self.moved {
+                true => Verdict::Deliver,
+                false => RENUMBERED,
+            };
         }
         Verdict::DeliverAfterGap {
             skipped: at.offset.saturating_sub(last.offset.saturating_add(1)),

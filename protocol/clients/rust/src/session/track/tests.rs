@@ -69,11 +69,15 @@ fn an_announced_skip_is_no_gap_afterwards() {
 }
 
 #[test]
-fn a_new_epoch_that_continues_the_chain_is_no_gap() {
+fn a_new_epoch_that_continues_the_chain_is_told_and_misses_nothing() {
     let mut track = pinned(7, 3);
     let verdict = track.on_event(at(8, 4), before(7, 4), record(40));
-    assert_eq!(verdict, Verdict::Deliver);
+    assert_eq!(verdict, RENUMBERED);
     assert_eq!(track.position(), Some(at(8, 4)));
+    let mut empty = Track::default();
+    empty.pin(Some(Position::ZERO));
+    let first = empty.on_event(at(8, 1), 0, record(1));
+    assert_eq!(first, Verdict::Deliver, "the beginning has no epoch");
 }
 
 #[test]
@@ -94,7 +98,21 @@ fn records_delivered_in_the_old_epoch_are_suppressed_in_the_new_one() {
         assert_eq!(verdict, Verdict::Repeat);
     }
     let fresh = track.on_event(at(8, 6), before(8, 6), record(6));
-    assert_eq!(fresh, Verdict::Deliver);
+    assert_eq!(fresh, RENUMBERED, "offsets 4 and 5 were not handed out");
+    let next = track.on_event(at(8, 7), before(8, 7), record(7));
+    assert_eq!(next, Verdict::Deliver);
+}
+
+#[test]
+fn what_repeats_have_moved_is_told_after_a_reconnection_too() {
+    let mut track = pinned(7, 0);
+    track.on_event(at(7, 1), before(7, 1), record(1));
+    assert!(track.on_position(at(8, 1)));
+    let repeat = track.on_event(at(8, 2), before(8, 2), record(1));
+    assert_eq!(repeat, Verdict::Repeat);
+    track.pin(track.position());
+    let next = track.on_event(at(8, 3), before(8, 3), record(2));
+    assert_eq!(next, RENUMBERED, "offset 2 was not handed out");
 }
 
 #[test]
