@@ -123,7 +123,7 @@ class Subscriptions:
             self.gap(line, subscription, f"the epoch falls from {epoch}")
         elif line["reason"] == LINEAGE and not line["skipped"]:
             return
-        elif line["epoch"] == epoch and jump > line["skipped"]:
+        elif jump > line["skipped"]:
             self.gap(line, subscription, f"{jump} offsets are skipped")
 
     def on_deliver(self, line: dict) -> None:

@@ -96,6 +96,13 @@ class Gaps(unittest.TestCase):
         scene = sent(1, 2).deliver(1, 1).position(2, epoch=1, offset=4).deliver(2, 5)
         self.assertEqual(broken(scene), {"unreported_gaps"})
 
+    def test_a_new_epoch_hides_no_offsets_that_are_not_counted(self):
+        for reason in ("slow", "lineage"):
+            scene = sent(1, 2).deliver(1, 1).position(2, reason, epoch=2, offset=4)
+            self.assertEqual(broken(scene.deliver(2, 5, epoch=2)), {"unreported_gaps"})
+            scene = sent(1, 2).deliver(1, 1).position(3, reason, epoch=2, offset=4)
+            self.assertEqual(broken(scene.deliver(2, 5, epoch=2)), set())
+
     def test_events_that_stand_again_at_new_positions_are_jumped_over_with_a_word(self):
         scene = sent(1, 2).deliver(1, 1).position(0, "lineage", epoch=1, offset=4).deliver(2, 5)
         self.assertEqual(broken(scene), set())
