@@ -163,7 +163,17 @@ impl Watch {
                 let events = range.after(top.offset);
                 self.skip_to(top, events, range.top, SkipReason::Retention, acts);
             } else if let Some(shared) = self.last_shared(&range) {
-                self.skip(shared, 0, SkipReason::Lineage, acts);
+                let next = range.after(shared.offset).first();
+                if next.is_none() && shared.offset < range.top.offset {
+                    // The page ends here, and what both have may go on in the next one.
+                    return self.read_from(Reading::Rewind, shared.offset + 1, acts);
+                }
+                // A history that was built up again has the same chains in another epoch.
+                let epoch = next.map_or(range.top.epoch.max(top.epoch), |next| {
+                    next.placement.position.epoch
+                });
+                let position = Position { epoch, ..shared };
+                self.skip(position, 0, SkipReason::Lineage, acts);
             } else {
                 match reading {
                     Reading::Next => return self.read(Reading::Rewind, acts),

@@ -108,6 +108,11 @@ impl Listener {
                 Act::Skip {
                     position, skipped, ..
                 } => {
+                    assert!(
+                        position.epoch >= self.position.epoch,
+                        "the epoch falls from {:?} to {position:?}",
+                        self.position
+                    );
                     self.position = position;
                     self.skipped += skipped;
                 }
@@ -240,6 +245,36 @@ fn a_history_of_which_nothing_is_known_is_begun_from_its_start() {
     listener.check(&emptied);
     listener.settle(&emptied);
     assert_eq!(listener.records, [1, 2, 3, 7, 8]);
+    assert_eq!(listener.position, emptied.top());
+}
+
+#[test]
+fn a_history_that_was_built_up_again_goes_on_in_its_own_epoch() {
+    let mut stream = Stream::default();
+    let mut listener = Listener::opened(&stream);
+    let place = |stream: &mut Stream, listener: &mut Listener, record| {
+        let event = stream.publish(record).expect("a new record");
+        listener.hear(event);
+        listener.settle(stream);
+    };
+    place(&mut stream, &mut listener, 1);
+    stream.epoch += 1;
+    place(&mut stream, &mut listener, 2);
+    // Emptied, and submitted again from the first record on: the chains are the same.
+    let mut emptied = Stream {
+        epoch: stream.epoch + 1,
+        events: Vec::new(),
+    };
+    emptied.publish(1);
+    listener.check(&emptied);
+    listener.settle(&emptied);
+    assert_eq!(listener.position, emptied.top());
+    for record in 2..=3 {
+        let event = emptied.publish(record).expect("a new record");
+        listener.hear(event);
+    }
+    listener.settle(&emptied);
+    assert_eq!(listener.records, [1, 2, 3]);
     assert_eq!(listener.position, emptied.top());
 }
 
