@@ -3,8 +3,9 @@
 //! Purpose: the application's end of one channel. A subscription outlives connections: what
 //! was missed is recovered, repeats are suppressed, and what cannot be recovered is reported.
 //! Limits: `limits::DELIVERY_QUEUE` deliveries wait here. When the application lags behind
-//! that, the channel alone is stopped at the server and continued from the same position once
-//! half of the queue is free; other channels and heartbeats go on.
+//! that, the channel alone is stopped (at the server, unless its token may be what permits
+//! publishing there) and continued from the same position once half of the queue is free; other
+//! channels and heartbeats go on.
 //! Runs on: any task.
 
 use std::future::{Future, IntoFuture};

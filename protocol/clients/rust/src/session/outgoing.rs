@@ -1,7 +1,8 @@
 //! What leaves next.
 //!
 //! Purpose: one frame at a time, built when the socket takes it, so that nothing waits in
-//! encoded form. The order is: `Hello`; the answer to a heartbeat; a new token; ended
+//! encoded form. A publish to a channel whose subscription token is not granted yet waits, and its
+//! class with it. The order is: `Hello`; the answer to a heartbeat; a new token; ended
 //! subscriptions; new subscriptions; publishes, P0 first; acknowledgements that are due;
 //! requests for history and for presence.
 //! Runs on: any thread; it belongs to one task.
@@ -47,7 +48,7 @@ impl Session {
                 self.heartbeat.has_answer()
                     || self.refresh.is_ready()
                     || self.subscriptions.has_requests(now_ms)
-                    || self.publishes.can_depart(now_ms)
+                    || self.can_publish(now_ms)
                     || self.acks.is_due(now_ms)
                     || self.history.has_unsent()
                     || self.presence.has_unsent()
@@ -74,8 +75,9 @@ impl Session {
         if self.subscriptions.has_requests(now_ms) {
             return Some(self.subscription_request(now_ms));
         }
-        if self.publishes.can_depart(now_ms) {
-            let departure = self.publishes.depart(now_ms)?;
+        if self.can_publish(now_ms) {
+            let held = |channel: &str| self.subscriptions.awaits_grant(channel);
+            let departure = self.publishes.depart(now_ms, held)?;
             let draft = departure.draft;
             let trace = draft.traceparent.as_deref();
             let fields = PublishFields {
@@ -113,6 +115,11 @@ impl Session {
             return Some(self.encoder.presence(request, &query.channel, page));
         }
         None
+    }
+
+    fn can_publish(&self, now_ms: u64) -> bool {
+        let held = |channel: &str| self.subscriptions.awaits_grant(channel);
+        self.publishes.can_depart(now_ms, held)
     }
 
     fn ack(&mut self) -> &[u8] {

@@ -85,10 +85,14 @@ impl ClassQueue {
         self.entries.len() < limits::UNSETTLED_PER_CLASS_MAX && (fits || self.entries.is_empty())
     }
 
-    /// True when something waits and nothing holds it.
-    pub(super) fn is_ready(&self, now_ms: u64) -> bool {
+    /// True when something waits and nothing holds it; `held` names the channels that take no
+    /// publish yet.
+    pub(super) fn is_ready(&self, now_ms: u64, held: impl Fn(&str) -> bool) -> bool {
         let regroups = self.regrouping && self.in_flight > 0;
-        !self.waiting.is_empty() && self.hold_until_ms <= now_ms && !regroups
+        let is_free = self.hold_until_ms <= now_ms && !regroups;
+        let next = self.waiting.first().filter(|_| is_free);
+        let next = next.and_then(|id| self.index_of(*id));
+        next.is_some_and(|index| !held(&self.entries[index].draft.channel))
     }
 
     /// What was on its way waits again.

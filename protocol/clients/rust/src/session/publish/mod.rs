@@ -101,15 +101,20 @@ impl PublishBook {
         self.classes.iter_mut().for_each(ClassQueue::on_lost);
     }
 
-    /// Chooses the next publish and counts it as sent.
-    pub fn depart(&mut self, now_ms: u64) -> Option<Departure<'_>> {
-        let class = self.next_class(now_ms)?;
+    /// Chooses the next publish and counts it as sent. A class whose next publish is to a channel
+    /// that `held` names waits, so that its order stays.
+    pub fn depart(
+        &mut self,
+        now_ms: u64,
+        held: impl Fn(&str) -> bool + Copy,
+    ) -> Option<Departure<'_>> {
+        let class = self.next_class(now_ms, held)?;
         self.classes[class].depart(now_ms)
     }
 
     /// True when `depart` would find something.
-    pub fn can_depart(&self, now_ms: u64) -> bool {
-        self.critical_ready(now_ms) || self.shared_ready(now_ms)
+    pub fn can_depart(&self, now_ms: u64, held: impl Fn(&str) -> bool + Copy) -> bool {
+        self.critical_ready(now_ms, held) || self.shared_ready(now_ms, held)
     }
 
     /// Takes an answer and reports what it means, publish by publish.
@@ -195,17 +200,17 @@ impl PublishBook {
         assert!(self.shared_in_flight() <= self.credit);
     }
 
-    fn next_class(&mut self, now_ms: u64) -> Option<usize> {
-        if self.critical_ready(now_ms) {
+    fn next_class(&mut self, now_ms: u64, held: impl Fn(&str) -> bool + Copy) -> Option<usize> {
+        if self.critical_ready(now_ms, held) {
             return Some(Priority::P0.index());
         }
-        if !self.shared_ready(now_ms) {
+        if !self.shared_ready(now_ms, held) {
             return None;
         }
         // The second pass is reached when every class that is ready used up its share.
         for _ in 0..2 {
             for class in 1..Priority::COUNT {
-                if self.round[class - 1] > 0 && self.classes[class].is_ready(now_ms) {
+                if self.round[class - 1] > 0 && self.classes[class].is_ready(now_ms, held) {
                     self.round[class - 1] -= 1;
                     return Some(class);
                 }
@@ -215,14 +220,14 @@ impl PublishBook {
         None
     }
 
-    fn critical_ready(&self, now_ms: u64) -> bool {
+    fn critical_ready(&self, now_ms: u64, held: impl Fn(&str) -> bool) -> bool {
         let critical = &self.classes[Priority::P0.index()];
-        critical.is_ready(now_ms) && critical.in_flight() < self.credit_critical
+        critical.is_ready(now_ms, held) && critical.in_flight() < self.credit_critical
     }
 
-    fn shared_ready(&self, now_ms: u64) -> bool {
+    fn shared_ready(&self, now_ms: u64, held: impl Fn(&str) -> bool + Copy) -> bool {
         let mut shared = self.classes[1..].iter();
-        self.shared_in_flight() < self.credit && shared.any(|queue| queue.is_ready(now_ms))
+        self.shared_in_flight() < self.credit && shared.any(|queue| queue.is_ready(now_ms, held))
     }
 
     fn shared_in_flight(&self) -> u32 {

@@ -26,7 +26,7 @@ fn push(book: &mut PublishBook, class: Priority) -> u64 {
 
 fn departed(book: &mut PublishBook, now_ms: u64) -> Vec<u64> {
     let mut ids = Vec::new();
-    while let Some(departure) = book.depart(now_ms) {
+    while let Some(departure) = book.depart(now_ms, |_| false) {
         ids.push(departure.id);
     }
     book.check_invariants();
@@ -328,12 +328,14 @@ fn the_age_counts_from_the_first_attempt() {
     let mut book = PublishBook::default();
     push(&mut book, Priority::P1);
     assert_eq!(
-        book.depart(1_000).map(|departure| departure.age_ms),
+        book.depart(1_000, |_| false)
+            .map(|departure| departure.age_ms),
         Some(0)
     );
     book.on_lost();
     assert_eq!(
-        book.depart(4_500).map(|departure| departure.age_ms),
+        book.depart(4_500, |_| false)
+            .map(|departure| departure.age_ms),
         Some(3_500)
     );
 }
@@ -357,4 +359,21 @@ fn the_end_reports_every_publisher_that_waits() {
     assert_eq!(book.drain_unreported(), [ids[0], ids[2], ids[3]]);
     assert_eq!(book.unsettled(), 0);
     assert_eq!(book.settled_counts(), [1; 4]);
+}
+
+#[test]
+fn a_class_waits_behind_a_channel_that_takes_nothing_yet_and_others_go() {
+    let mut book = PublishBook::default();
+    let held = |channel: &str| channel == "collab.paper";
+    let to = |channel: &str| Draft {
+        channel: channel.into(),
+        ..draft(10)
+    };
+    let first = book.push(Priority::P1, to("collab.paper"), 0).unwrap();
+    let second = book.push(Priority::P1, to("chat.a~b"), 0).unwrap();
+    let other = book.push(Priority::P3, to("report.daily"), 0).unwrap();
+    assert_eq!(book.depart(0, held).map(|next| next.id), Some(other));
+    assert!(!book.can_depart(0, held));
+    assert!(book.depart(0, held).is_none());
+    assert_eq!(departed(&mut book, 0), [first, second]);
 }

@@ -4,10 +4,13 @@
 //! was, and judges what arrives.
 //! Invariants: a channel is wanted at most once; events count only while its latest request
 //! is answered, so that nothing of an earlier subscription of the same channel slips in; a
-//! paused channel takes no events and is asked for again when it proceeds.
+//! paused channel takes no events and is asked for again when it proceeds; one with a token
+//! stays subscribed meanwhile, since its token may be what permits publishing there.
 //! Limits: `limits::CHANNELS_PER_REQUEST_MAX`, `limits::SUBSCRIBES_IN_FLIGHT_MAX`, and the
 //! number of subscriptions that the server allows.
 //! Runs on: any thread; clock and randomness come in as arguments.
+
+mod desired;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,8 +22,8 @@ use interlink_protocol::ErrorCode;
 use crate::error::{Code, Error};
 use crate::event::{GapReason, Recovery};
 use crate::limits;
-use crate::session::reconnect::{Backoff, BackoffPolicy, NextTry};
-use crate::session::track::{Track, Verdict};
+use crate::session::track::Verdict;
+use desired::{Desired, Phase};
 
 /// How an application wants a channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,35 +95,6 @@ pub enum Outcome {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Wanted,
-    Asked { request: u32 },
-    Live,
-    Paused,
-}
-
-#[derive(Clone, Debug)]
-struct Desired {
-    class: Priority,
-    options: SubscribeOptions,
-    phase: Phase,
-    track: Track,
-    asked_from: Option<Position>,
-    /// Position that the `Hello` of this connection named.
-    offered: Option<Position>,
-    accepted_once: bool,
-    retry_at_ms: u64,
-    retries: Backoff,
-}
-
-impl Desired {
-    /// Where to continue: what was seen, else what the application named.
-    fn continue_from(&self) -> Option<Position> {
-        self.track.position().or(self.options.recover)
-    }
-}
-
 /// All subscriptions of a client.
 #[derive(Clone, Debug)]
 pub struct SubscriptionBook {
@@ -156,17 +130,7 @@ impl SubscriptionBook {
         if self.channels.len() >= self.most {
             return Err(Error::TooManySubscriptions(self.most));
         }
-        let desired = Desired {
-            class,
-            options,
-            phase: Phase::Wanted,
-            track: Track::default(),
-            asked_from: None,
-            offered: None,
-            accepted_once: false,
-            retry_at_ms: 0,
-            retries: Backoff::new(retry_policy()),
-        };
+        let desired = Desired::new(class, options);
         self.channels.insert(channel.clone(), desired);
         Ok(())
     }
@@ -176,30 +140,50 @@ impl SubscriptionBook {
         let Some((name, desired)) = self.channels.remove_entry(channel) else {
             return false;
         };
-        if matches!(desired.phase, Phase::Asked { .. } | Phase::Live) {
+        if desired.is_there() {
             self.leaving.insert(name);
         }
         true
     }
 
-    /// Stops taking events of a channel until `proceed`, since its subscriber lags.
+    /// Stops taking events of a channel until `proceed`, since its subscriber lags. The server
+    /// stops sending them, except where the subscription's token may be what lets the
+    /// application publish.
     pub fn pause(&mut self, channel: &str) {
-        if let Some((name, desired)) = self.entry(channel) {
-            let asked = matches!(desired.phase, Phase::Asked { .. } | Phase::Live);
-            desired.phase = Phase::Paused;
-            if asked {
-                self.leaving.insert(name);
-            }
+        let Some((name, desired)) = self.entry(channel) else {
+            return;
+        };
+        if desired.options.token.is_some() {
+            desired.muted = true;
+            return;
+        }
+        let there = desired.is_there();
+        desired.phase = Phase::Paused;
+        if there {
+            self.leaving.insert(name);
         }
     }
 
     /// Asks for a paused channel again, from where it stopped.
     pub fn proceed(&mut self, channel: &str) {
-        if let Some(desired) = self.channels.get_mut(channel) {
-            if desired.phase == Phase::Paused {
-                desired.phase = Phase::Wanted;
-            }
+        let Some((name, desired)) = self.entry(channel) else {
+            return;
+        };
+        let stale = desired.muted && desired.is_there();
+        if desired.muted || desired.phase == Phase::Paused {
+            desired.muted = false;
+            desired.phase = Phase::Wanted;
         }
+        if stale {
+            self.leaving.insert(name);
+        }
+    }
+
+    /// Whether a publish to the channel has to wait, since a token that may permit it is not
+    /// granted yet on this connection.
+    pub fn awaits_grant(&self, channel: &str) -> bool {
+        let desired = self.channels.get(channel);
+        desired.is_some_and(Desired::awaits_grant)
     }
 
     /// Takes the number of subscriptions that the server allows.
@@ -217,7 +201,7 @@ impl SubscriptionBook {
             desired.offered = None;
             desired.retry_at_ms = 0;
             desired.retries.reset();
-            if matches!(desired.phase, Phase::Asked { .. } | Phase::Live) {
+            if desired.is_there() {
                 desired.phase = Phase::Wanted;
             }
         }
@@ -253,7 +237,7 @@ impl SubscriptionBook {
             return Outcome::Nothing;
         };
         let offered = desired.offered.take();
-        if desired.phase != Phase::Wanted || offered.is_none() {
+        if desired.phase != Phase::Wanted || (offered.is_none() && !desired.muted) {
             // The server continued from somewhere else; the channel is asked for anew.
             self.leaving.insert(name);
             return Outcome::Nothing;
@@ -389,7 +373,7 @@ impl SubscriptionBook {
         record: RecordId,
     ) -> Option<(Arc<str>, Verdict)> {
         let (name, desired) = self.entry(channel)?;
-        if desired.phase != Phase::Live {
+        if !desired.takes() {
             return None;
         }
         Some((name, desired.track.on_event(at, previous_chain, record)))
@@ -398,14 +382,14 @@ impl SubscriptionBook {
     /// Moves a live channel as the server says; its name when that is news.
     pub fn on_position(&mut self, channel: &str, at: Position) -> Option<Arc<str>> {
         let (name, desired) = self.entry(channel)?;
-        let news = desired.phase == Phase::Live && desired.track.on_position(at);
+        let news = desired.takes() && desired.track.on_position(at);
         news.then_some(name)
     }
 
     /// The name of a live channel.
     pub fn live_name(&self, channel: &str) -> Option<Arc<str>> {
         let (name, desired) = self.channels.get_key_value(channel)?;
-        (desired.phase == Phase::Live).then(|| name.clone())
+        desired.takes().then(|| name.clone())
     }
 
     /// The last position of a wanted channel.
@@ -438,52 +422,6 @@ impl SubscriptionBook {
     fn entry(&mut self, channel: &str) -> Option<(Arc<str>, &mut Desired)> {
         let name = self.channels.get_key_value(channel)?.0.clone();
         Some((name, self.channels.get_mut(channel)?))
-    }
-}
-
-impl Desired {
-    fn is_due(&self, now_ms: u64) -> bool {
-        self.phase == Phase::Wanted && self.retry_at_ms <= now_ms
-    }
-
-    fn go_live(&mut self, position: Option<Position>, recovery: Recovery) -> Outcome {
-        let first = !self.accepted_once;
-        self.phase = Phase::Live;
-        self.accepted_once = true;
-        self.retries.reset();
-        let wanted = self.asked_from.is_some();
-        match (recovery.recovered, self.asked_from) {
-            // What follows starts right after the wanted position.
-            (true, Some(from)) => self.track.pin(Some(from)),
-            // The server chose a start of its own: the first event tells which.
-            (true, None) if recovery.following > 0 => self.track.pin(None),
-            _ => self.track.pin(position),
-        }
-        // A channel with a cursor continues there without a wish; that it does not is news too.
-        let tells = wanted || recovery.recovered || recovery.reason != GapReason::None;
-        Outcome::Live {
-            first,
-            recovery: tells.then_some(recovery),
-        }
-    }
-
-    fn retry(&mut self, retry_after_ms: u32, now_ms: u64, random: u64) {
-        let delay_ms = match self.retries.next_try(random) {
-            NextTry::Soon { delay_ms, .. } | NextTry::Suspended { delay_ms } => delay_ms,
-        };
-        let named = u64::from(retry_after_ms).min(limits::RETRY_AFTER_MAX_MS);
-        self.phase = Phase::Wanted;
-        self.retry_at_ms = now_ms + named + delay_ms;
-    }
-}
-
-/// Retries of a refused subscription never end by themselves; they only become rare.
-fn retry_policy() -> BackoffPolicy {
-    BackoffPolicy {
-        first_ms: limits::SUBSCRIBE_RETRY_FIRST_MS,
-        max_ms: limits::SUBSCRIBE_RETRY_MAX_MS,
-        attempts: u32::MAX,
-        suspended_ms: limits::SUBSCRIBE_RETRY_MAX_MS,
     }
 }
 

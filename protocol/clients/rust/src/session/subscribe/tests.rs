@@ -24,6 +24,16 @@ fn wanted(channels: &[(&str, Priority)]) -> SubscriptionBook {
     book
 }
 
+fn by_token(channel: &str) -> SubscriptionBook {
+    let mut book = SubscriptionBook::default();
+    let options = SubscribeOptions {
+        token: Some("token".into()),
+        ..SubscribeOptions::default()
+    };
+    book.want(&name(channel), Priority::P1, options).unwrap();
+    book
+}
+
 fn ask(book: &mut SubscriptionBook, request: u32) -> Vec<Ask> {
     let mut asks = Vec::new();
     book.take_wanted(request, 0, &mut asks);
@@ -290,6 +300,59 @@ fn a_paused_channel_takes_nothing_and_continues_from_where_it_stopped() {
     assert_eq!(ask(&mut book, 1), [], "still paused after a loss");
     book.proceed("chat.a~b");
     assert_eq!(ask(&mut book, 2)[0].recover, Some(at(1)));
+}
+
+#[test]
+fn a_lagging_subscription_by_token_keeps_its_grant_and_continues_from_where_it_stopped() {
+    let mut book = by_token("collab.paper");
+    assert!(book.awaits_grant("collab.paper"));
+    ask(&mut book, 1);
+    assert!(book.awaits_grant("collab.paper"), "asked is not granted");
+    book.on_answer(1, "collab.paper", plain_live(0), 0, 0);
+    event(&mut book, "collab.paper", 1);
+    book.pause("collab.paper");
+    assert_eq!(leaving(&mut book), [""; 0]);
+    assert!(!book.awaits_grant("collab.paper"));
+    assert_eq!(event(&mut book, "collab.paper", 2), None);
+    assert_eq!(book.on_position("collab.paper", at(2)), None);
+    book.proceed("collab.paper");
+    assert!(book.awaits_grant("collab.paper"), "the old one ends first");
+    assert_eq!(leaving(&mut book), ["collab.paper"]);
+    assert_eq!(ask(&mut book, 2)[0].recover, Some(at(1)));
+    let outcome = book.on_answer(2, "collab.paper", live(1, recovery(true, 1)), 0, 0);
+    assert!(matches!(outcome, Outcome::Live { first: false, .. }));
+    assert!(!book.awaits_grant("collab.paper"));
+    let next = event(&mut book, "collab.paper", 2);
+    assert_eq!(next, Some(Verdict::Deliver));
+}
+
+#[test]
+fn a_grant_is_asked_for_after_a_loss_also_while_the_subscriber_lags() {
+    let mut book = by_token("collab.paper");
+    ask(&mut book, 1);
+    book.on_answer(1, "collab.paper", plain_live(3), 0, 0);
+    book.pause("collab.paper");
+    book.on_lost();
+    assert!(book.awaits_grant("collab.paper"));
+    assert_eq!(book.resume_positions(), Some(vec![]));
+    let asks = ask(&mut book, 1);
+    assert_eq!((asks.len(), asks[0].recover), (1, None));
+    let silent = Outcome::Live {
+        first: false,
+        recovery: None,
+    };
+    let outcome = book.on_answer(1, "collab.paper", live(9, recovery(true, 0)), 0, 0);
+    assert_eq!(outcome, silent);
+    assert_eq!(book.position("collab.paper"), Some(at(3)));
+    // The same when the session still has it.
+    book.on_lost();
+    book.resume_positions();
+    let outcome = book.on_restored("collab.paper", at(9), recovery(false, 0));
+    assert_eq!(outcome, silent);
+    assert!(!book.awaits_grant("collab.paper"));
+    book.proceed("collab.paper");
+    assert_eq!(leaving(&mut book), ["collab.paper"]);
+    assert_eq!(ask(&mut book, 2)[0].recover, Some(at(3)));
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! either direction, time passes, the connection is cut, the server restarts, another node
 //! takes over and has lost what was not settled. At the end everything heals, and then:
 //! every publish was reported once and stands in its channel once, in the order of its ids;
-//! every event was delivered once and in order, or its absence was reported.
+//! every event was delivered once and in order, or its absence was reported. The server permits
+//! publishes to one of the channels only while the session is subscribed to it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 use proptest::prelude::*;
 
-use super::reference::{class_of, Server, CHANNELS};
+use super::reference::{class_of, Server, CHANNELS, GRANTED};
 use crate::error::Loss;
 use crate::event::{Delivery, State};
 use crate::session::publish::{Draft, PublishOutcome};
@@ -34,6 +35,7 @@ enum Step {
     Answer(usize),
     Settle(usize),
     RefuseNext(usize),
+    RefuseGrant,
     Heartbeat,
     Pass(u64),
     Acknowledge(usize),
@@ -58,6 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4usize).prop_map(Step::Answer),
         2 => class.clone().prop_map(Step::Settle),
         1 => class.prop_map(Step::RefuseNext),
+        1 => Just(Step::RefuseGrant),
         1 => Just(Step::Heartbeat),
         4 => (1..3_000u64).prop_map(Step::Pass),
         1 => channel.clone().prop_map(Step::Acknowledge),
@@ -119,6 +122,7 @@ impl World {
             let recover = Some(Position::ZERO);
             let options = SubscribeOptions {
                 recover,
+                token: (channel == GRANTED).then(|| "token".into()),
                 ..SubscribeOptions::default()
             };
             world
@@ -142,6 +146,7 @@ impl World {
             Step::Answer(most) => self.server.answer(most),
             Step::Settle(class) => self.server.settle(Priority::ALL[class]),
             Step::RefuseNext(class) => self.server.refuse_next(Priority::ALL[class]),
+            Step::RefuseGrant => self.server.refuse_grant(),
             Step::Heartbeat => self.server.heartbeat(),
             Step::Pass(milliseconds) => self.pass(milliseconds),
             Step::Acknowledge(channel) => {

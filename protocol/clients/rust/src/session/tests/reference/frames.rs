@@ -9,7 +9,7 @@ use interlink_protocol::ids::{record_id, InstanceId, Position, SessionKey};
 use interlink_protocol::ErrorCode;
 use interlink_wire as wire;
 
-use super::{channel_of, class_of, Connection, Server, USER};
+use super::{channel_of, class_of, Connection, Server, GRANTED, USER};
 
 impl Server {
     pub(super) fn on_hello(&mut self, hello: &wire::Hello<'_>) {
@@ -86,6 +86,10 @@ impl Server {
         let class = class_of(channel).index();
         let payload = publish.payload().bytes();
         let connection = self.connection.as_mut().expect("Publish comes after Hello");
+        assert!(
+            channel != GRANTED || connection.live.contains(channel),
+            "{id} is not permitted without the subscription"
+        );
         let retried = connection.refused.remove(&id);
         assert!(
             retried || id > connection.last_id[class],
@@ -133,32 +137,44 @@ impl Server {
     }
 
     pub(super) fn on_subscribe(&mut self, subscribe: &wire::Subscribe<'_>) {
-        let mut answers = Vec::new();
+        let mut fields = Vec::new();
         for wanted in subscribe.channels() {
             let channel = channel_of(wanted.channel());
+            assert_eq!(wanted.token().is_some(), channel == GRANTED);
+            if channel == GRANTED && std::mem::take(&mut self.refuse_grant) {
+                fields.push(SubscribedFields {
+                    channel,
+                    state: wire::SubscriptionState::Refused,
+                    position: None,
+                    recovery: RecoveryFields::default(),
+                    code: ErrorCode::Overloaded.number(),
+                });
+                continue;
+            }
             let from = wanted.recover().map(Position::from);
             let (position, recovery) = self.recover(channel, from);
             let live = &mut self.connection.as_mut().unwrap().live;
             assert!(live.insert(channel), "{channel} is subscribed twice");
-            answers.push((channel, position, recovery));
-        }
-        let fields: Vec<SubscribedFields<'_>> = answers
-            .iter()
-            .map(|(channel, position, recovery)| SubscribedFields {
+            fields.push(SubscribedFields {
                 channel,
                 state: wire::SubscriptionState::Live,
-                position: Some(*position),
-                recovery: *recovery,
+                position: Some(position),
+                recovery,
                 code: 0,
-            })
-            .collect();
+            });
+        }
         let frame = self
             .encoder
             .subscribed(subscribe.request_id(), &fields)
             .to_vec();
         self.outbox.push_back(frame);
-        for (channel, position, _) in answers {
-            self.push_after(channel, position);
+        for (channel, position) in fields
+            .iter()
+            .map(|answer| (answer.channel, answer.position))
+        {
+            if let Some(position) = position {
+                self.push_after(channel_of(channel), position);
+            }
         }
     }
 
@@ -168,10 +184,9 @@ impl Server {
         let fields: Vec<SubscribedFields<'_>> = channels
             .iter()
             .map(|channel| {
-                assert!(
-                    live.remove(channel_of(channel)),
-                    "{channel} is not subscribed"
-                );
+                // The client may leave a channel before it reads that it was refused.
+                let there = live.remove(channel_of(channel));
+                assert!(there || *channel == GRANTED, "{channel} is not subscribed");
                 SubscribedFields {
                     channel,
                     state: wire::SubscriptionState::Ended,

@@ -24,6 +24,9 @@ pub(super) const CHANNELS: [(&str, Priority); 4] = [
     ("report.daily", Priority::P3),
 ];
 
+/// The channel where only a subscription by token permits publishing.
+pub(super) const GRANTED: &str = "chat.group-1";
+
 /// One event of a channel's log.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
@@ -72,6 +75,7 @@ pub(super) struct Server {
     /// Of each class the id that was refused first: later ones wait for it.
     held: [Option<u64>; 4],
     refuse_next: [bool; 4],
+    refuse_grant: bool,
     sessions: BTreeMap<SessionKey, BTreeSet<&'static str>>,
     next_session: u128,
     next_foreign: u64,
@@ -98,6 +102,7 @@ impl Server {
             settled: [0; 4],
             held: [None; 4],
             refuse_next: [false; 4],
+            refuse_grant: false,
             sessions: BTreeMap::new(),
             next_session: 1,
             next_foreign: 1,
@@ -169,6 +174,11 @@ impl Server {
     /// The next new publish of a class is refused for now.
     pub(super) fn refuse_next(&mut self, class: Priority) {
         self.refuse_next[class.index()] = true;
+    }
+
+    /// The next subscription by token is refused for now.
+    pub(super) fn refuse_grant(&mut self) {
+        self.refuse_grant = true;
     }
 
     /// Everything accepted of a class is settled.
