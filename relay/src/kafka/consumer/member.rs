@@ -114,6 +114,13 @@ impl Member {
                 (false, Some(true)) => self.sleep(),
             };
         }
+        // What was ordered before the end counts; it may have come while a commit was under way.
+        while let Ok(order) = orders.try_recv() {
+            self.obey(order);
+        }
+        if !self.commits.is_empty() {
+            self.commit();
+        }
         // A group that waits for an assignment cannot be left.
         self.assign_what_waits();
     }

@@ -283,6 +283,7 @@ impl GroupConsumer {
     }
 
     /// Leaves the group, so that others get the partitions at once, and waits until it is left.
+    /// Commits that were ordered before are tried first.
     pub async fn close(mut self) {
         self.end();
         while self.events.recv().await.is_some() {}

@@ -129,6 +129,29 @@ fn a_batch_is_under_way_once_and_what_was_not_committed_comes_again() {
 }
 
 #[test]
+fn what_was_ordered_to_be_committed_before_the_close_is_committed() {
+    let (mock, cluster) = mock(1);
+    let runtime = runtime();
+    produce(&cluster, 0, 0..10);
+    let mut member = Member::join(&cluster, "workers");
+    let lane = member.batch(&runtime).lane;
+    let slow = mock.broker_round_trip_time(1, Duration::from_millis(200));
+    slow.expect("a slow broker");
+    // The later ones come while the first is under way.
+    let started = Instant::now();
+    member.consumer.commit(&lane, 1);
+    while started.elapsed() < Duration::from_millis(50) {
+        std::thread::yield_now();
+    }
+    member.consumer.commit(&lane, 7);
+    runtime.block_on(member.consumer.close());
+    let fast = mock.broker_round_trip_time(1, Duration::ZERO);
+    fast.expect("a fast broker");
+    let mut next = Member::join(&cluster, "workers");
+    assert_eq!(next.batch(&runtime).start(), 7);
+}
+
+#[test]
 fn a_worker_may_begin_where_its_store_says() {
     let (_mock, cluster) = mock(1);
     let runtime = runtime();
