@@ -37,9 +37,13 @@ pub const POSITION_WAIT_US: u64 = 50_000;
 /// replica is behind by milliseconds, and a minute covers one that was cut off.
 pub const REWIND_US: u64 = 60_000_000;
 
-/// How often the place of a line in a log is noted, so that the one of a minute ago is known: a
-/// rewind goes back by at most this much more.
-pub const NOTE_EVERY_US: u64 = 2_000_000;
+/// Records of a line whose times of placement are this near are kept as one stretch: a rewind
+/// goes back by at most this much more.
+pub const SPAN_US: u64 = 2_000_000;
+
+/// Stretches of a log that a line keeps: four times those of a rewind's minute, since records that
+/// moved divide them. 56 bytes each.
+pub const SPANS_MAX: usize = 4 * (REWIND_US / SPAN_US) as usize;
 
 /// Records of rewinds that wait in memory.
 pub const REWIND_RECORDS_MAX: usize = 4 * READ_RECORDS;
@@ -71,6 +75,6 @@ const _: () = assert!(
 );
 const _: () = assert!(AHEAD_RECORDS_MAX + LANE_RECORDS_MAX / 2 <= LANE_RECORDS_MAX);
 const _: () = assert!(
-    REWIND_US + NOTE_EVERY_US < ASK_WITHIN_US,
+    REWIND_US + SPAN_US < ASK_WITHIN_US,
     "rewound ids are remembered"
 );

@@ -4,9 +4,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::lane::{before, LaneId};
-use super::limits::{CALL_RECORDS_MAX, NOTE_EVERY_US, REWIND_US};
+use super::lane::LaneId;
+use super::limits::CALL_RECORDS_MAX;
 use super::planted::{is_planted, Planted};
+use super::track::{Stretch, Times, Track};
 use crate::event_log::{LogPosition, LogRecord};
 
 /// Where a record of a line comes from.
@@ -34,23 +35,19 @@ pub(super) enum Calling {
     Failed,
 }
 
-/// How far a line is in one log.
-#[derive(Debug)]
-struct Track {
-    lane: LaneId,
-    /// The last record that was placed.
-    through: LogPosition,
-    /// When.
-    placed_us: u64,
-    /// Where `through` stood when; the first note is at least as old as a rewind goes back, or
-    /// as old as the line.
-    notes: VecDeque<(u64, LogPosition)>,
-    /// Where a rewind that is not over began.
-    floor: Option<LogPosition>,
+/// What is known of the attempts of a call.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Attempts {
+    /// When its records were submitted first, by this process. Once they were looked up, when
+    /// that was: they had not been placed by then.
+    pub since_us: u64,
+    /// They were submitted before, without an answer that counts.
+    pub repeated: bool,
+    /// The archive does not know them.
+    pub looked_up: bool,
+    /// What a rewind or a question has moved may look like a repeat.
+    pub uncertain: bool,
 }
-
-/// What a line goes through again in one log: behind the first position, up to the second.
-pub(super) type Stretch = (LogPosition, LogPosition);
 
 /// One line.
 #[derive(Debug, Default)]
@@ -66,12 +63,13 @@ pub(super) struct Line {
     held: bool,
     /// What a rewind found is not answered yet.
     rewinding: bool,
-    /// An attempt of a rewind or question failed and may have been carried out, so that what has
-    /// moved looks like a repeat.
+    /// A call of a rewind or question that is not made again may have been carried out, so that
+    /// what it has moved will look like a repeat.
     uncertain: bool,
+    /// So many of what waits first were submitted before, and since when.
+    tried: (usize, u64),
+    attempts: Attempts,
     pub queued: bool,
-    /// The archive does not know the records of the call that waits.
-    pub is_sure: bool,
     /// Calls that failed since the last answer.
     pub failures: u32,
     pub again_at_us: u64,
@@ -111,58 +109,81 @@ impl Line {
 
     /// The call failed.
     pub fn failed(&mut self) {
-        self.doubt();
         match self.calling {
             Calling::Stale => self.put_back(),
             _ => self.calling = Calling::Failed,
         }
+        self.attempts.repeated = true;
         self.failures = self.failures.saturating_add(1);
-    }
-
-    fn doubt(&mut self) {
-        let mut sources = self.records.iter();
-        self.uncertain |= sources.any(|source| !matches!(source, Source::Lane(..)));
     }
 
     /// The call was answered by a server that may have lost it since.
     pub fn answered_late(&mut self) {
-        self.doubt();
         self.put_back();
     }
 
-    /// The call was answered; says whether what has moved may look like a repeat.
-    pub fn answered(&mut self) -> bool {
-        let uncertain = self.uncertain;
+    /// What is known of the attempts of the call.
+    pub fn attempts(&self) -> Attempts {
+        let doubted = self.attempts.repeated || self.attempts.looked_up;
+        Attempts {
+            uncertain: self.uncertain || doubted,
+            ..self.attempts
+        }
+    }
+
+    /// The archive was asked for the records of the call; those that it knows are done.
+    pub fn looked_up(&mut self, unknown: Vec<Source>, now_us: u64) {
+        if unknown.is_empty() {
+            self.answered();
+            return;
+        }
+        self.records = unknown;
+        self.calling = Calling::Failed;
+        self.attempts.since_us = now_us;
+        self.attempts.looked_up = true;
+    }
+
+    /// The call was answered.
+    pub fn answered(&mut self) {
         self.calling = Calling::Idle;
         self.failures = 0;
         self.again_at_us = 0;
-        self.is_sure = false;
         if self.rewinding && !self.held && self.again.is_empty() {
             self.rewinding = false;
-            self.tracks.iter_mut().for_each(|track| track.floor = None);
+            self.tracks.iter_mut().for_each(Track::end_rewind);
         }
         self.uncertain &= self.rewinding;
-        uncertain
     }
 
     /// Moves what the next call holds to where it stays until it is answered: the same records
     /// as before when that call failed.
-    pub fn take(&mut self) {
+    pub fn take(&mut self, now_us: u64) {
         if self.calling == Calling::Failed && is_planted(Planted::FailureLast) {
             let failed = std::mem::take(&mut self.records);
             self.waiting.extend(failed);
         }
-        let holds = self.held && !is_planted(Planted::RewindUnordered);
-        while self.records.len() < CALL_RECORDS_MAX && self.calling != Calling::Failed {
-            let unordered = is_planted(Planted::RewindUnordered);
+        if self.calling != Calling::Failed {
+            self.attempts = Attempts {
+                since_us: now_us,
+                ..Attempts::default()
+            };
+            self.fill();
+        }
+        self.calling = Calling::UnderWay;
+    }
+
+    fn fill(&mut self) {
+        let unordered = is_planted(Planted::RewindUnordered);
+        let holds = self.held && !unordered;
+        while self.records.len() < CALL_RECORDS_MAX {
             let first = match unordered {
-                true => self.waiting.pop_front(),
+                true => self.next_waiting(),
                 false => self.again.pop_front(),
             };
             let next = first.or_else(|| match (holds, unordered) {
                 (true, _) => None,
                 (false, true) => self.again.pop_front(),
-                (false, false) => self.waiting.pop_front(),
+                (false, false) => self.next_waiting(),
             });
             let next = next.or_else(|| self.asked.pop_front_if(|_| !holds));
             match next {
@@ -170,7 +191,17 @@ impl Line {
                 None => break,
             }
         }
-        self.calling = Calling::UnderWay;
+    }
+
+    fn next_waiting(&mut self) -> Option<Source> {
+        let next = self.waiting.pop_front()?;
+        let (tried, since_us) = self.tried;
+        if tried > 0 {
+            self.tried.0 -= 1;
+            self.attempts.repeated = true;
+            self.attempts.since_us = self.attempts.since_us.min(since_us);
+        }
+        Some(next)
     }
 
     /// The server of the line may have lost what it placed last: new records stay until what it
@@ -190,9 +221,17 @@ impl Line {
     /// The records of the last call wait again, before everything later.
     fn put_back(&mut self) {
         self.calling = Calling::Idle;
+        let since_us = match self.tried.0 {
+            0 => self.attempts.since_us,
+            _ => self.attempts.since_us.min(self.tried.1),
+        };
         for source in std::mem::take(&mut self.records).into_iter().rev() {
+            self.uncertain |= !matches!(source, Source::Lane(..));
             match source {
-                Source::Lane(..) => self.waiting.push_front(source),
+                Source::Lane(..) => {
+                    self.waiting.push_front(source);
+                    self.tried = (self.tried.0 + 1, since_us);
+                }
                 // The rewind that has begun reads it again.
                 Source::Again(_) => {}
                 Source::Asked(_) => self.asked.push_front(source),
@@ -210,94 +249,30 @@ impl Line {
         self.again.len()
     }
 
-    /// A record of the line was placed.
-    pub fn note(&mut self, lane: LaneId, at: LogPosition, before: LogPosition, now_us: u64) {
+    /// What the line has placed in a log that began behind `begin`.
+    pub fn track(&mut self, lane: LaneId, begin: LogPosition) -> &mut Track {
         let known = self.tracks.iter().position(|track| track.lane == lane);
         let index = known.unwrap_or_else(|| {
-            let notes = VecDeque::from([(now_us, before)]);
-            self.tracks.push(Track {
-                lane,
-                through: before,
-                placed_us: now_us,
-                notes,
-                floor: None,
-            });
+            self.tracks.push(Track::new(lane, begin));
             self.tracks.len() - 1
         });
-        let track = &mut self.tracks[index];
-        let last = track.notes.back().map_or(0, |note| note.0);
-        if now_us >= last.saturating_add(NOTE_EVERY_US) && !self.rewinding {
-            // Nothing was placed since then.
-            track.notes.push_back((track.placed_us, track.through));
-        }
-        track.through = at.max(track.through);
-        track.placed_us = now_us;
-        trim(&mut track.notes, now_us);
+        &mut self.tracks[index]
     }
 
-    /// The archive has a record of the line: it was placed long ago, and a rewind does not go back
-    /// to it, since the backplane may have forgotten its id.
-    pub fn passed(&mut self, lane: LaneId, at: LogPosition, now_us: u64) {
-        let known = self.tracks.iter_mut().find(|track| track.lane == lane);
-        match known {
-            Some(track) => {
-                track.through = at.max(track.through);
-                // Nothing was placed since the start.
-                if track.placed_us == 0 {
-                    track.notes = VecDeque::from([(now_us, track.through)]);
-                }
-            }
-            None => self.tracks.push(Track {
-                lane,
-                through: at,
-                placed_us: 0,
-                notes: VecDeque::from([(now_us, at)]),
-                floor: None,
-            }),
-        }
+    /// What the line has placed in a log, if anything.
+    pub fn known(&self, lane: LaneId) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.lane == lane)
     }
 
-    /// A record that was lost has another place: it and all behind it were placed just now.
-    pub fn moved(&mut self, lane: LaneId, at: LogPosition, now_us: u64) {
-        let track = self.tracks.iter_mut().find(|track| track.lane == lane);
-        let Some(track) = track else {
-            return;
-        };
-        while track.notes.pop_back_if(|note| note.1 >= at).is_some() {}
-        if track.notes.is_empty() {
-            track.notes.push_back((now_us, before(at)));
-        }
-    }
-
-    /// The last record of a log that the line has placed.
-    pub fn through(&self, lane: LaneId) -> Option<LogPosition> {
-        let track = self.tracks.iter().find(|track| track.lane == lane)?;
-        Some(track.through)
-    }
-
-    /// Where a rewind of a log began that is not over.
-    pub fn floor(&self, lane: LaneId) -> Option<LogPosition> {
-        let track = self.tracks.iter().find(|track| track.lane == lane)?;
-        track.floor
+    /// When a record was placed.
+    pub fn times(&self, record: &LogRecord) -> Times {
+        let track = self.known((record.at.shard, record.at.kind));
+        track.map_or(Times::LONG_AGO, |track| track.times(record.at))
     }
 
     /// What the line goes through again in every log.
     pub fn stretches(&mut self, now_us: u64) -> impl Iterator<Item = (LaneId, Stretch)> + '_ {
-        self.tracks.iter_mut().filter_map(move |track| {
-            trim(&mut track.notes, now_us);
-            let start = track.notes.front()?.1;
-            let recent = now_us < track.placed_us.saturating_add(REWIND_US);
-            let start = if recent { start } else { track.through };
-            let start = track.floor.map_or(start, |floor| floor.min(start));
-            track.floor = Some(start);
-            (start < track.through).then_some((track.lane, (start, track.through)))
-        })
-    }
-}
-
-/// Leaves one note that is old enough.
-fn trim(notes: &mut VecDeque<(u64, LogPosition)>, now_us: u64) {
-    while notes.len() > 1 && notes[1].0.saturating_add(REWIND_US) <= now_us {
-        notes.pop_front();
+        let tracks = self.tracks.iter_mut();
+        tracks.filter_map(move |track| Some((track.lane, track.rewind(now_us)?)))
     }
 }

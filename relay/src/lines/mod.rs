@@ -13,6 +13,7 @@
 //! Time is given in microseconds since the Unix epoch. No I/O, no clock.
 //! Runs on: the relay thread.
 
+mod evidence;
 mod feeder;
 mod lane;
 mod limits;
@@ -26,6 +27,7 @@ mod sequencing;
 mod simulation;
 #[cfg(test)]
 mod tests;
+mod track;
 
 pub use feeder::{Fed, FeedBatch, FeedCounters, Feeder};
 pub use lane::{LaneId, Read};

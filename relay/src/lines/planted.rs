@@ -22,6 +22,8 @@ pub(crate) enum Planted {
     RewindUnordered,
     /// An answer from before a change of lineage is believed.
     StaleBelieved,
+    /// A record whose id was known counts as placed just now.
+    RepeatIsNew,
     /// A rewind begins at the oldest open record of a log instead of a minute ago.
     RewindTooFar,
     /// A place that comes after its record was fed is kept to oneself.
@@ -37,7 +39,7 @@ pub(crate) enum Planted {
 #[cfg(test)]
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::HoleUnnoticed,
         Self::WatermarkPasses,
         Self::BootsMixed,
@@ -47,6 +49,7 @@ impl Planted {
         Self::RewindSkipped,
         Self::RewindUnordered,
         Self::StaleBelieved,
+        Self::RepeatIsNew,
         Self::RewindTooFar,
         Self::PositionUntold,
         Self::BatchForgotten,

@@ -12,9 +12,10 @@ use std::sync::Arc;
 
 use super::lane::{LaneId, Read};
 use super::limits::{READ_PAUSE_US, REWIND_RECORDS_MAX};
-use super::line::{Source, Stretch};
+use super::line::Source;
 use super::planted::{is_planted, Planted};
 use super::sequencing::{LineId, Lines};
+use super::track::Stretch;
 use crate::event_log::{LogPosition, LogRecord};
 use crate::files::LaneReader;
 use crate::record::Sequence;
@@ -193,7 +194,10 @@ impl Lines {
     /// is still to be submitted again. It goes back with a rewind; a driver keeps it then, so that
     /// a process that dies in the middle of one goes through it again.
     pub fn cursor(&self, id: LaneId) -> Option<LogPosition> {
-        let floors = self.lines.values().filter_map(|line| line.floor(id));
+        let floors = self
+            .lines
+            .values()
+            .filter_map(|line| line.known(id)?.floor());
         floors.chain(self.done(id)).min()
     }
 

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use interlink_protocol::ids::placement_hash;
 use interlink_protocol::priority::Priority;
 
+use super::evidence::Found;
 use super::lane::{hand_over, lanes_of, Lane, LaneId, Lanes, Read};
 use super::limits::{ASKED_MAX, ASK_WITHIN_US};
-use super::line::{Calling, Line, Source};
-use super::outcome::{Outcome, Placed};
+use super::line::{Attempts, Calling, Line, Source};
+use super::outcome::Placed;
 use super::planted::{is_planted, Planted};
 use super::rewind::Rewinds;
 use crate::backplane::{partition_of, Published};
@@ -73,7 +74,7 @@ pub struct Lines {
     partitions: u16,
     pub(super) lanes: Lanes,
     /// Where the logs began.
-    begin: HashMap<LaneId, LogPosition>,
+    pub(super) begin: HashMap<LaneId, LogPosition>,
     pub(super) lines: HashMap<LineId, Line>,
     pub(super) rewinds: Rewinds,
     /// Lines that have something to call, for each class.
@@ -81,9 +82,9 @@ pub struct Lines {
     /// Lines that pause after a failure.
     paused: Vec<LineId>,
     traffic: (Traffic, u64),
-    asked: usize,
+    pub(super) asked: usize,
     /// The newest boot that was seen: records of earlier ones may have been submitted by them.
-    boot: u32,
+    pub(super) boot: u32,
     pub(super) now_us: u64,
     pub(super) counters: LineCounters,
 }
@@ -175,8 +176,8 @@ impl Lines {
             return true;
         }
         let line = self.lines.get(&self.line_of(record));
-        let through = line.and_then(|line| line.through(lane));
-        through.is_some_and(|through| record.at <= through)
+        let track = line.and_then(|line| line.known(lane));
+        track.is_some_and(|track| record.at <= track.through())
     }
 
     /// Which partitions are called: what a breaker lets through. With each `turn` a share of a
@@ -217,22 +218,18 @@ impl Lines {
         if !line.is_ready() {
             return None;
         }
-        line.take();
+        line.take(self.now_us);
         let line = self.lines.get(&id)?;
         let sources = line.records.iter();
         let records: Vec<_> = sources.filter_map(|source| self.record(source)).collect();
-        let doubtful = !line.is_sure && records.iter().any(|it| self.is_doubtful(line, it));
+        let sources = line.records.iter().zip(&records);
+        let earliest = sources.map(|(source, record)| self.earliest_us(line, source, record));
+        let earliest_us = earliest.min().unwrap_or(self.now_us);
         Some(Call {
             line: id,
             records,
-            doubtful,
+            doubtful: earliest_us.saturating_add(ASK_WITHIN_US) <= self.now_us,
         })
-    }
-
-    /// Whether a record may have been placed longer ago than the backplane remembers.
-    fn is_doubtful(&self, line: &Line, record: &LogRecord) -> bool {
-        let old = record.accepted_at_us.saturating_add(ASK_WITHIN_US) <= self.now_us;
-        old && (record.at.boot < self.boot || line.failures > 0)
     }
 
     /// A call was answered; its records have their places, in their order. Gives them back with
@@ -251,11 +248,14 @@ impl Lines {
             self.failed(id, self.now_us);
             return Vec::new();
         }
-        let uncertain = line.answered();
+        let attempts = line.attempts();
         let sources = std::mem::take(&mut line.records);
         let mut placed = Vec::with_capacity(sources.len());
         for (source, published) in sources.iter().zip(published) {
-            placed.extend(self.finish(id, source, *published, uncertain, false));
+            placed.extend(self.finish(id, source, (*published).into(), attempts));
+        }
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.answered();
         }
         self.make_ready(id);
         placed
@@ -272,6 +272,7 @@ impl Lines {
             self.make_ready(id);
             return Vec::new();
         }
+        let attempts = line.attempts();
         let sources = std::mem::take(&mut line.records);
         let mut placed = Vec::new();
         let mut unknown = Vec::new();
@@ -280,70 +281,18 @@ impl Lines {
             let place = known.get(index).copied().flatten();
             match place {
                 Some(placement) => {
-                    let repeated = true;
-                    let published = Published {
-                        placement,
-                        repeated,
-                    };
-                    let archived = true;
-                    placed.extend(self.finish(id, &source, published, false, archived));
+                    let found = Found::InArchive(placement);
+                    placed.extend(self.finish(id, &source, found, attempts));
                 }
                 None => unknown.push(source),
             }
         }
+        let now_us = self.now_us;
         if let Some(line) = self.lines.get_mut(&id) {
-            line.is_sure = !unknown.is_empty();
-            line.calling = match unknown.is_empty() {
-                true => Calling::Idle,
-                false => Calling::Failed,
-            };
-            line.records = unknown;
+            line.looked_up(unknown, now_us);
         }
         self.make_ready(id);
         placed
-    }
-
-    fn finish(
-        &mut self,
-        id: LineId,
-        source: &Source,
-        published: Published,
-        uncertain: bool,
-        archived: bool,
-    ) -> Option<Placed> {
-        let record = self.record(source)?;
-        let lane = (record.at.shard, record.at.kind);
-        let outcome = match source {
-            Source::Lane(lane, number) => {
-                self.counters.placed += 1;
-                if let Some(lane) = self.lanes.get_mut(lane) {
-                    lane.finish(*number);
-                }
-                Outcome::Placed
-            }
-            _ if uncertain || !published.repeated => Outcome::Moved,
-            Source::Asked(_) => Outcome::Told,
-            Source::Again(_) => Outcome::Kept,
-        };
-        self.counters.moved += u64::from(outcome == Outcome::Moved);
-        self.asked -= usize::from(matches!(source, Source::Asked(_)));
-        let begin = self.begin.get(&lane).copied();
-        if let Some(line) = self.lines.get_mut(&id) {
-            let now_us = self.now_us;
-            match archived {
-                true => line.passed(lane, record.at, now_us),
-                false => line.note(lane, record.at, begin.unwrap_or(record.at), now_us),
-            }
-            if outcome == Outcome::Moved {
-                line.moved(lane, record.at, now_us);
-            }
-        }
-        let placement = published.placement;
-        Some(Placed {
-            record,
-            placement,
-            outcome,
-        })
     }
 
     /// A call failed or was not answered in time: the same records are submitted again after a
@@ -356,13 +305,9 @@ impl Lines {
         if is_planted(Planted::FailureForgotten) {
             let sources = std::mem::take(&mut line.records);
             line.calling = Calling::Idle;
-            let (placement, repeated) = (Placement::default(), false);
-            let published = Published {
-                placement,
-                repeated,
-            };
+            let found = Found::New(Placement::default());
             for source in sources {
-                self.finish(id, &source, published, false, false);
+                self.finish(id, &source, found, Attempts::default());
             }
             return self.make_ready(id);
         }
@@ -473,7 +418,7 @@ impl Lines {
         }
     }
 
-    fn record(&self, source: &Source) -> Option<Arc<LogRecord>> {
+    pub(super) fn record(&self, source: &Source) -> Option<Arc<LogRecord>> {
         match source {
             Source::Again(record) | Source::Asked(record) => Some(Arc::clone(record)),
             Source::Lane(lane, number) => self.lanes.get(lane)?.get(*number).cloned(),

@@ -176,15 +176,12 @@ impl World {
             let again = self.calls.iter().any(|other| other.0.line == call.line);
             assert!(!again, "one call of a line at a time");
             if call.doubtful {
-                let known = call.records.iter();
-                // A place that was lost with a server is not one that the archive has.
-                let known: Vec<_> = known
-                    .map(|record| {
-                        let told = self.positions.get(&record.record).copied()?;
-                        let held = self.server.ids.get(&record.record)?;
-                        (held.0 == told).then_some(told)
-                    })
-                    .collect();
+                // What a server has lost is not known to have its place.
+                let held = call
+                    .records
+                    .iter()
+                    .map(|it| self.server.ids.get(&it.record));
+                let known: Vec<_> = held.map(|held| Some(held?.0)).collect();
                 for placed in self.lines.looked_up(call.line, &known) {
                     self.placed.insert(placed.record.record);
                     self.feeder.placed(&placed);
@@ -301,8 +298,10 @@ impl World {
 
     /// The node dies and starts again, with another number of shards.
     fn restart(&mut self) {
-        for (call, _) in std::mem::take(&mut self.calls) {
-            if self.chance(50) && !self.away.contains(&call.line.partition) {
+        for (call, answer) in std::mem::take(&mut self.calls) {
+            // One that was answered by a server that is not the master any more comes to no other.
+            let arrives = answer.is_none() && !self.away.contains(&call.line.partition);
+            if arrives && self.chance(50) {
                 self.apply(&call);
             }
         }
@@ -333,13 +332,6 @@ impl World {
         }
     }
 
-    /// A partition is back. Its replica was down with it and has forgotten no id either: one that
-    /// takes over next would place again what it holds.
-    fn wake(&mut self, partition: u16) {
-        self.server.wake(partition, self.now_us);
-        self.replica.wake(partition, self.now_us);
-    }
-
     fn check_watermarks(&self) {
         for (shard, journal) in self.journals.iter().enumerate() {
             let lane = (shard as u16, Kind::Urgent);
@@ -360,9 +352,7 @@ impl World {
 
     fn settle(&mut self) {
         self.tell_left_out();
-        for partition in std::mem::take(&mut self.away) {
-            self.wake(partition);
-        }
+        self.away.clear();
         for _ in 0..200_000 {
             self.now_us += 10_000;
             self.read();
@@ -407,9 +397,7 @@ impl World {
             110..112 if self.restarts => self.restart(),
             112..114 => {
                 let partition = self.random.random_range(0..PARTITIONS);
-                if self.away.remove(&partition) {
-                    self.wake(partition);
-                } else {
+                if !self.away.remove(&partition) {
                     self.away.insert(partition);
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use interlink_protocol::ids::{InstanceId, RecordId};
 use interlink_protocol::priority::Priority;
 
-use crate::backplane::{partition_of, Published, Sequencer};
+use crate::backplane::{Published, Sequencer};
 use crate::event_log::{LogPosition, LogRecord};
 use crate::record::{Kind, Placement, Sequence};
 
@@ -14,7 +14,7 @@ pub const PARTITIONS: u16 = 4;
 pub const CHANNELS: u64 = 12;
 pub const PUBLISHERS: u64 = 9;
 
-/// How long the backplane remembers ids.
+/// How long the backplane remembers ids, also those of a partition that nobody reaches.
 const REMEMBERED_US: u64 = 300_000_000;
 
 pub fn at(boot: u32, shard: u16, sequence: u64) -> LogPosition {
@@ -53,7 +53,7 @@ pub struct Server {
     /// What was placed, in its order.
     pub channels: HashMap<Box<str>, (Option<Sequencer>, Vec<RecordId>)>,
     /// Places and when they were given.
-    pub ids: HashMap<RecordId, (Placement, u64, u16)>,
+    pub ids: HashMap<RecordId, (Placement, u64)>,
 }
 
 impl Server {
@@ -75,20 +75,11 @@ impl Server {
         let sequencer = entry.0.get_or_insert_with(|| Sequencer::new(epoch));
         let placement = sequencer.place(record.record);
         entry.1.push(record.record);
-        let partition = partition_of(&record.channel, PARTITIONS);
-        self.ids
-            .insert(record.record, (placement, now_us, partition));
+        self.ids.insert(record.record, (placement, now_us));
         Published {
             placement,
             repeated: false,
         }
-    }
-
-    /// A partition that was down has not forgotten ids meanwhile.
-    pub fn wake(&mut self, partition: u16, now_us: u64) {
-        let ids = self.ids.values_mut();
-        ids.filter(|known| known.2 == partition)
-            .for_each(|known| known.1 = now_us);
     }
 
     /// Another server takes over with what this one has.

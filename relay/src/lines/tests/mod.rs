@@ -1,12 +1,14 @@
 //! Single rules of lanes, lines and feeder; the simulation has the rest.
 
+mod rewinds;
+
 use std::sync::Arc;
 
 use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
 use super::limits::{
-    AHEAD_RECORDS_MAX, BATCHES_MAX, CALL_RECORDS_MAX, LANE_RECORDS_MAX, POSITION_WAIT_US, REWIND_US,
+    AHEAD_RECORDS_MAX, BATCHES_MAX, CALL_RECORDS_MAX, LANE_RECORDS_MAX, POSITION_WAIT_US,
 };
 use super::planted::{with_planted, Planted};
 use super::*;
@@ -135,45 +137,6 @@ fn the_last_record_that_was_left_out_is_read_when_the_shard_tells_of_it() {
     assert!(lines.next_read().is_none());
     let call = lines.next_call(0).expect("a call");
     assert_eq!(sequences(&call), [1, 2, 3, 4]);
-}
-
-#[test]
-fn a_rewind_that_begins_during_another_drops_nothing_of_it() {
-    let mut lines = Lines::new(8, &[at(1, 0, 0), at(1, 1, 0)]);
-    while let Some((id, read)) = lines.next_read() {
-        lines.read(id, Some((read.reader, Vec::new())));
-    }
-    let own = partition_of("class.algebra", 8);
-    let names = (1..).map(|number| format!("class.{number}"));
-    let mut others = names.filter(|name| partition_of(name, 8) != own);
-    let other = others.next().expect("a channel of another partition");
-    let all = [
-        record_of(at(1, 0, 1), "class.algebra"),
-        record_of(at(1, 0, 2), &other),
-        record_of(at(1, 1, 1), "class.algebra"),
-    ];
-    all.iter().for_each(|record| lines.offer(record));
-    while let Some(call) = lines.next_call(0) {
-        lines.placed(call.line, &published(&call));
-    }
-    let stretch = |id: LaneId| {
-        let own = all.iter().filter(|record| record.at.shard == id.0);
-        own.map(plain).collect::<Vec<_>>()
-    };
-    lines.rewind(&[own]);
-    let (id, read) = lines.next_rewind().expect("a read");
-    lines.rewound(id, Some((read.reader, stretch(id))));
-    lines.rewind(&[partition_of(&other, 8)]);
-    while let Some((id, read)) = lines.next_rewind() {
-        lines.rewound(id, Some((read.reader, stretch(id))));
-    }
-    let mut again = Vec::new();
-    while let Some(call) = lines.next_call(0) {
-        again.extend(call.records.iter().map(|record| record.at));
-        lines.placed(call.line, &published(&call));
-    }
-    again.sort();
-    assert_eq!(again, [at(1, 0, 1), at(1, 0, 2), at(1, 1, 1)]);
 }
 
 #[test]
@@ -310,61 +273,6 @@ fn a_share_comes_to_every_partition_within_ten_turns() {
         });
         assert_eq!(turns.count(), 1, "class.{channel}");
     }
-}
-
-#[test]
-fn old_records_of_an_earlier_boot_are_looked_up_first() {
-    let mut lines = Lines::new(8, &[at(1, 0, 0)]).with_boot(2);
-    let (id, read) = lines.next_read().expect("a read");
-    let records = vec![plain(&record(1)), plain(&record(2))];
-    lines.read(id, Some((read.reader, records)));
-    let late_us = 300_000_000;
-    let call = lines.next_call(late_us).expect("a call");
-    assert!(call.doubtful);
-    let placed = lines.looked_up(call.line, &[Some(placement(1)), None]);
-    assert_eq!(placed.len(), 1);
-    let call = lines.next_call(late_us).expect("a call");
-    assert_eq!((sequences(&call), call.doubtful), (vec![2], false));
-    lines.placed(call.line, &published(&call));
-    assert_eq!(lines.done(LANE), Some(at(1, 0, 2)));
-}
-
-#[test]
-fn a_rewind_goes_back_by_a_minute_and_not_to_what_was_placed_before() {
-    let mut lines = lines();
-    for (sequence, now_us) in [(1, 0), (2, 101_000_000), (3, 159_000_000)] {
-        lines.offer(&record(sequence));
-        let call = lines.next_call(now_us).expect("a call");
-        lines.placed(call.line, &published(&call));
-    }
-    lines.next_call(160_000_000);
-    let partition = partition_of("class.algebra", 8);
-    lines.rewind(&[partition]);
-    let (id, read) = lines.next_rewind().expect("a read");
-    let all = [1, 2, 3].map(|sequence| plain(&record(sequence)));
-    lines.rewound(id, Some((read.reader, all.to_vec())));
-    let call = lines.next_call(160_000_000).expect("a call");
-    assert_eq!(sequences(&call), [2, 3]);
-    lines.placed(call.line, &published(&call));
-    lines.next_call(160_000_000 + 2 * REWIND_US);
-    lines.rewind(&[partition]);
-    assert!(lines.next_rewind().is_none(), "nothing was placed lately");
-}
-
-#[test]
-fn a_rewind_does_not_go_back_to_what_the_archive_answered() {
-    let mut lines = Lines::new(8, &[at(1, 0, 0)]).with_boot(2);
-    let (id, read) = lines.next_read().expect("a read");
-    let records = vec![plain(&record(1)), plain(&record(2))];
-    lines.read(id, Some((read.reader, records)));
-    let late_us = 300_000_000;
-    let call = lines.next_call(late_us).expect("a call");
-    lines.looked_up(call.line, &[Some(placement(1)), None]);
-    let call = lines.next_call(late_us).expect("a call");
-    lines.placed(call.line, &published(&call));
-    lines.rewind(&[call.line.partition]);
-    let (_, read) = lines.next_rewind().expect("a read");
-    assert_eq!(read.reader.after(), at(1, 0, 1));
 }
 
 #[test]

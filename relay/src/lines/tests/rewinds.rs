@@ -1,0 +1,218 @@
+//! How far a rewind goes back, and what is looked up before it is submitted again.
+
+use super::*;
+use crate::lines::limits::REWIND_US;
+
+/// When an id that was placed at 0 may be forgotten.
+const LATE_US: u64 = 300_000_000;
+
+const SECOND_US: u64 = 1_000_000;
+
+/// Submits what waits at a time, and has it answered.
+fn place(lines: &mut Lines, now_us: u64, repeated: bool) -> Vec<Placed> {
+    let call = lines.next_call(now_us).expect("a call");
+    let mut answer = published(&call);
+    answer.iter_mut().for_each(|it| it.repeated = repeated);
+    lines.placed(call.line, &answer)
+}
+
+/// Reads for a rewind; `records` are what the log has.
+fn rewind_to(lines: &mut Lines, records: &[LogRecord]) {
+    while let Some((id, read)) = lines.next_rewind() {
+        let after = read.reader.after();
+        let later = records.iter().filter(|record| record.at > after);
+        lines.rewound(id, Some((read.reader, later.cloned().collect())));
+    }
+}
+
+fn partition() -> u16 {
+    partition_of("class.algebra", 8)
+}
+
+#[test]
+fn a_rewind_that_begins_during_another_drops_nothing_of_it() {
+    let mut lines = Lines::new(8, &[at(1, 0, 0), at(1, 1, 0)]);
+    while let Some((id, read)) = lines.next_read() {
+        lines.read(id, Some((read.reader, Vec::new())));
+    }
+    let own = partition_of("class.algebra", 8);
+    let names = (1..).map(|number| format!("class.{number}"));
+    let mut others = names.filter(|name| partition_of(name, 8) != own);
+    let other = others.next().expect("a channel of another partition");
+    let all = [
+        record_of(at(1, 0, 1), "class.algebra"),
+        record_of(at(1, 0, 2), &other),
+        record_of(at(1, 1, 1), "class.algebra"),
+    ];
+    all.iter().for_each(|record| lines.offer(record));
+    while let Some(call) = lines.next_call(0) {
+        lines.placed(call.line, &published(&call));
+    }
+    let stretch = |id: LaneId| {
+        let own = all.iter().filter(|record| record.at.shard == id.0);
+        own.map(plain).collect::<Vec<_>>()
+    };
+    lines.rewind(&[own]);
+    let (id, read) = lines.next_rewind().expect("a read");
+    lines.rewound(id, Some((read.reader, stretch(id))));
+    lines.rewind(&[partition_of(&other, 8)]);
+    while let Some((id, read)) = lines.next_rewind() {
+        lines.rewound(id, Some((read.reader, stretch(id))));
+    }
+    let mut again = Vec::new();
+    while let Some(call) = lines.next_call(0) {
+        again.extend(call.records.iter().map(|record| record.at));
+        lines.placed(call.line, &published(&call));
+    }
+    again.sort();
+    assert_eq!(again, [at(1, 0, 1), at(1, 0, 2), at(1, 1, 1)]);
+}
+
+#[test]
+fn a_rewind_goes_back_by_a_minute_and_not_to_what_was_placed_before() {
+    let mut lines = lines();
+    for (sequence, now_us) in [(1, 0), (2, 101_000_000), (3, 159_000_000)] {
+        lines.offer(&record(sequence));
+        let call = lines.next_call(now_us).expect("a call");
+        lines.placed(call.line, &published(&call));
+    }
+    lines.next_call(160_000_000);
+    let partition = partition_of("class.algebra", 8);
+    lines.rewind(&[partition]);
+    let (id, read) = lines.next_rewind().expect("a read");
+    let all = [1, 2, 3].map(|sequence| plain(&record(sequence)));
+    lines.rewound(id, Some((read.reader, all.to_vec())));
+    let call = lines.next_call(160_000_000).expect("a call");
+    assert_eq!(sequences(&call), [2, 3]);
+    lines.placed(call.line, &published(&call));
+    lines.next_call(160_000_000 + 2 * REWIND_US);
+    lines.rewind(&[partition]);
+    assert!(lines.next_rewind().is_none(), "nothing was placed lately");
+}
+
+#[test]
+fn what_the_archive_answered_is_looked_up_again_by_a_rewind() {
+    let mut lines = Lines::new(8, &[at(1, 0, 0)]).with_boot(2);
+    let (id, read) = lines.next_read().expect("a read");
+    let records = vec![plain(&record(1)), plain(&record(2))];
+    lines.read(id, Some((read.reader, records.clone())));
+    let call = lines.next_call(LATE_US).expect("a call");
+    lines.looked_up(call.line, &[Some(placement(1)), None]);
+    let call = lines.next_call(LATE_US).expect("a call");
+    lines.placed(call.line, &published(&call));
+    lines.rewind(&[call.line.partition]);
+    rewind_to(&mut lines, &records);
+    let call = lines.next_call(LATE_US).expect("a call");
+    assert_eq!((sequences(&call), call.doubtful), (vec![1, 2], true));
+}
+
+#[test]
+fn old_records_of_an_earlier_boot_are_looked_up_first() {
+    let mut lines = Lines::new(8, &[at(1, 0, 0)]).with_boot(2);
+    let (id, read) = lines.next_read().expect("a read");
+    let records = vec![plain(&record(1)), plain(&record(2))];
+    lines.read(id, Some((read.reader, records)));
+    let call = lines.next_call(LATE_US).expect("a call");
+    assert!(call.doubtful);
+    let placed = lines.looked_up(call.line, &[Some(placement(1)), None]);
+    assert_eq!(placed.len(), 1);
+    let call = lines.next_call(LATE_US).expect("a call");
+    assert_eq!((sequences(&call), call.doubtful), (vec![2], false));
+    lines.placed(call.line, &published(&call));
+    assert_eq!(lines.done(LANE), Some(at(1, 0, 2)));
+}
+
+#[test]
+fn a_repeat_does_not_tell_when_its_record_was_placed() {
+    // Submitted at 0, answered at 200 s by its id: it may have been placed at either time.
+    let submitted = || {
+        let mut lines = lines();
+        lines.offer(&record(1));
+        let call = lines.next_call(0).expect("a call");
+        lines.failed(call.line, SECOND_US);
+        lines.resume();
+        place(&mut lines, 200 * SECOND_US, true);
+        lines
+    };
+    let again = |lines: &mut Lines, now_us: u64| {
+        lines.next_call(now_us);
+        lines.rewind(&[partition()]);
+        rewind_to(lines, &[plain(&record(1))]);
+        lines.next_call(now_us).map(|call| call.doubtful)
+    };
+    assert_eq!(again(&mut submitted(), 230 * SECOND_US), Some(false));
+    assert_eq!(again(&mut submitted(), 250 * SECOND_US), Some(true));
+    assert_eq!(again(&mut submitted(), 260 * SECOND_US), None);
+    let planted = || again(&mut submitted(), 250 * SECOND_US);
+    assert_eq!(with_planted(Planted::RepeatIsNew, planted), Some(false));
+}
+
+#[test]
+fn what_a_rewind_finds_in_its_place_was_not_placed_by_it() {
+    let mut lines = lines();
+    lines.offer(&record(1));
+    place(&mut lines, 0, false);
+    lines.next_call(50 * SECOND_US);
+    lines.rewind(&[partition()]);
+    rewind_to(&mut lines, &[plain(&record(1))]);
+    let kept = place(&mut lines, 55 * SECOND_US, true);
+    assert_eq!(kept[0].outcome, Outcome::Kept);
+    lines.next_call(61 * SECOND_US);
+    lines.rewind(&[partition()]);
+    assert!(lines.next_rewind().is_none());
+}
+
+#[test]
+fn what_has_moved_is_gone_through_again_for_a_minute_and_nothing_before_it() {
+    let mut lines = lines();
+    let all: Vec<_> = (1..=3).map(|sequence| plain(&record(sequence))).collect();
+    all.iter().for_each(|it| lines.offer(&Arc::new(it.clone())));
+    place(&mut lines, 0, false);
+    lines.next_call(50 * SECOND_US);
+    lines.rewind(&[partition()]);
+    rewind_to(&mut lines, &all);
+    let call = lines.next_call(70 * SECOND_US).expect("a call");
+    let mut answer = published(&call);
+    answer[0].repeated = true;
+    let outcomes = lines.placed(call.line, &answer);
+    let outcomes: Vec<_> = outcomes.iter().map(|it| it.outcome).collect();
+    assert_eq!(outcomes, [Outcome::Kept, Outcome::Moved, Outcome::Moved]);
+    lines.next_call(129 * SECOND_US);
+    lines.rewind(&[partition()]);
+    rewind_to(&mut lines, &all);
+    let call = lines.next_call(129 * SECOND_US).expect("a call");
+    assert_eq!(sequences(&call), [2, 3]);
+}
+
+#[test]
+fn a_record_of_this_boot_is_looked_up_once_its_first_attempt_may_be_forgotten() {
+    let mut lines = lines().with_boot(1);
+    lines.offer(&record(1));
+    for (now_us, doubtful) in [
+        (0, false),
+        (239 * SECOND_US, false),
+        (240 * SECOND_US, true),
+    ] {
+        let call = lines.next_call(now_us).expect("a call");
+        assert_eq!(call.doubtful, doubtful, "{now_us}");
+        lines.failed(call.line, now_us);
+        lines.resume();
+    }
+    let call = lines.next_call(240 * SECOND_US).expect("a call");
+    lines.looked_up(call.line, &[None]);
+    // It was not placed by then, whatever became of later attempts.
+    for (now_us, doubtful) in [(240 * SECOND_US, false), (480 * SECOND_US, true)] {
+        let call = lines.next_call(now_us).expect("a call");
+        assert_eq!(call.doubtful, doubtful, "{now_us}");
+        lines.failed(call.line, now_us);
+        lines.resume();
+    }
+}
+
+#[test]
+fn records_that_waited_long_are_not_old() {
+    let mut lines = lines().with_boot(1);
+    lines.offer(&record(1));
+    let call = lines.next_call(LATE_US).expect("a call");
+    assert!(!call.doubtful, "it was accepted at 0 and never submitted");
+}
