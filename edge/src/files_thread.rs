@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use interlink_protocol::ids::{placement_hash, Position};
-use interlink_relay::cursors::{CursorLog, CursorUpdate};
+use interlink_relay::cursors::{CursorLog, CursorUpdate, Trail};
 use interlink_relay::dedupe::RecoveredKey;
 use interlink_relay::event_log::LogPosition;
 use interlink_relay::files::{FilesConfig, FilesError, JournalFiles, SegmentKey};
@@ -25,6 +25,7 @@ use interlink_relay::recovery::{
 use tracing::{info, warn};
 
 use crate::backbone::questions::{before_first, gap_after};
+use crate::backbone::BackboneLogs;
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
@@ -155,16 +156,17 @@ impl FilesThread {
         self.files.boot().number
     }
 
-    /// Where the relay thread goes on in every log. A log that the backbone has never read
-    /// begins with this boot: what a node alone has numbered stays in its own history.
+    /// Where the relay thread goes on in every log, and what was settled before and when. A log
+    /// that the backbone has never read begins with this boot: what a node alone has numbered
+    /// stays in its own history.
     ///
     /// # Errors
     /// When a cursor cannot be written; without it records of this boot could be passed over.
-    pub fn backbone_logs(&mut self) -> Result<Vec<LogPosition>, CommandError> {
+    pub fn backbone_logs(&mut self) -> Result<BackboneLogs, CommandError> {
         let boot = self.files.boot().number;
         let mut lanes = self.files.lanes();
         lanes.extend((0..self.shards).flat_map(|shard| Kind::ALL.map(|kind| (shard, kind))));
-        let mut logs = Vec::new();
+        let mut logs = BackboneLogs::default();
         for (shard, kind) in lanes {
             let begin = LogPosition {
                 boot,
@@ -174,12 +176,15 @@ impl FilesThread {
             };
             let known = self.cursors.committed(BACKBONE_GROUP, shard, kind);
             if known.is_none() {
-                let committed = self.cursors.commit(BACKBONE_GROUP, begin);
-                committed.map_err(data_error)?;
+                let settled = self.cursors.settle(BACKBONE_GROUP, begin, unix_us());
+                settled.map_err(data_error)?;
             }
             let after = known.unwrap_or(begin);
             self.need_from(after);
-            logs.push(after);
+            logs.after.push(after);
+            if let Some(trail) = self.cursors.trail(BACKBONE_GROUP, shard, kind) {
+                logs.settled.extend(trail.points());
+            }
         }
         Ok(logs)
     }
@@ -322,10 +327,12 @@ impl FilesThread {
         self.reply(wish.thread, FilesReply::Lane(lane));
     }
 
-    /// The backbone needs nothing of these logs up to here any more, also after a restart.
+    /// The backbone needs nothing of these logs up to here any more, also after a restart, unless
+    /// it goes back.
     fn note_settled(&mut self, positions: &[LogPosition]) {
         for position in positions {
-            if let Err(error) = self.cursors.commit(BACKBONE_GROUP, *position) {
+            let settled = self.cursors.settle(BACKBONE_GROUP, *position, unix_us());
+            if let Err(error) = settled {
                 warn!(%error, "the cursor of the backbone could not be written");
                 continue;
             }
@@ -333,8 +340,21 @@ impl FilesThread {
         }
     }
 
-    /// Keeps everything of a log behind a position, also segments that are still to come.
+    /// Keeps everything of a log behind a position, also segments that are still to come, and
+    /// that to which the backbone may go back.
     fn need_from(&mut self, position: LogPosition) {
+        let needed = self.segment_after(position);
+        self.files.set_needed_from(needed);
+        let trail = self
+            .cursors
+            .trail(BACKBONE_GROUP, position.shard, position.kind);
+        if let Some(begin) = trail.and_then(Trail::begin) {
+            let kept = self.segment_after(begin);
+            self.files.set_kept_from(kept);
+        }
+    }
+
+    fn segment_after(&self, position: LogPosition) -> SegmentKey {
         let to_come = SegmentKey {
             boot: position.boot,
             shard: position.shard,
@@ -343,8 +363,7 @@ impl FilesThread {
                 number: 0,
             },
         };
-        let segment = self.files.segment_after(position);
-        self.files.set_needed_from(segment.unwrap_or(to_come));
+        self.files.segment_after(position).unwrap_or(to_come)
     }
 
     fn read(&mut self, wish: HistoryWish) -> HistoryAnswer {

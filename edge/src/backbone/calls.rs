@@ -69,7 +69,9 @@ impl Relay {
                         }))
                     });
                 }
-                BackplaneEvent::LineageChanged { partitions } => self.lines.rewind(&partitions),
+                BackplaneEvent::LineageChanged { partitions } => {
+                    self.lines.rewind(&partitions, now_us);
+                }
                 BackplaneEvent::Standing(standing) => self.on_standing(standing, now_us),
             }
         }

@@ -23,12 +23,15 @@ pub mod limits;
 pub mod questions;
 mod settings;
 mod task;
+#[cfg(test)]
+mod tests;
 mod watches;
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlink_relay::cursors::Settled;
 use interlink_relay::event_log::{LogPosition, LogRecord};
 use interlink_relay::files::LaneReader;
 
@@ -47,6 +50,15 @@ use task::Relay;
 /// Records of a log, and where their reader stands; nothing when the files could not be read.
 type LaneRecords = Option<(LaneReader, Vec<LogRecord>)>;
 
+/// Where the relay thread goes on in the journal.
+#[derive(Debug, Default)]
+pub struct BackboneLogs {
+    /// Behind which record, in every log.
+    pub after: Vec<LogPosition>,
+    /// What earlier processes have settled lately, for each log oldest first.
+    pub settled: Vec<Settled>,
+}
+
 /// What the relay thread starts from.
 #[derive(Debug)]
 pub struct RelayPlan {
@@ -62,8 +74,8 @@ pub struct RelayPlan {
     pub peers: Vec<Peer>,
     /// Its link to the journal-files thread.
     pub files: FilesLink,
-    /// Behind which record it goes on in every log of the journal.
-    pub logs: Vec<LogPosition>,
+    /// Where it goes on in the journal.
+    pub logs: BackboneLogs,
     /// Where it tells about itself.
     pub counts: Arc<BackboneCounts>,
     /// How long it goes on for what is under way once the last shard has ended; without a limit

@@ -109,7 +109,8 @@ impl Relay {
         let backplane = RedisBackplane::new(servers.redis, &Handle::current(), Arc::clone(&wake))?;
         let mut log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
         log.watch_replicas()?;
-        let logs = &plan.logs;
+        let logs = &plan.logs.after;
+        let lines = Lines::new(plan.config.cluster.partitions as u16, logs);
         let mut redis = Guard::new(REDIS_FLOOR_US, unix_us());
         redis.connected(false, unix_us());
         Ok(Self {
@@ -134,7 +135,7 @@ impl Relay {
             redis,
             kafka: Guard::new(KAFKA_FLOOR_US, unix_us()),
             critical_since_us: None,
-            lines: Lines::new(plan.config.cluster.partitions as u16, logs),
+            lines: lines.with_settled(&plan.logs.settled),
             calls: HashMap::new(),
             feeder: Feeder::new(logs),
             batches: HashMap::new(),
@@ -250,7 +251,8 @@ impl Relay {
         })
     }
 
-    /// Notes on the disk up to where everything is settled.
+    /// Notes on the disk up to where everything is settled. It goes back with a rewind, so that a
+    /// process that starts in the middle of one goes through it again.
     fn keep_settled(&mut self, now_us: u64) {
         if now_us
             < self
@@ -267,7 +269,7 @@ impl Relay {
                 continue;
             };
             let at = placed.min(fed);
-            if at > *kept {
+            if at != *kept {
                 *kept = at;
                 moved.push(at);
             }

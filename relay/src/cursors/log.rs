@@ -4,6 +4,7 @@
 //! entry = length u32 (of the rest) | crc32c u32 (of the rest) | tag u8 | body
 //! delivery (1) = epoch u64 | offset u64 | chain u64 | record u128 | user | device | channel
 //! consumer (2) = boot u32 | shard u16 | kind u8 | sequence u64 | group
+//! settled (3) = time u64 (microseconds since the Unix epoch) | as consumer
 //! ```
 //! Texts have a length of 16 bits before them.
 //!
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use interlink_protocol::ids::{Position, RecordId};
 
 use crate::bytes::{Fields, PutFields};
-use crate::cursors::{Cursor, CursorTable, CursorUpdate};
+use crate::cursors::{Cursor, CursorTable, CursorUpdate, Settled, Trail};
 use crate::event_log::LogPosition;
 use crate::files::layout::{sync_directory, write_whole};
 use crate::files::FilesError;
@@ -28,6 +29,10 @@ use crate::record::{Kind, Sequence};
 
 const TAG_DELIVERY: u8 = 1;
 const TAG_CONSUMER: u8 = 2;
+const TAG_SETTLED: u8 = 3;
+
+/// A group of consumers and a log.
+type ConsumerKey = (Box<str>, u16, Kind);
 
 /// The file of delivery and consumer cursors.
 #[derive(Debug)]
@@ -38,7 +43,9 @@ pub struct CursorLog {
     /// Size after the last rewrite.
     live_bytes: u64,
     deliveries: CursorTable,
-    consumers: BTreeMap<(Box<str>, u16, Kind), LogPosition>,
+    consumers: BTreeMap<ConsumerKey, LogPosition>,
+    /// Of groups that say when they settled what.
+    trails: BTreeMap<ConsumerKey, Trail>,
     cut_bytes: u64,
     /// A write failed: what the file ends with is unknown.
     torn: bool,
@@ -60,6 +67,7 @@ impl CursorLog {
             live_bytes: CURSOR_LOG_BYTES_MIN,
             deliveries: CursorTable::new(CURSORS_MAX),
             consumers: BTreeMap::new(),
+            trails: BTreeMap::new(),
             cut_bytes: 0,
             torn: false,
         };
@@ -98,6 +106,33 @@ impl CursorLog {
         put_consumer(&mut entry, group, &position);
         self.consumers.insert(key, position);
         self.write(&entry)
+    }
+
+    /// Moves the cursor of a group that keeps a trail, and syncs. It goes back when what was
+    /// settled is not any more.
+    pub fn settle(
+        &mut self,
+        group: &str,
+        through: LogPosition,
+        at_us: u64,
+    ) -> Result<(), FilesError> {
+        let point = Settled { through, at_us };
+        let mut entry = Vec::new();
+        put_settled(&mut entry, group, &point);
+        self.take_settled(group.into(), &point);
+        self.write(&entry)
+    }
+
+    fn take_settled(&mut self, group: Box<str>, point: &Settled) {
+        let key = (group, point.through.shard, point.through.kind);
+        let trail = self.trails.entry(key.clone()).or_default();
+        trail.note(point.through, point.at_us);
+        self.consumers.insert(key, point.through);
+    }
+
+    /// Where the cursor of a group stood in one log lately, if it keeps a trail.
+    pub fn trail(&self, group: &str, shard: u16, kind: Kind) -> Option<&Trail> {
+        self.trails.get(&(group.into(), shard, kind))
     }
 
     /// A consumer group's cursor in one log.
@@ -154,8 +189,12 @@ impl CursorLog {
         for update in self.deliveries.iter() {
             put_delivery(&mut content, &update);
         }
-        for ((group, _, _), position) in &self.consumers {
-            put_consumer(&mut content, group, position);
+        for (key, position) in &self.consumers {
+            let trail = self.trails.get(key).into_iter().flat_map(Trail::points);
+            trail.for_each(|point| put_settled(&mut content, &key.0, &point));
+            if !self.trails.contains_key(key) {
+                put_consumer(&mut content, &key.0, position);
+            }
         }
         write_whole(&self.path, &content, true)?;
         let file = OpenOptions::new().append(true).open(&self.path);
@@ -191,6 +230,11 @@ impl CursorLog {
                 self.consumers
                     .insert((group, position.shard, position.kind), position);
             }
+            TAG_SETTLED => {
+                let at_us = body.u64()?;
+                let (group, through) = read_consumer(&mut body)?;
+                self.take_settled(group, &Settled { through, at_us });
+            }
             // Of a newer version: carried over a rewrite by nobody, and not needed here.
             _ => {}
         }
@@ -219,12 +263,23 @@ fn put_delivery(out: &mut Vec<u8>, update: &CursorUpdate) {
 
 fn put_consumer(out: &mut Vec<u8>, group: &str, position: &LogPosition) {
     let mut body = vec![TAG_CONSUMER];
+    put_position(&mut body, group, position);
+    put_entry(out, &body);
+}
+
+fn put_settled(out: &mut Vec<u8>, group: &str, point: &Settled) {
+    let mut body = vec![TAG_SETTLED];
+    body.put_u64(point.at_us);
+    put_position(&mut body, group, &point.through);
+    put_entry(out, &body);
+}
+
+fn put_position(body: &mut Vec<u8>, group: &str, position: &LogPosition) {
     body.put_u32(position.boot);
     body.put_u16(position.shard);
     body.put_u8(position.kind as u8);
     body.put_u64(position.sequence.0);
     body.put_text(group);
-    put_entry(out, &body);
 }
 
 fn read_delivery(body: &mut Fields<'_>) -> Option<CursorUpdate> {

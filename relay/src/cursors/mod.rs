@@ -15,6 +15,7 @@
 mod log;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 use std::collections::{HashMap, VecDeque};
 
@@ -24,6 +25,7 @@ use interlink_protocol::ids::{Position, RecordId};
 use crate::limits::CURSOR_BYTES;
 use crate::limits::{CURSOR_DEVICES_MAX, CURSOR_EVICTION_CANDIDATES};
 pub use log::CursorLog;
+pub use trail::{Settled, Trail, POINT_EVERY_US, TRAIL_US};
 
 /// A place that a device has acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

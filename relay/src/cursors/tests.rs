@@ -213,3 +213,46 @@ fn the_file_is_rewritten_when_most_of_it_is_old() {
         .iter()
         .all(|update| update.cursor == cursor(1, 60)));
 }
+
+#[test]
+fn a_group_that_keeps_a_trail_finds_it_after_a_start_and_a_rewrite() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("cursors");
+    let at = |sequence| LogPosition {
+        boot: 2,
+        shard: 1,
+        kind: Kind::Urgent,
+        sequence: Sequence(sequence),
+    };
+    let points = |log: &CursorLog| -> Vec<_> {
+        let trail = log.trail("backbone", 1, Kind::Urgent).expect("a trail");
+        trail.points().map(|it| it.through.sequence.0).collect()
+    };
+    let mut log = CursorLog::open(&path).expect("opened");
+    log.commit("backbone", at(1)).expect("of a version without");
+    for second in 1..=5 {
+        let settled = log.settle("backbone", at(10 * second), second * 1_000_000);
+        settled.expect("written");
+    }
+    // Half of it may be lost with a server.
+    log.settle("backbone", at(25), 6_000_000).expect("written");
+    assert_eq!(points(&log), [10, 20, 25]);
+    for rewritten in [false, true] {
+        if rewritten {
+            log.break_file();
+            assert!(log.settle("backbone", at(30), 7_000_000).is_err());
+            log.settle("backbone", at(31), 8_000_000)
+                .expect("rewritten");
+        }
+        drop(log);
+        log = CursorLog::open(&path).expect("opened");
+        let last = match rewritten {
+            true => vec![10, 20, 25, 30, 31],
+            false => vec![10, 20, 25],
+        };
+        assert_eq!(points(&log), last);
+        let committed = log.committed("backbone", 1, Kind::Urgent);
+        assert_eq!(committed.map(|it| it.sequence.0), last.last().copied());
+    }
+    assert_eq!(log.trail("analytics", 1, Kind::Urgent), None);
+}

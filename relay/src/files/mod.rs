@@ -129,6 +129,8 @@ pub struct JournalFiles {
     released: bool,
     /// First segment that a consumer still needs, by shard and kind.
     needed_from: HashMap<(u16, Kind), SegmentKey>,
+    /// First segment to which a consumer may go back.
+    kept_from: HashMap<(u16, Kind), SegmentKey>,
     /// Durable through, of this boot, by shard and kind.
     durable: HashMap<(u16, Kind), Sequence>,
     /// Every record sealed before this time had a position at the start.
@@ -194,6 +196,7 @@ impl JournalFiles {
             handed_over: unmarked.collect(),
             released: recovered.unmarked.is_empty(),
             needed_from: HashMap::new(),
+            kept_from: HashMap::new(),
             durable: HashMap::new(),
             resolved_us: recovered.resolved_us,
             retained_since_us,
@@ -379,6 +382,13 @@ impl JournalFiles {
     /// stay.
     pub fn set_needed_from(&mut self, segment: SegmentKey) {
         self.needed_from
+            .insert((segment.shard, segment.id.kind), segment);
+    }
+
+    /// A consumer goes back to `segment` at most: segments from it on stay although they are
+    /// not needed, and do not count against the quota.
+    pub fn set_kept_from(&mut self, segment: SegmentKey) {
+        self.kept_from
             .insert((segment.shard, segment.id.kind), segment);
     }
 

@@ -33,6 +33,12 @@ impl JournalFiles {
         needed.is_some_and(|first| key >= first)
     }
 
+    /// Whether a consumer may go back to a segment.
+    fn is_kept(&self, key: &SegmentKey) -> bool {
+        let kept = self.kept_from.get(&(key.shard, key.id.kind));
+        kept.is_some_and(|first| key >= first)
+    }
+
     /// Removes directories of earlier boots that hold no segment.
     pub(super) fn remove_empty_boots(&mut self) -> Result<(), FilesError> {
         for boot in Boot::list(&self.layout)? {
@@ -60,7 +66,8 @@ impl JournalFiles {
             }
             front = Some(log);
             let earlier = key.boot != self.boot.number;
-            if !file.sealed || self.is_needed(key) || earlier && !self.released {
+            let wanted = self.is_needed(key) || self.is_kept(key);
+            if !file.sealed || wanted || earlier && !self.released {
                 continue;
             }
             if oldest.is_none_or(|(_, last_us)| file.last_us < last_us) {

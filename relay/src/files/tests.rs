@@ -263,38 +263,33 @@ fn retention_removes_the_oldest_segments_and_says_so() {
 }
 
 #[test]
-fn a_needed_segment_stays_and_counts_as_used() {
+fn a_needed_segment_stays_and_counts_as_used_and_what_is_kept_before_it_only_stays() {
     let directory = temporary();
     let mut settings = config(directory.path(), 1, "s");
     settings.retention_bytes = 0;
     let mut node = Node::start(settings, NOW_US);
-    let id = SegmentId {
-        kind: crate::record::Kind::Urgent,
-        number: 3,
-    };
-    node.files.set_needed_from(SegmentKey {
+    let segment = |number| SegmentKey {
         boot: 1,
         shard: 0,
-        id,
-    });
+        id: SegmentId {
+            kind: crate::record::Kind::Urgent,
+            number,
+        },
+    };
+    node.files.set_needed_from(segment(3));
     for _ in 0..1_500 {
         node.publish(0, Priority::P1, CLASS);
     }
-    let before = node.files.used_bytes(0);
-    while node
-        .files
-        .tick(node.now_us + 2 * MARK_SLACK_US)
-        .expect("a tick")
-    {}
-    let numbers: Vec<_> = node
-        .files
-        .catalog
-        .files
-        .keys()
-        .map(|key| key.id.number)
-        .collect();
-    assert_eq!(numbers[0], 3);
-    assert_eq!(node.files.used_bytes(0), before);
+    let late_us = node.now_us + 2 * MARK_SLACK_US;
+    let (before, mut oldest) = (node.files.used_bytes(0), Vec::new());
+    for kept in [2, 5] {
+        node.files.set_kept_from(segment(kept));
+        while node.files.tick(late_us).expect("a tick") {}
+        let first = node.files.catalog.files.keys().next();
+        oldest.extend(first.map(|key| key.id.number));
+        assert_eq!(node.files.used_bytes(0), before);
+    }
+    assert_eq!(oldest, [2, 3]);
 }
 
 #[test]

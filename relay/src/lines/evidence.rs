@@ -56,9 +56,9 @@ impl Lines {
             Source::Lane(..) if record.at.boot < self.boot => record.accepted_at_us,
             Source::Lane(..) => attempts.since_us,
             Source::Asked(_) => record.accepted_at_us,
-            Source::Again(_) => match line.times(record) {
-                Times::LONG_AGO => record.accepted_at_us,
-                times => times.earliest_us,
+            Source::Again(_) => match line.times(record).earliest_us {
+                0 => record.accepted_at_us,
+                earliest_us => earliest_us,
             },
         }
     }
@@ -111,8 +111,9 @@ impl Lines {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
-        let known = line.times(record);
-        let track = line.track(lane, begin);
+        let settled = self.settled.get(&lane).map_or(&[][..], Vec::as_slice);
+        let track = line.track(lane, begin, settled);
+        let known = track.times(record.at);
         let may_have_moved = attempts.uncertain.then_some(Times {
             earliest_us: known.earliest_us,
             latest_us: now_us,

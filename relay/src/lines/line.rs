@@ -8,6 +8,7 @@ use super::lane::LaneId;
 use super::limits::CALL_RECORDS_MAX;
 use super::planted::{is_planted, Planted};
 use super::track::{Stretch, Times, Track};
+use crate::cursors::Settled;
 use crate::event_log::{LogPosition, LogRecord};
 
 /// Where a record of a line comes from.
@@ -148,7 +149,14 @@ impl Line {
         self.calling = Calling::Idle;
         self.failures = 0;
         self.again_at_us = 0;
-        if self.rewinding && !self.held && self.again.is_empty() {
+        self.end_rewind();
+    }
+
+    /// A rewind is over once everything that it has read is answered.
+    fn end_rewind(&mut self) {
+        let is_again = |source: &Source| matches!(source, Source::Again(_));
+        let waits = self.held || !self.again.is_empty() || self.records.iter().any(is_again);
+        if self.rewinding && !waits {
             self.rewinding = false;
             self.tracks.iter_mut().for_each(Track::end_rewind);
         }
@@ -241,7 +249,11 @@ impl Line {
 
     /// Rewinds have read everything; says whether they had not before.
     pub fn release(&mut self) -> bool {
-        std::mem::replace(&mut self.held, false)
+        let was_held = std::mem::replace(&mut self.held, false);
+        if was_held {
+            self.end_rewind();
+        }
+        was_held
     }
 
     /// Records of rewinds that wait.
@@ -249,11 +261,12 @@ impl Line {
         self.again.len()
     }
 
-    /// What the line has placed in a log that began behind `begin`.
-    pub fn track(&mut self, lane: LaneId, begin: LogPosition) -> &mut Track {
+    /// What the line has placed in a log that began behind `begin`, with what earlier processes
+    /// have settled.
+    pub fn track(&mut self, lane: LaneId, begin: LogPosition, settled: &[Settled]) -> &mut Track {
         let known = self.tracks.iter().position(|track| track.lane == lane);
         let index = known.unwrap_or_else(|| {
-            self.tracks.push(Track::new(lane, begin));
+            self.tracks.push(Track::behind(lane, begin, settled));
             self.tracks.len() - 1
         });
         &mut self.tracks[index]

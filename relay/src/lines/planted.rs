@@ -18,6 +18,8 @@ pub(crate) enum Planted {
     SecondCall,
     /// Nothing goes back after a change of lineage.
     RewindSkipped,
+    /// A start does not know what was settled before it, so that nothing of it goes back.
+    SettledForgotten,
     /// After a change of lineage new records go before those that may be lost.
     RewindUnordered,
     /// An answer from before a change of lineage is believed.
@@ -39,7 +41,7 @@ pub(crate) enum Planted {
 #[cfg(test)]
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::HoleUnnoticed,
         Self::WatermarkPasses,
         Self::BootsMixed,
@@ -47,6 +49,7 @@ impl Planted {
         Self::FailureLast,
         Self::SecondCall,
         Self::RewindSkipped,
+        Self::SettledForgotten,
         Self::RewindUnordered,
         Self::StaleBelieved,
         Self::RepeatIsNew,

@@ -10,15 +10,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use interlink_protocol::priority::Priority;
+
 use super::lane::{LaneId, Read};
-use super::limits::{READ_PAUSE_US, REWIND_RECORDS_MAX};
+use super::limits::{READ_PAUSE_US, REWIND_RECORDS_MAX, REWIND_US};
 use super::line::Source;
 use super::planted::{is_planted, Planted};
 use super::sequencing::{LineId, Lines};
 use super::track::Stretch;
+use crate::cursors::Settled;
 use crate::event_log::{LogPosition, LogRecord};
 use crate::files::LaneReader;
-use crate::record::Sequence;
+use crate::record::{Kind, Sequence};
 
 /// A log that is gone through again.
 #[derive(Debug)]
@@ -67,7 +70,8 @@ impl Rewinds {
 impl Lines {
     /// The server of these partitions may have lost what it placed last: their lines go back by
     /// a minute.
-    pub fn rewind(&mut self, partitions: &[u16]) {
+    pub fn rewind(&mut self, partitions: &[u16], now_us: u64) {
+        self.now_us = now_us.max(self.now_us);
         if is_planted(Planted::RewindSkipped) {
             return;
         }
@@ -77,6 +81,7 @@ impl Lines {
         // Lines that a rewind still reads for begin anew as well, in every log: what it has read
         // for them is dropped.
         let reading = self.rewinds.concerned();
+        self.recall(&lost);
         for (id, line) in &mut self.lines {
             if !lost.contains(&id.partition) && !reading.contains(id) {
                 continue;
@@ -101,6 +106,27 @@ impl Lines {
         }
         self.begin_again();
         self.release();
+    }
+
+    /// Lines of these partitions know what earlier processes have settled lately, also those that
+    /// have placed nothing in this one.
+    fn recall(&mut self, partitions: &HashSet<u16>) {
+        let now_us = self.now_us;
+        let is_recent = |point: &Settled| now_us < point.at_us.saturating_add(REWIND_US);
+        self.settled
+            .retain(|_, points| points.last().is_some_and(is_recent));
+        for (lane, points) in &self.settled {
+            let Some(begin) = self.begin.get(lane).copied() else {
+                continue;
+            };
+            let classes = Priority::ALL.into_iter();
+            for class in classes.filter(|class| Kind::of(*class) == lane.1) {
+                for partition in partitions.iter().copied() {
+                    let line = self.lines.entry(LineId { class, partition }).or_default();
+                    line.track(*lane, begin, points);
+                }
+            }
+        }
     }
 
     /// Every rewind starts where its first line does. One that was under way goes through all

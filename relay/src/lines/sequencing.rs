@@ -20,6 +20,7 @@ use super::planted::{is_planted, Planted};
 use super::rewind::Rewinds;
 use crate::backplane::{partition_of, Published};
 use crate::breaker::Traffic;
+use crate::cursors::Settled;
 use crate::event_log::{LogPosition, LogRecord};
 use crate::files::LaneReader;
 use crate::record::Placement;
@@ -75,6 +76,8 @@ pub struct Lines {
     pub(super) lanes: Lanes,
     /// Where the logs began.
     pub(super) begin: HashMap<LaneId, LogPosition>,
+    /// What earlier processes settled before that, and when; until no rewind goes back to it.
+    pub(super) settled: HashMap<LaneId, Vec<Settled>>,
     pub(super) lines: HashMap<LineId, Line>,
     pub(super) rewinds: Rewinds,
     /// Lines that have something to call, for each class.
@@ -97,6 +100,7 @@ impl Lines {
             partitions: partitions.max(1),
             lanes: lanes_of(logs),
             begin: begin.collect(),
+            settled: HashMap::new(),
             lines: HashMap::new(),
             rewinds: Rewinds::default(),
             ready: Default::default(),
@@ -113,6 +117,20 @@ impl Lines {
     #[must_use]
     pub fn with_boot(mut self, boot: u32) -> Self {
         self.boot = boot;
+        self
+    }
+
+    /// Tells what earlier processes have settled and when, for each log oldest first: a rewind
+    /// goes back to it as to what this process has placed.
+    #[must_use]
+    pub fn with_settled(mut self, points: &[Settled]) -> Self {
+        for point in points
+            .iter()
+            .filter(|_| !is_planted(Planted::SettledForgotten))
+        {
+            let lane = (point.through.shard, point.through.kind);
+            self.settled.entry(lane).or_default().push(*point);
+        }
         self
     }
 

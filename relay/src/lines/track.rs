@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 
 use super::lane::{before, LaneId};
 use super::limits::{REWIND_US, SPANS_MAX, SPAN_US};
+use crate::cursors::Settled;
 use crate::event_log::LogPosition;
 
 /// Between which times something was placed, microseconds since the Unix epoch.
@@ -96,6 +97,39 @@ impl Track {
         }
     }
 
+    /// An earlier process has placed everything up to `begin`; points tell what was settled when,
+    /// oldest first.
+    pub fn behind(lane: LaneId, begin: LogPosition, points: &[Settled]) -> Self {
+        let mut track = Self::new(lane, begin);
+        let mut points = points.iter().filter(|point| point.through <= begin);
+        if let Some(first) = points.next() {
+            track.begin = first.through;
+        }
+        for point in points {
+            let times = Times {
+                earliest_us: 0,
+                latest_us: point.at_us,
+            };
+            track.append(point.through, times);
+        }
+        track.append(begin, Times::LONG_AGO);
+        track
+    }
+
+    fn append(&mut self, at: LogPosition, times: Times) {
+        if at <= self.through() {
+            return;
+        }
+        match self.spans.back_mut() {
+            Some(last) if last.times.is_near(times) => {
+                last.through = at;
+                last.times = last.times.with(times);
+            }
+            _ => self.spans.push_back(Span { through: at, times }),
+        }
+        self.bound();
+    }
+
     /// The last record that was placed.
     pub fn through(&self) -> LogPosition {
         self.spans.back().map_or(self.begin, |span| span.through)
@@ -118,15 +152,8 @@ impl Track {
         if at <= self.through() {
             return self.set(before(at), at, times);
         }
-        match self.spans.back_mut() {
-            Some(last) if last.times.is_near(times) => {
-                last.through = at;
-                last.times = last.times.with(times);
-            }
-            _ => self.spans.push_back(Span { through: at, times }),
-        }
+        self.append(at, times);
         self.trim(now_us);
-        self.bound();
     }
 
     /// A rewind has come to a record; `times` are new ones, if it has other ones now.

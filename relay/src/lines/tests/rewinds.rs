@@ -1,6 +1,7 @@
 //! How far a rewind goes back, and what is looked up before it is submitted again.
 
 use super::*;
+use crate::cursors::Settled;
 use crate::lines::limits::REWIND_US;
 
 /// When an id that was placed at 0 may be forgotten.
@@ -52,10 +53,10 @@ fn a_rewind_that_begins_during_another_drops_nothing_of_it() {
         let own = all.iter().filter(|record| record.at.shard == id.0);
         own.map(plain).collect::<Vec<_>>()
     };
-    lines.rewind(&[own]);
+    lines.rewind(&[own], 0);
     let (id, read) = lines.next_rewind().expect("a read");
     lines.rewound(id, Some((read.reader, stretch(id))));
-    lines.rewind(&[partition_of(&other, 8)]);
+    lines.rewind(&[partition_of(&other, 8)], 0);
     while let Some((id, read)) = lines.next_rewind() {
         lines.rewound(id, Some((read.reader, stretch(id))));
     }
@@ -78,15 +79,14 @@ fn a_rewind_goes_back_by_a_minute_and_not_to_what_was_placed_before() {
     }
     lines.next_call(160_000_000);
     let partition = partition_of("class.algebra", 8);
-    lines.rewind(&[partition]);
+    lines.rewind(&[partition], 160_000_000);
     let (id, read) = lines.next_rewind().expect("a read");
     let all = [1, 2, 3].map(|sequence| plain(&record(sequence)));
     lines.rewound(id, Some((read.reader, all.to_vec())));
     let call = lines.next_call(160_000_000).expect("a call");
     assert_eq!(sequences(&call), [2, 3]);
     lines.placed(call.line, &published(&call));
-    lines.next_call(160_000_000 + 2 * REWIND_US);
-    lines.rewind(&[partition]);
+    lines.rewind(&[partition], 160_000_000 + 2 * REWIND_US);
     assert!(lines.next_rewind().is_none(), "nothing was placed lately");
 }
 
@@ -100,7 +100,7 @@ fn what_the_archive_answered_is_looked_up_again_by_a_rewind() {
     lines.looked_up(call.line, &[Some(placement(1)), None]);
     let call = lines.next_call(LATE_US).expect("a call");
     lines.placed(call.line, &published(&call));
-    lines.rewind(&[call.line.partition]);
+    lines.rewind(&[call.line.partition], LATE_US);
     rewind_to(&mut lines, &records);
     let call = lines.next_call(LATE_US).expect("a call");
     assert_eq!((sequences(&call), call.doubtful), (vec![1, 2], true));
@@ -135,8 +135,7 @@ fn a_repeat_does_not_tell_when_its_record_was_placed() {
         lines
     };
     let again = |lines: &mut Lines, now_us: u64| {
-        lines.next_call(now_us);
-        lines.rewind(&[partition()]);
+        lines.rewind(&[partition()], now_us);
         rewind_to(lines, &[plain(&record(1))]);
         lines.next_call(now_us).map(|call| call.doubtful)
     };
@@ -152,13 +151,11 @@ fn what_a_rewind_finds_in_its_place_was_not_placed_by_it() {
     let mut lines = lines();
     lines.offer(&record(1));
     place(&mut lines, 0, false);
-    lines.next_call(50 * SECOND_US);
-    lines.rewind(&[partition()]);
+    lines.rewind(&[partition()], 50 * SECOND_US);
     rewind_to(&mut lines, &[plain(&record(1))]);
     let kept = place(&mut lines, 55 * SECOND_US, true);
     assert_eq!(kept[0].outcome, Outcome::Kept);
-    lines.next_call(61 * SECOND_US);
-    lines.rewind(&[partition()]);
+    lines.rewind(&[partition()], 61 * SECOND_US);
     assert!(lines.next_rewind().is_none());
 }
 
@@ -168,8 +165,7 @@ fn what_has_moved_is_gone_through_again_for_a_minute_and_nothing_before_it() {
     let all: Vec<_> = (1..=3).map(|sequence| plain(&record(sequence))).collect();
     all.iter().for_each(|it| lines.offer(&Arc::new(it.clone())));
     place(&mut lines, 0, false);
-    lines.next_call(50 * SECOND_US);
-    lines.rewind(&[partition()]);
+    lines.rewind(&[partition()], 50 * SECOND_US);
     rewind_to(&mut lines, &all);
     let call = lines.next_call(70 * SECOND_US).expect("a call");
     let mut answer = published(&call);
@@ -177,8 +173,7 @@ fn what_has_moved_is_gone_through_again_for_a_minute_and_nothing_before_it() {
     let outcomes = lines.placed(call.line, &answer);
     let outcomes: Vec<_> = outcomes.iter().map(|it| it.outcome).collect();
     assert_eq!(outcomes, [Outcome::Kept, Outcome::Moved, Outcome::Moved]);
-    lines.next_call(129 * SECOND_US);
-    lines.rewind(&[partition()]);
+    lines.rewind(&[partition()], 129 * SECOND_US);
     rewind_to(&mut lines, &all);
     let call = lines.next_call(129 * SECOND_US).expect("a call");
     assert_eq!(sequences(&call), [2, 3]);
@@ -215,4 +210,68 @@ fn records_that_waited_long_are_not_old() {
     lines.offer(&record(1));
     let call = lines.next_call(LATE_US).expect("a call");
     assert!(!call.doubtful, "it was accepted at 0 and never submitted");
+}
+
+/// Lines of a second boot, behind what the first has settled: at 0 through 2, at 50 s through 4.
+fn started() -> Lines {
+    let points = [(2, 0), (4, 50 * SECOND_US)];
+    let points = points.map(|(sequence, at_us)| Settled {
+        through: at(1, 0, sequence),
+        at_us,
+    });
+    let mut lines = Lines::new(8, &[at(1, 0, 4)])
+        .with_boot(2)
+        .with_settled(&points);
+    let (id, read) = lines.next_read().expect("a start reads");
+    lines.read(id, Some((read.reader, Vec::new())));
+    lines
+}
+
+#[test]
+fn a_rewind_goes_back_to_what_was_settled_before_the_start() {
+    let journal: Vec<_> = (1..=4).map(|sequence| plain(&record(sequence))).collect();
+    let mut lines = started();
+    lines.rewind(&[partition()], 109 * SECOND_US);
+    rewind_to(&mut lines, &journal);
+    assert_eq!(lines.cursor(LANE), Some(at(1, 0, 2)));
+    let call = lines.next_call(109 * SECOND_US).expect("a call");
+    assert_eq!((sequences(&call), call.doubtful), (vec![3, 4], false));
+    let moved = lines.placed(call.line, &published(&call));
+    assert!(moved.iter().all(|it| it.outcome == Outcome::Moved));
+    assert_eq!(lines.cursor(LANE), Some(at(1, 0, 4)));
+    lines.rewind(&[partition()], 110 * SECOND_US);
+    rewind_to(&mut lines, &journal);
+    let call = lines.next_call(110 * SECOND_US).expect("a call");
+    assert_eq!(
+        sequences(&call),
+        [3, 4],
+        "they were placed by this process just now"
+    );
+}
+
+#[test]
+fn a_rewind_after_a_start_leaves_what_was_settled_a_minute_ago() {
+    let mut lines = started();
+    lines.rewind(&[partition()], 110 * SECOND_US);
+    assert!(lines.next_rewind().is_none());
+}
+
+#[test]
+fn what_an_earlier_process_settled_is_looked_up_once_its_id_may_be_forgotten() {
+    let settled = Settled {
+        through: at(1, 0, 1),
+        at_us: 239 * SECOND_US,
+    };
+    let begin = Settled {
+        through: at(1, 0, 0),
+        at_us: 0,
+    };
+    for (now_s, doubtful) in [(239, false), (240, true)] {
+        let lines = Lines::new(8, &[at(1, 0, 1)]).with_boot(2);
+        let mut lines = lines.with_settled(&[begin, settled]);
+        lines.rewind(&[partition()], now_s * SECOND_US);
+        rewind_to(&mut lines, &[plain(&record(1))]);
+        let call = lines.next_call(now_s * SECOND_US).expect("a call");
+        assert_eq!((sequences(&call), call.doubtful), (vec![1], doubtful));
+    }
 }
