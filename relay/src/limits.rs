@@ -169,6 +169,51 @@ pub const PRESENCE_SCOPE_BYTES: usize = 560;
 /// holds for the grace 120, and what a change holds for an interval 25.
 pub const PRESENCE_MEMBER_BYTES: usize = 290;
 
+/// Memory of a user of the own node in a scope of a cluster beside what every user takes: the place
+/// among changes that other nodes are told.
+pub const PRESENCE_INDEX_BYTES: usize = 56;
+
+/// Memory of a user who has left and of whom other nodes have not been told, beside the name.
+pub const PRESENCE_GONE_BYTES: usize = 96;
+
+/// Memory of a node that is asked for a scope, or asks for it.
+pub const PRESENCE_NODE_BYTES: usize = 192;
+
+/// Users of one message between nodes: a fourth of a frame of the longest names.
+pub const PRESENCE_PART_USERS: usize = 64;
+
+/// Bytes of one frame of messages between nodes: what a publish to a channel may have, so that one
+/// stands before others in a server as long as a usual event.
+pub const PRESENCE_FRAME_BYTES: usize = 16 * 1024;
+
+/// For how long changes are gathered before other nodes are told of them, in milliseconds: a tenth
+/// of the time after which watchers hear of them.
+pub const PRESENCE_GATHER_MS: u64 = 50;
+
+/// Least time between two asks for the same, in milliseconds: longer than an answer takes.
+pub const PRESENCE_ASK_AGAIN_MS: u64 = 250;
+
+/// How long somebody who asks for a scope waits for the users of other nodes, in milliseconds; then
+/// what is known counts, and the rest comes as changes. Answers take milliseconds.
+pub const PRESENCE_WAIT_MS: u64 = 2_000;
+
+/// Short messages to other nodes that wait; what they say ends by itself a lease later.
+pub const PRESENCE_WORDS_MAX: usize = 1_024;
+
+/// How long the lease of a node lasts, in milliseconds; a node that has not renewed it by then
+/// counts as dead. As long asking another node for its users lasts.
+pub const LEASE_MS: u64 = 15_000;
+
+/// How often a lease is renewed, in milliseconds, so that two renewals may fail.
+pub const LEASE_RENEW_MS: u64 = 5_000;
+
+/// Pause after a renewal that failed, in milliseconds, and least time between two.
+pub const LEASE_AGAIN_MS: u64 = 500;
+
+/// Nodes of a cluster that have a lease. Each keeps something of all others for every channel whose
+/// presence it is asked for.
+pub const NODES_MAX: usize = 64;
+
 /// Records in one call to a backplane or event log: what one script call may take.
 pub const PORT_BATCH_MAX: usize = 256;
 
@@ -188,3 +233,7 @@ const _: () = assert!(
 const _: () = assert!((SEGMENT_BYTES_DEFAULT as usize).is_multiple_of(BLOCK_ALIGN));
 const _: () = assert!(URGENT_SEGMENTS_AHEAD >= 2, "one shared and the one of P0");
 const _: () = assert!(QUOTA_PERCENT[3] < QUOTA_PERCENT[2] && QUOTA_PERCENT[2] < QUOTA_PERCENT[1]);
+const _: () = assert!(
+    3 * LEASE_RENEW_MS <= LEASE_MS,
+    "a lease outlives two renewals that fail"
+);

@@ -57,6 +57,20 @@ pub struct Publish<'a> {
     pub frame: &'a [u8],
 }
 
+/// A node of the cluster, for one life of its process: a random number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeId(pub u64);
+
+/// Who has a lease.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leases {
+    /// Whether the lease that was asked for had not ended, as far as the backplane knows: when it
+    /// should not have, the backplane may have forgotten others too.
+    pub was_held: bool,
+    /// Nodes whose lease has not ended, ascending, at most [`crate::limits::NODES_MAX`].
+    pub nodes: Vec<NodeId>,
+}
+
 /// A request.
 #[derive(Clone, Copy, Debug)]
 pub enum BackplaneRequest<'a> {
@@ -95,6 +109,14 @@ pub enum BackplaneRequest<'a> {
         /// Full channel name.
         channel: &'a str,
     },
+    /// Keeps the lease of a node for a time from now, by the clock of the backplane, and asks who
+    /// else has one. A node beyond [`crate::limits::NODES_MAX`] gets none.
+    Lease {
+        /// The node.
+        node: NodeId,
+        /// How long it lasts, in milliseconds; 0 ends it.
+        life_ms: u64,
+    },
 }
 
 /// The fate of one published record.
@@ -121,6 +143,8 @@ pub enum BackplaneAnswer {
     Unsubscribed,
     /// The event is on its way to other nodes; whether it arrives is not known.
     Sent,
+    /// Who has a lease now.
+    Leased(Leases),
 }
 
 /// Why a request failed. It can be submitted again; published records keep their ids.

@@ -3,17 +3,17 @@
 //! Durability is the journal's; this holds the numbering, the recent events and, for ten
 //! minutes, the placements of record ids. All channels are one partition.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use interlink_protocol::frame::event::patch_position;
 use interlink_protocol::ids::{Position, RecordId};
 
 use crate::backplane::{
-    holds, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
-    Published, Sequencer, Standing,
+    holds, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Leases,
+    NodeId, Publish, Published, Sequencer, Standing,
 };
 use crate::files::{Gap, HistoryPage};
-use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX, RECENT_EVENTS_MAX};
+use crate::limits::{NODES_MAX, PORT_BATCH_MAX, PORT_CALLS_MAX, RECENT_EVENTS_MAX};
 use crate::ports::{Busy, Ticket};
 use crate::record::Placement;
 use crate::recovery::{RecoveredEvent, RecoveredNode};
@@ -36,6 +36,8 @@ pub struct OneNodeBackplane {
     placed: [HashMap<RecordId, Placement>; 2],
     turn_since_us: u64,
     subscribed: HashSet<Box<str>>,
+    /// When leases end, in microseconds.
+    leases: BTreeMap<NodeId, u64>,
     /// Answers and messages in their order; at first the standing.
     events: VecDeque<BackplaneEvent>,
     tickets: u64,
@@ -52,6 +54,7 @@ impl OneNodeBackplane {
             placed: Default::default(),
             turn_since_us: 0,
             subscribed: HashSet::new(),
+            leases: BTreeMap::new(),
             // A node that is alone reaches itself.
             events: VecDeque::from([BackplaneEvent::Standing(Standing::Connected)]),
             tickets: 0,
@@ -177,6 +180,21 @@ impl OneNodeBackplane {
         channel.map_or(new, |channel| channel.sequencer.top())
     }
 
+    fn lease(&mut self, node: NodeId, life_ms: u64, now_us: u64) -> Leases {
+        self.leases.retain(|_, ends_us| *ends_us > now_us);
+        let was_held = self.leases.contains_key(&node);
+        if life_ms == 0 {
+            self.leases.remove(&node);
+        } else if was_held || self.leases.len() < NODES_MAX {
+            let ends_us = now_us.saturating_add(life_ms.saturating_mul(1_000));
+            self.leases.insert(node, ends_us);
+        }
+        Leases {
+            was_held,
+            nodes: self.leases.keys().copied().collect(),
+        }
+    }
+
     fn take_turns(&mut self, now_us: u64) {
         while now_us.saturating_sub(self.turn_since_us) >= TURN_US {
             self.placed.swap(0, 1);
@@ -218,6 +236,9 @@ impl Backplane for OneNodeBackplane {
             BackplaneRequest::Unsubscribe { channel } => {
                 self.subscribed.remove(channel);
                 Ok(BackplaneAnswer::Unsubscribed)
+            }
+            BackplaneRequest::Lease { node, life_ms } => {
+                Ok(BackplaneAnswer::Leased(self.lease(node, life_ms, now_us)))
             }
         };
         self.tickets += 1;

@@ -15,6 +15,8 @@
 --   5 ids.old   the same of the turn before
 --   6 recent    sorted set: channel by the milliseconds of its last event
 --   7 ...       streams of the channels of a call
+-- and in partition 0
+--   nodes       sorted set: node by the milliseconds at which its lease ends
 -- place  = epoch 8, offset 8, chain 8, previous chain 8
 -- item   = place 32, record id 16, class 1, accepted at (microseconds) 8
 -- top    = offset 8, chain 8
@@ -290,7 +292,23 @@ local function probe(keys, args)
   return redis.status_reply('OK')
 end
 
+-- Keeps the lease of a node and lists the nodes that have one. keys: nodes. args: node, life in
+-- milliseconds (0 ends it), most nodes. Returns whether its lease had not ended, and the nodes.
+local function lease(keys, args)
+  local now, life, most = now_ms(), tonumber(args[2]), tonumber(args[3])
+  redis.call('ZREMRANGEBYSCORE', keys[1], '-inf', string.format('%.0f', now))
+  local held = redis.call('ZSCORE', keys[1], args[1]) and 1 or 0
+  if life == 0 then
+    redis.call('ZREM', keys[1], args[1])
+  elseif held == 1 or redis.call('ZCARD', keys[1]) < most then
+    redis.call('ZADD', keys[1], string.format('%.0f', now + life), args[1])
+    redis.call('PEXPIRE', keys[1], life)
+  end
+  return {held, redis.call('ZRANGE', keys[1], 0, most - 1)}
+end
+
 redis.register_function('@LIBRARY@_publish', publish)
+redis.register_function('@LIBRARY@_lease', lease)
 redis.register_function('@LIBRARY@_probe', probe)
 redis.register_function{
   function_name = '@LIBRARY@_range', callback = range, flags = {'no-writes'},

@@ -15,12 +15,16 @@ use super::limits::{STREAM_ENTRIES, STREAM_LIFE};
 use super::lineage::Lineage;
 use super::message::{event, floor, head, number, placement, top, HEAD_BYTES};
 use super::range::Range;
-use crate::backplane::{Publish, Published};
+use crate::backplane::{Leases, NodeId, Publish, Published};
+use crate::limits::NODES_MAX;
 
 const TEXT: &str = include_str!("functions.lua");
 
 /// The part of a library's name that a change of formats raises.
 const FORMAT: &str = "interlink_1";
+
+/// The partition at whose server leases are kept.
+pub const LEASES: u16 = 0;
 
 /// Records of one partition, ready for a call.
 #[derive(Debug)]
@@ -191,6 +195,19 @@ impl Functions {
         command
     }
 
+    /// Keeps the lease of a node for so many milliseconds and asks who has one.
+    pub fn lease(&self, node: NodeId, life_ms: u64) -> Cmd {
+        let mut command = redis::cmd("FCALL");
+        command
+            .arg(format!("{}_lease", self.name))
+            .arg(1)
+            .arg(self.key(LEASES, "nodes"))
+            .arg(format!("{:016x}", node.0))
+            .arg(life_ms)
+            .arg(NODES_MAX);
+        command
+    }
+
     /// Sends a probe through everything that a publish goes through.
     pub fn probe(&self, partition: u16, lineage: Lineage, name: &str, message: &[u8]) -> Cmd {
         let mut command = self.call("probe", partition, &[], false);
@@ -250,6 +267,24 @@ pub struct Recent {
     pub next_from: String,
     /// Channels and their tops.
     pub tops: Vec<(Box<str>, Position)>,
+}
+
+/// Reads the reply to a lease. What is no node, which no node writes, is passed over.
+pub fn read_leases(reply: &Value) -> Option<Leases> {
+    let [was_held, nodes] = list(reply)? else {
+        return None;
+    };
+    let node = |reply| {
+        let text = std::str::from_utf8(bytes(reply)?).ok()?;
+        u64::from_str_radix(text, 16).ok().map(NodeId)
+    };
+    let mut nodes: Vec<NodeId> = list(nodes)?.iter().filter_map(node).collect();
+    nodes.sort_unstable();
+    nodes.truncate(NODES_MAX);
+    Some(Leases {
+        was_held: *was_held == Value::Int(1),
+        nodes,
+    })
 }
 
 /// Reads the reply to recent.

@@ -149,6 +149,7 @@ impl RedisBackplane {
             BackplaneRequest::Top { channel } => Request::Top(channel.into()),
             BackplaneRequest::Subscribe { channel } => Request::Subscribe(channel.into()),
             BackplaneRequest::Unsubscribe { channel } => Request::Unsubscribe(channel.into()),
+            BackplaneRequest::Lease { node, life_ms } => Request::Lease(node, life_ms),
         })
     }
 }

@@ -4,11 +4,11 @@ use interlink_protocol::ids::Position;
 use redis::{RedisError, Value};
 
 use super::{Core, Request};
-use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError};
+use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError, NodeId};
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::ports::Ticket;
 use crate::redis::fault::Fault;
-use crate::redis::functions::{published, read_range, read_tops, Batch};
+use crate::redis::functions::{published, read_leases, read_range, read_tops, Batch, LEASES};
 use crate::redis::message::told;
 use crate::redis::outcome::Outcome;
 
@@ -30,6 +30,7 @@ impl Core {
             Request::Top(channel) => self.ask_top(ticket, &channel),
             Request::Subscribe(channel) => self.subscribe(ticket, channel),
             Request::Unsubscribe(channel) => self.unsubscribe(ticket, channel),
+            Request::Lease(node, life_ms) => self.lease(ticket, node, life_ms),
         }
     }
 
@@ -127,6 +128,13 @@ impl Core {
         self.ask(ticket, partition, command, |reply| {
             let top = read_tops(reply)?.into_iter().next()?;
             Some(BackplaneAnswer::Top(top))
+        });
+    }
+
+    fn lease(&mut self, ticket: Ticket, node: NodeId, life_ms: u64) {
+        let command = self.functions.lease(node, life_ms);
+        self.ask(ticket, LEASES, command, |reply| {
+            Some(BackplaneAnswer::Leased(read_leases(reply)?))
         });
     }
 

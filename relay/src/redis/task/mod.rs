@@ -24,7 +24,7 @@ use super::gate::Push;
 use super::limits::{EVENTS_MAX, PUSH_BYTES_MAX, TELLS_MAX, TICK};
 use super::lineage::Lineage;
 use super::outcome::Outcome;
-use crate::backplane::{BackplaneAnswer, BackplaneError, BackplaneEvent, Standing};
+use crate::backplane::{BackplaneAnswer, BackplaneError, BackplaneEvent, NodeId, Standing};
 use crate::ports::Ticket;
 use channels::Channel;
 use links::Link;
@@ -54,6 +54,8 @@ pub enum Request {
     Subscribe(Box<str>),
     /// Hear it no longer.
     Unsubscribe(Box<str>),
+    /// Keep a node's lease for so many milliseconds.
+    Lease(NodeId, u64),
 }
 
 /// What happened next.
