@@ -19,6 +19,7 @@ const SCOPES: usize = 5_000;
 fn table() -> PresenceTable {
     PresenceTable::new(PresenceRules {
         sources: 2,
+        is_clustered: false,
         grace_ms: 15_000,
         interval_ms: 500,
         bytes_max: usize::MAX,

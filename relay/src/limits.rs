@@ -193,6 +193,10 @@ pub const PRESENCE_GATHER_MS: u64 = 50;
 /// Least time between two asks for the same, in milliseconds: longer than an answer takes.
 pub const PRESENCE_ASK_AGAIN_MS: u64 = 250;
 
+/// When an ask that was not answered is repeated, in milliseconds, so that one is lost for a whole
+/// lease only when nobody answers.
+pub const PRESENCE_REPEAT_MS: u64 = 1_000;
+
 /// How long somebody who asks for a scope waits for the users of other nodes, in milliseconds; then
 /// what is known counts, and the rest comes as changes. Answers take milliseconds.
 pub const PRESENCE_WAIT_MS: u64 = 2_000;

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::changes::Answering;
+use super::heard::Asking;
 use super::member::{Member, Source};
 use super::{PresenceAction, PresencePage, Present};
 use crate::limits::{PRESENCE_MEMBER_BYTES, PRESENCE_SCOPE_BYTES};
@@ -13,8 +15,18 @@ use crate::limits::{PRESENCE_MEMBER_BYTES, PRESENCE_SCOPE_BYTES};
 #[derive(Debug)]
 pub(super) struct Scope {
     pub(super) name: Arc<str>,
-    /// Sources that have not told everything yet.
+    /// Sources of this node that have not told everything yet.
     pub(super) awaited: BTreeSet<Source>,
+    /// Whether somebody of this node wants to know it, and not only other nodes.
+    pub(super) is_wanted: bool,
+    /// What other nodes tell, while it is wanted.
+    pub(super) asking: Asking,
+    /// What other nodes are told.
+    pub(super) answering: Answering,
+    /// The source that another node was given last.
+    last_source: Source,
+    /// Nobody is told to have left before.
+    pub(super) held_until_ms: u64,
     pub(super) watchers: u64,
     pub(super) members: BTreeMap<Arc<str>, Member>,
     /// Who moved since the last change.
@@ -31,12 +43,28 @@ impl Scope {
         Self {
             name,
             awaited: (0..sources).collect(),
+            is_wanted: false,
+            asking: Asking::default(),
+            answering: Answering::default(),
+            last_source: sources,
+            held_until_ms: 0,
             watchers: 0,
             members: BTreeMap::new(),
             touched: BTreeSet::new(),
             unnamed: false,
             change_ms: None,
             forget_ms: None,
+        }
+    }
+
+    /// A number for what another node tells, of which none counts. It comes again after tens of
+    /// thousands, when what was counted there has long been swept.
+    pub(super) fn next_source(&mut self, sources: Source) -> Source {
+        loop {
+            self.last_source = self.last_source.checked_add(1).unwrap_or(sources);
+            if !self.asking.counts_at(self.last_source) {
+                return self.last_source;
+            }
         }
     }
 
@@ -61,9 +89,9 @@ impl Scope {
         }
     }
 
-    /// Whether all sources have told what they have.
+    /// Whether all sources have told what they have, and somebody wants to know it.
     pub(super) fn is_ready(&self) -> bool {
-        self.awaited.is_empty()
+        self.awaited.is_empty() && self.is_wanted && self.asking.is_ready
     }
 
     pub(super) fn count(&self) -> u32 {

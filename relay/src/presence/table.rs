@@ -1,147 +1,53 @@
-//! Who is present where: the scopes that one owner keeps, without I/O or clock.
+//! The scopes of one owner: what is counted, due and told.
 //!
-//! Purpose: a scope is a channel whose presence somebody wants to know. Its owner asks all
-//! sources for the users that they have there; from then on they tell every change as the number
-//! of a user's devices, which may be told again. The table joins the sources, waits for the grace
-//! before it believes that a user has left, gathers changes for an interval, and gives pages in
-//! the order of names. A scope that nobody asks for is forgotten, and costs nothing.
-//!
-//! Order of a driver: [`PresenceTable::advance`] with the time of a turn first, then what came,
-//! then [`PresenceTable::next_action`] until there is none.
-//!
-//! Invariants: a user is told to have left a grace after the last device of the last source, not
-//! before; who comes back within it is told nothing about. What a source says of an earlier round
-//! changes nothing. A change with names is what became of everybody who moved since the change
-//! before it; one without names says the count alone, and who needs names reads the pages.
-//! Pages: a user who is present from the first page to the last is listed exactly once.
-//! Limits: work that grows with users is done in portions: [`PresenceTable::advance`],
-//! [`PresenceTable::free_some`]. [`PresenceRules::bytes_max`] bounds all scopes together; one that
-//! grows beyond it is dropped as a whole, and whoever watches it is told. In a scope of up to
-//! [`PRESENCE_NAMED_MAX`] users the moves of an interval are named, if they fit one frame.
-//! Runs on: the thread that owns the scopes.
-
-mod member;
-mod scope;
-#[cfg(test)]
-mod tests;
+//! Runs on: the thread of the table.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use interlink_protocol::limits::PRESENCE_PAGE_MEMBERS;
 
-use crate::limits::{PRESENCE_LINGER_MS, PRESENCE_NAMED_MAX};
-use member::Member;
-pub use member::Source;
-use scope::{member_bytes, scope_bytes, Scope};
-
-/// One time that a scope is kept; a scope that was forgotten gets another one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Round(pub u64);
-
-/// What a table keeps to.
-#[derive(Clone, Copy, Debug)]
-pub struct PresenceRules {
-    /// Sources 0 to this one, exclusive.
-    pub sources: Source,
-    /// How long a user without a device counts as present, in milliseconds.
-    pub grace_ms: u64,
-    /// For how long changes are gathered, in milliseconds.
-    pub interval_ms: u64,
-    /// Bytes of all scopes and their users.
-    pub bytes_max: usize,
-}
-
-/// A user who is present.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Present {
-    /// The user.
-    pub user: Arc<str>,
-    /// Devices in the scope; 0 while the last was lost and the user may be back.
-    pub devices: u32,
-}
-
-/// A part of the users of a scope.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PresencePage {
-    /// Users in all.
-    pub count: u32,
-    /// Users of this page, in the order of names.
-    pub members: Vec<Present>,
-    /// Where the next page begins; none on the last.
-    pub next: Option<Arc<str>>,
-}
-
-/// Everything is full.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NoRoom;
-
-/// What the driver has to do.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PresenceAction {
-    /// Ask every source for its users of the scope, and for changes from now on.
-    Tell {
-        /// What they have to name.
-        round: Round,
-        /// The scope.
-        scope: Arc<str>,
-    },
-    /// No source has to tell anything of the scope any more.
-    Rest {
-        /// The round that is over.
-        round: Round,
-        /// The scope.
-        scope: Arc<str>,
-    },
-    /// All sources have told what they have: pages can be read.
-    Ready {
-        /// The round.
-        round: Round,
-    },
-    /// Tell those who watch.
-    Change {
-        /// The scope.
-        scope: Arc<str>,
-        /// Bit n is watcher n.
-        watchers: u64,
-        /// Who came; empty in a change without names.
-        joined: Vec<Present>,
-        /// Who left; empty in a change without names.
-        left: Vec<Present>,
-        /// Users afterwards.
-        count: u32,
-    },
-    /// There was no room: nothing is known of the scope any more.
-    Dropped {
-        /// The round that is over.
-        round: Round,
-        /// The scope.
-        scope: Arc<str>,
-        /// Bit n is watcher n; they watch no more.
-        watchers: u64,
-    },
-}
+use super::cluster::Cluster;
+use super::member::{Member, Source};
+use super::scope::{member_bytes, scope_bytes, Scope};
+use super::sweep::Sweep;
+use super::{NoRoom, PresenceAction, PresencePage, PresenceRules, Round};
+use crate::limits::{PRESENCE_INDEX_BYTES, PRESENCE_LINGER_MS, PRESENCE_NAMED_MAX};
 
 /// What is due at some time.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Due {
-    Leave(Round, Arc<str>),
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Due {
+    /// Watchers are told what has changed.
     Change(Round),
+    /// Nobody of this node has asked for a while.
     Forget(Round),
+    /// Other nodes are not waited for any longer.
+    Settle(Round),
+    /// Other nodes may have to be asked.
+    Look(Round),
+    /// Other nodes are told what has changed.
+    Gather(Round),
+    /// The asking of other nodes may have ended.
+    End(Round),
 }
 
 /// The scopes of one owner.
 #[derive(Debug)]
 pub struct PresenceTable {
-    rules: PresenceRules,
-    rounds: HashMap<Arc<str>, Round>,
-    scopes: HashMap<Round, Scope>,
-    due: BTreeSet<(u64, Due)>,
-    actions: VecDeque<PresenceAction>,
+    pub(super) rules: PresenceRules,
+    pub(super) rounds: HashMap<Arc<str>, Round>,
+    pub(super) scopes: HashMap<Round, Scope>,
+    pub(super) due: BTreeSet<(u64, Due)>,
+    /// When users leave who have no device.
+    leaves: BTreeSet<(u64, Round, Arc<str>)>,
+    pub(super) actions: VecDeque<PresenceAction>,
     /// Users of scopes that were forgotten.
     freed: Vec<BTreeMap<Arc<str>, Member>>,
+    pub(super) sweeps: VecDeque<Sweep>,
+    /// The other nodes.
+    pub(super) cluster: Cluster,
     last_round: u64,
-    bytes: usize,
+    pub(super) bytes: usize,
     members: usize,
 }
 
@@ -153,8 +59,11 @@ impl PresenceTable {
             rounds: HashMap::new(),
             scopes: HashMap::new(),
             due: BTreeSet::new(),
+            leaves: BTreeSet::new(),
             actions: VecDeque::new(),
             freed: Vec::new(),
+            sweeps: VecDeque::new(),
+            cluster: Cluster::new(rules.is_clustered),
             last_round: 0,
             bytes: 0,
             members: 0,
@@ -166,7 +75,7 @@ impl PresenceTable {
     /// # Errors
     /// When there is no room for another scope.
     pub fn watch(&mut self, scope: &str, watcher: u16, now_ms: u64) -> Result<(), NoRoom> {
-        let round = self.open(scope)?;
+        let round = self.open_wanted(scope, now_ms)?;
         if let Some(entry) = self.scopes.get_mut(&round) {
             entry.watchers |= 1 << watcher;
             if entry.is_ready() {
@@ -195,7 +104,7 @@ impl PresenceTable {
     /// # Errors
     /// When there is no room for another scope.
     pub fn look(&mut self, scope: &str, now_ms: u64) -> Result<(Round, bool), NoRoom> {
-        let round = self.open(scope)?;
+        let round = self.open_wanted(scope, now_ms)?;
         self.keep(round, now_ms);
         let ready = self.scopes.get(&round).is_some_and(Scope::is_ready);
         Ok((round, ready))
@@ -208,7 +117,7 @@ impl PresenceTable {
         Some(scope.page(after, most))
     }
 
-    /// A source has so many devices of a user in the scope.
+    /// A source of this node has so many devices of a user in the scope.
     pub fn tell(
         &mut self,
         round: Round,
@@ -217,26 +126,50 @@ impl PresenceTable {
         devices: u32,
         now_ms: u64,
     ) {
+        self.count(round, (source, &[]), user, devices, now_ms);
+    }
+
+    /// Takes over what a source counts; `stale` sources do not count the user any more.
+    pub(super) fn count(
+        &mut self,
+        round: Round,
+        (source, stale): (Source, &[Source]),
+        user: &Arc<str>,
+        devices: u32,
+        now_ms: u64,
+    ) {
+        let bytes = self.member_bytes(user);
         let Some(scope) = self.scopes.get_mut(&round) else {
             return;
         };
+        let own = self.rules.sources;
         if let Some(member) = scope.members.get_mut(user) {
+            let before = member.devices_below(own);
+            stale.iter().for_each(|stale| member.set(*stale, 0));
             member.set(source, devices);
-            let leave = Due::Leave(round, Arc::clone(user));
+            let is_changed = member.devices_below(own) != before;
+            let leaves_ms = now_ms + self.rules.grace_ms;
             match (member.devices(), member.leaves_ms) {
                 (0, None) => {
-                    let leaves_ms = now_ms + self.rules.grace_ms;
-                    member.leaves_ms = Some(leaves_ms);
-                    self.due.insert((leaves_ms, leave));
+                    (member.leaves_ms, member.absent_ms) = (Some(leaves_ms), now_ms);
+                    self.leaves.insert((leaves_ms, round, Arc::clone(user)));
                 }
-                (1.., Some(leaves_ms)) => {
+                // Another node had the user a moment ago.
+                (0, Some(old_ms)) if source >= own => {
+                    (member.leaves_ms, member.absent_ms) = (Some(leaves_ms), now_ms);
+                    self.leaves.remove(&(old_ms, round, Arc::clone(user)));
+                    self.leaves.insert((leaves_ms, round, Arc::clone(user)));
+                }
+                (1.., Some(old_ms)) => {
                     member.leaves_ms = None;
-                    self.due.remove(&(leaves_ms, leave));
+                    self.leaves.remove(&(old_ms, round, Arc::clone(user)));
                 }
                 _ => {}
             }
+            if is_changed {
+                self.note(round, user, now_ms);
+            }
         } else if devices > 0 {
-            let bytes = member_bytes(user);
             if self.bytes + bytes > self.rules.bytes_max {
                 return self.drop_scope(round);
             }
@@ -245,15 +178,30 @@ impl PresenceTable {
             self.bytes += bytes;
             self.members += 1;
             self.touch(round, user, now_ms);
+            if source < own {
+                self.note(round, user, now_ms);
+            }
         }
     }
 
-    /// A source has told all the users that it has in the scope.
+    /// A source of this node has told all the users that it has in the scope.
     pub fn complete(&mut self, round: Round, source: Source) {
         let Some(scope) = self.scopes.get_mut(&round) else {
             return;
         };
-        if !scope.awaited.remove(&source) || !scope.is_ready() {
+        if !scope.awaited.remove(&source) || !scope.awaited.is_empty() {
+            return;
+        }
+        self.answer_all(round);
+        self.become_ready(round);
+    }
+
+    /// The scope may have become ready: tells those who wait.
+    pub(super) fn become_ready(&mut self, round: Round) {
+        let Some(scope) = self.scopes.get_mut(&round) else {
+            return;
+        };
+        if !scope.is_ready() {
             return;
         }
         self.actions.push_back(PresenceAction::Ready { round });
@@ -286,22 +234,38 @@ impl PresenceTable {
     /// Does what is due, at most `most` leaves and changes; the rest stays due.
     pub fn advance(&mut self, now_ms: u64, most: usize) {
         for _ in 0..most {
-            if self.next_due_ms().is_none_or(|due_ms| due_ms > now_ms) {
+            let due_ms = self.due.first().map(|entry| entry.0);
+            let leaves_ms = self.next_leave_ms();
+            let next_ms = due_ms.into_iter().chain(leaves_ms).min();
+            if next_ms.is_none_or(|next_ms| next_ms > now_ms) {
                 return;
             }
-            match self.due.pop_first() {
-                Some((_, Due::Leave(round, user))) => self.leave(round, &user, now_ms),
-                Some((_, Due::Change(round))) => self.tell_change(round),
-                Some((_, Due::Forget(round))) => {
-                    if let Some(scope) = self.forget(round) {
-                        let scope = scope.name;
-                        self.actions
-                            .push_back(PresenceAction::Rest { round, scope });
-                    }
+            if leaves_ms == next_ms {
+                if let Some((_, round, user)) = self.leaves.pop_first() {
+                    self.leave(round, &user, now_ms);
                 }
-                None => return,
+            } else if let Some((at_ms, due)) = self.due.pop_first() {
+                self.do_due(due, at_ms, now_ms);
             }
         }
+    }
+
+    fn do_due(&mut self, due: Due, at_ms: u64, now_ms: u64) {
+        match due {
+            Due::Change(round) => self.tell_change(round),
+            Due::Forget(round) => self.unwant(round),
+            Due::Settle(round) => self.settle(round),
+            Due::Look(round) => self.look_who_to_ask(round, at_ms, now_ms),
+            Due::Gather(round) => self.answer_changes(round),
+            Due::End(round) => self.end_askings(round, at_ms, now_ms),
+        }
+    }
+
+    /// When the next user leaves; while leaves are held nobody does.
+    fn next_leave_ms(&self) -> Option<u64> {
+        let held_until_ms = self.cluster.held_until_ms()?;
+        let first = self.leaves.first()?;
+        Some(first.0.max(held_until_ms))
     }
 
     /// Frees at most `most` users of scopes that were forgotten.
@@ -312,7 +276,7 @@ impl PresenceTable {
             };
             match members.pop_first() {
                 Some((user, _)) => {
-                    self.bytes -= member_bytes(&user);
+                    self.bytes -= self.member_bytes(&user);
                     self.members -= 1;
                 }
                 None => drop(self.freed.pop()),
@@ -327,7 +291,8 @@ impl PresenceTable {
 
     /// When [`Self::advance`] has something to do.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.due.first().map(|entry| entry.0)
+        let due_ms = self.due.first().map(|entry| entry.0);
+        due_ms.into_iter().chain(self.next_leave_ms()).min()
     }
 
     /// The next thing to do.
@@ -355,7 +320,18 @@ impl PresenceTable {
         self.bytes
     }
 
-    fn open(&mut self, scope: &str) -> Result<Round, NoRoom> {
+    fn member_bytes(&self, user: &str) -> usize {
+        let index = usize::from(self.rules.is_clustered) * PRESENCE_INDEX_BYTES;
+        member_bytes(user) + index
+    }
+
+    fn open_wanted(&mut self, scope: &str, now_ms: u64) -> Result<Round, NoRoom> {
+        let round = self.open(scope)?;
+        self.want(round, now_ms)?;
+        Ok(round)
+    }
+
+    pub(super) fn open(&mut self, scope: &str) -> Result<Round, NoRoom> {
         if let Some(&round) = self.rounds.get(scope) {
             return Ok(round);
         }
@@ -390,11 +366,21 @@ impl PresenceTable {
     }
 
     fn leave(&mut self, round: Round, user: &Arc<str>, now_ms: u64) {
+        let Some(scope) = self.scopes.get(&round) else {
+            return;
+        };
+        let Some(member) = scope.members.get(user) else {
+            return;
+        };
+        let again_ms = self.postpone(round, member.absent_ms, now_ms);
         let Some(scope) = self.scopes.get_mut(&round) else {
             return;
         };
-        if scope.members.remove(user).is_some() {
-            self.bytes -= member_bytes(user);
+        if let (Some(at_ms), Some(member)) = (again_ms, scope.members.get_mut(user)) {
+            member.leaves_ms = Some(at_ms);
+            self.leaves.insert((at_ms, round, Arc::clone(user)));
+        } else if scope.members.remove(user).is_some() {
+            self.bytes -= self.member_bytes(user);
             self.members -= 1;
             self.touch(round, user, now_ms);
         }
@@ -439,7 +425,8 @@ impl PresenceTable {
         self.actions.push_back(change);
     }
 
-    fn drop_scope(&mut self, round: Round) {
+    pub(super) fn drop_scope(&mut self, round: Round) {
+        self.refuse_askers(round);
         let Some(entry) = self.forget(round) else {
             return;
         };
@@ -453,11 +440,21 @@ impl PresenceTable {
         });
     }
 
+    /// Nobody asks for the scope any more.
+    pub(super) fn rest(&mut self, round: Round) {
+        if let Some(scope) = self.forget(round) {
+            let scope = scope.name;
+            self.actions
+                .push_back(PresenceAction::Rest { round, scope });
+        }
+    }
+
     fn forget(&mut self, round: Round) -> Option<Scope> {
+        self.stop_asking(round);
         let mut scope = self.scopes.remove(&round)?;
         self.rounds.remove(&scope.name);
-        self.bytes -= scope_bytes(&scope.name);
-        // A leave that is still due finds no scope.
+        self.bytes -= scope_bytes(&scope.name) + scope.answering.bytes();
+        // What else is still due finds no scope.
         self.freed.push(std::mem::take(&mut scope.members));
         let change = scope.change_ms.map(|at_ms| (at_ms, Due::Change(round)));
         let forget = scope.forget_ms.map(|at_ms| (at_ms, Due::Forget(round)));

@@ -17,6 +17,7 @@ const SCOPE: &str = "class.m1";
 fn rules(sources: u16, bytes_max: usize) -> PresenceRules {
     PresenceRules {
         sources,
+        is_clustered: false,
         grace_ms: GRACE_MS,
         interval_ms: INTERVAL_MS,
         bytes_max,

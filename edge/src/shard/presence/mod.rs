@@ -64,6 +64,7 @@ impl Presence {
         let ms = |time: std::time::Duration| time.as_millis() as u64;
         let table = PresenceTable::new(PresenceRules {
             sources: shards,
+            is_clustered: false,
             grace_ms: ms(settings.grace),
             interval_ms: ms(settings.change_interval),
             // Half for the scopes of which the shard is owner, half for its own users.
