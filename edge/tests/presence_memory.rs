@@ -4,8 +4,12 @@
 
 use std::sync::Arc;
 
-use interlink_relay::limits::{PRESENCE_MEMBER_BYTES, PRESENCE_SCOPE_BYTES};
-use interlink_relay::presence::{PresenceRules, PresenceTable};
+use interlink_relay::backplane::NodeId;
+use interlink_relay::limits::{
+    NODES_MAX, PRESENCE_INDEX_BYTES, PRESENCE_MEMBER_BYTES, PRESENCE_NODE_BYTES,
+    PRESENCE_SCOPE_BYTES,
+};
+use interlink_relay::presence::{ClusterView, PresenceRules, PresenceTable, Round};
 use tikv_jemalloc_ctl::thread;
 
 #[global_allocator]
@@ -16,10 +20,10 @@ const USERS: usize = 20_000;
 /// Channels without users.
 const SCOPES: usize = 5_000;
 
-fn table() -> PresenceTable {
+fn table(is_clustered: bool) -> PresenceTable {
     PresenceTable::new(PresenceRules {
         sources: 2,
-        is_clustered: false,
+        is_clustered,
         grace_ms: 15_000,
         interval_ms: 500,
         bytes_max: usize::MAX,
@@ -39,34 +43,52 @@ fn taken(fill: impl FnOnce()) -> usize {
     usize::try_from(held() - before).expect("it takes memory")
 }
 
-#[test]
-fn a_user_takes_no_more_than_is_charged_even_while_leaving() {
-    let mut table = table();
-    let (round, _) = table.look("inst.north", 0).expect("room");
+/// Lets all users come and go.
+fn come_and_go(table: &mut PresenceTable, round: Round, charged: usize) {
     let names = || (0..USERS).map(|number| Arc::<str>::from(format!("a-user-no-{number:06}")));
-    let charged = PRESENCE_MEMBER_BYTES + "a-user-no-000000".len();
     let bytes = taken(|| names().for_each(|name| table.tell(round, 0, &name, 1, 0)));
     println!("{} bytes a user, {charged} are charged", bytes / USERS);
     assert!(bytes / USERS <= charged);
     let leaving = taken(|| names().for_each(|name| table.tell(round, 0, &name, 0, 0)));
     println!("{} bytes more while leaving", leaving / USERS);
     assert!((bytes + leaving) / USERS <= charged);
-    assert_eq!(
-        table.bytes(),
-        USERS * charged + PRESENCE_SCOPE_BYTES + "inst.north".len()
-    );
+}
+
+#[test]
+fn a_user_takes_no_more_than_is_charged_even_while_leaving() {
+    for index in [0, PRESENCE_INDEX_BYTES] {
+        let mut table = table(index > 0);
+        let (round, _) = table.look("inst.north", 0).expect("room");
+        let charged = PRESENCE_MEMBER_BYTES + index + "a-user-no-000000".len();
+        come_and_go(&mut table, round, charged);
+        assert_eq!(
+            table.bytes(),
+            USERS * charged + PRESENCE_SCOPE_BYTES + "inst.north".len()
+        );
+    }
 }
 
 #[test]
 fn a_channel_takes_no_more_than_is_charged() {
-    let mut table = table();
-    let bytes = taken(|| {
-        for number in 0..SCOPES {
-            table.look(&format!("class.c{number:08}"), 0).expect("room");
-            while table.next_action().is_some() {}
-        }
-    });
-    let charged = PRESENCE_SCOPE_BYTES + "class.c00000000".len();
-    println!("{} bytes a channel, {charged} are charged", bytes / SCOPES);
-    assert!(bytes / SCOPES <= charged);
+    let others: Arc<[NodeId]> = (1..NODES_MAX as u64).map(NodeId).collect();
+    for nodes in [Arc::default(), others] {
+        let mut table = table(true);
+        let view = ClusterView {
+            nodes: Arc::clone(&nodes),
+            is_connected: true,
+            ..ClusterView::new(NodeId(0))
+        };
+        table.set_cluster(&view, 0);
+        let bytes = taken(|| {
+            for number in 0..SCOPES {
+                table.look(&format!("class.c{number:08}"), 0).expect("room");
+                while table.next_action().is_some() {}
+                while table.next_message(0).is_some() {}
+            }
+        });
+        let charged =
+            PRESENCE_SCOPE_BYTES + "class.c00000000".len() + nodes.len() * PRESENCE_NODE_BYTES;
+        println!("{} bytes a channel, {charged} are charged", bytes / SCOPES);
+        assert!(bytes / SCOPES <= charged);
+    }
 }

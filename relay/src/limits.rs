@@ -163,7 +163,7 @@ pub const PRESENCE_NAMED_MAX: usize = 1_000;
 
 /// Memory of a scope beside its name: its record, its places in three maps and the maps' free
 /// places.
-pub const PRESENCE_SCOPE_BYTES: usize = 560;
+pub const PRESENCE_SCOPE_BYTES: usize = 720;
 
 /// Memory of a user in a scope beside the name: place in the tree and name 145, what a leave
 /// holds for the grace 120, and what a change holds for an interval 25.
@@ -177,7 +177,7 @@ pub const PRESENCE_INDEX_BYTES: usize = 56;
 pub const PRESENCE_GONE_BYTES: usize = 96;
 
 /// Memory of a node that is asked for a scope, or asks for it.
-pub const PRESENCE_NODE_BYTES: usize = 192;
+pub const PRESENCE_NODE_BYTES: usize = 208;
 
 /// Users of one message between nodes: a fourth of a frame of the longest names.
 pub const PRESENCE_PART_USERS: usize = 64;

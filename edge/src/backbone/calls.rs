@@ -51,7 +51,11 @@ impl Relay {
                     let frame: Arc<[u8]> = frame.into();
                     self.send_to_each(shards, &channel, || Message::Event(Arc::clone(&frame)));
                 }
-                BackplaneEvent::Told { channel, frame } => self.on_told(&channel, &frame),
+                BackplaneEvent::Told { channel, frame } => {
+                    if !self.on_node_frame(&channel, &frame) {
+                        self.on_told(&channel, &frame);
+                    }
+                }
                 BackplaneEvent::Skipped {
                     channel,
                     position,
@@ -71,6 +75,7 @@ impl Relay {
                 }
                 BackplaneEvent::LineageChanged { partitions } => {
                     self.lines.rewind(&partitions, now_us);
+                    self.nodes.on_forgotten(now_us);
                 }
                 BackplaneEvent::Standing(standing) => self.on_standing(standing, now_us),
             }
@@ -83,6 +88,7 @@ impl Relay {
         self.redis
             .connected(standing == Standing::Connected, now_us);
         self.standing = standing;
+        self.nodes.on_standing(standing, now_us);
         if standing == Standing::Connected {
             self.lines.resume();
             self.watches.try_again();
@@ -133,6 +139,8 @@ impl Relay {
             if let Some(granted) = self.watches.answered(ticket, top) {
                 self.grant(&granted);
             }
+        } else if self.nodes.is_asked(ticket) {
+            self.on_node_answer(ticket, &answer, now_us);
         }
     }
 
@@ -176,7 +184,8 @@ impl Relay {
         let asked = self.publish(now_us).and_then(|()| {
             self.watch(now_us)?;
             self.inquire(now_us)?;
-            self.tell(now_us)
+            self.tell(now_us)?;
+            self.keep_nodes(now_us)
         });
         let _ = asked;
         false

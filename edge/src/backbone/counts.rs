@@ -10,7 +10,7 @@ use crate::telemetry::metric::Metric;
 use crate::telemetry::names;
 
 /// The metrics, in the order of [`BackboneCounts::values`].
-pub(crate) const METRICS: [Metric; 17] = [
+pub(crate) const METRICS: [Metric; 21] = [
     Metric::number(
         names::BACKPLANE_AWAY,
         "0 while Redis answers, 1 while its connections are sought, 2 when that lasts.",
@@ -94,6 +94,30 @@ pub(crate) const METRICS: [Metric; 17] = [
         "Times that a channel went on elsewhere: its numbering changed or a gap was not kept.",
         Counter,
         "it grows without a change of master",
+    ),
+    Metric::number(
+        names::NODES,
+        "Other nodes of the cluster that have a lease.",
+        Gauge,
+        "it is less than the cluster has: nodes that are missing cannot reach Redis",
+    ),
+    Metric::number(
+        names::LEASES_FAILED,
+        "Times that the node's lease was not renewed when it was asked for.",
+        Counter,
+        "it grows: other nodes will take this one for dead",
+    ),
+    Metric::number(
+        names::FRAMES_UNSENT,
+        "Frames about presence that could not be sent to another node.",
+        Counter,
+        "it grows while Redis answers",
+    ),
+    Metric::number(
+        names::FRAMES_UNTAKEN,
+        "Frames about presence of other nodes for which a shard had no room.",
+        Counter,
+        "a steady rate: shards are too slow, and ask again what they miss",
     ),
     Metric {
         name: names::BREAKER_STATE,
@@ -183,6 +207,14 @@ pub struct BackboneCounts {
     pub events: AtomicU64,
     /// Channels that went on elsewhere.
     pub skips: AtomicU64,
+    /// Other nodes with a lease.
+    pub nodes: AtomicU64,
+    /// Leases that were not renewed.
+    pub leases_failed: AtomicU64,
+    /// Frames that were not sent to another node.
+    pub frames_unsent: AtomicU64,
+    /// Frames of other nodes that found no room.
+    pub frames_untaken: AtomicU64,
     /// Breakers of [`SYSTEMS`].
     pub breakers: [BreakerCounts; SYSTEMS.len()],
 }
@@ -204,6 +236,10 @@ impl BackboneCounts {
             &self.fed,
             &self.events,
             &self.skips,
+            &self.nodes,
+            &self.leases_failed,
+            &self.frames_unsent,
+            &self.frames_untaken,
         ]
     }
 

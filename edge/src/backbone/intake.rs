@@ -11,6 +11,7 @@ use super::limits::{READ_RECORDS, TAKE, TAKES_PER_ROUND, TELLS_MAX};
 use super::task::{unix_us, Relay};
 use super::watches::Granted;
 use crate::shard::files::{FilesReply, FilesRequest, LaneWish};
+use crate::shard::presence::messages::PresenceMessage;
 use crate::shard::Message;
 
 /// What a stretch of the journal is read for.
@@ -49,8 +50,15 @@ impl Relay {
             Message::Interest(shard, name) => self.on_interest(shard, &name),
             Message::NoInterest(shard, name) => self.watches.leave(shard, &name),
             Message::Tell(frame) if self.tells.len() < TELLS_MAX => self.tells.push_back(frame),
+            Message::Presence(message) => self.on_presence(*message),
             // Shards send nothing else to this thread.
             _ => {}
+        }
+    }
+
+    fn on_presence(&mut self, message: PresenceMessage) {
+        if let PresenceMessage::Send(frame) = message {
+            self.nodes.send(frame);
         }
     }
 

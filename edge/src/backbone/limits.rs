@@ -20,6 +20,10 @@ pub const OUTGOING_MAX: usize = 16 * 1024;
 /// second of what a node tells.
 pub const TELLS_MAX: usize = 4 * 1024;
 
+/// Frames to other nodes that are under way at the backplane, of 16 KiB at most: one for each
+/// that a full cluster has, and little beside what it takes of records.
+pub const NODE_CALLS_MAX: usize = 64;
+
 /// Records that one read of the journal brings: as many as four calls to the backplane.
 pub const READ_RECORDS: usize = 1_024;
 

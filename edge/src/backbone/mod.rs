@@ -6,9 +6,9 @@
 //! does not fit memory, and what earlier boots left, is read from the journal again.
 //!
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
-//! and hears them; `watches` are subscriptions, `questions` history; `settings` names the servers,
-//! `guard` has the breakers, `counts` are the metrics, `feed` does the same for a dead node's
-//! journal.
+//! and hears them; `watches` are subscriptions, `questions` history, `nodes` the lease and what
+//! nodes tell each other; `settings` names the servers, `guard` has the breakers, `counts` are the
+//! metrics, `feed` does the same for a dead node's journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -20,6 +20,7 @@ pub mod feed;
 mod guard;
 mod intake;
 pub mod limits;
+mod nodes;
 pub mod questions;
 mod settings;
 mod task;

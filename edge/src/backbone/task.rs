@@ -27,6 +27,7 @@ use super::counts::{set, BackboneCounts};
 use super::guard::Guard;
 use super::intake::Reading;
 use super::limits::{KAFKA_FLOOR_US, REDIS_FLOOR_US, SLEEP_MAX};
+use super::nodes::Nodes;
 use super::questions::Questions;
 use super::settings::Servers;
 use super::watches::Watches;
@@ -84,6 +85,7 @@ pub struct Relay {
     pub(super) held: [Option<FeedBatch>; Priority::COUNT],
     pub(super) watches: Watches,
     pub(super) questions: Questions,
+    pub(super) nodes: Nodes,
     pub(super) tells: VecDeque<Box<[u8]>>,
     pub(super) again_at_us: u64,
     /// What shards were told last.
@@ -142,6 +144,7 @@ impl Relay {
             held: Default::default(),
             watches: Watches::default(),
             questions: Questions::default(),
+            nodes: Nodes::new(),
             tells: VecDeque::new(),
             again_at_us: 0,
             told: HashMap::new(),
@@ -199,6 +202,7 @@ impl Relay {
         busy |= self.feed(now_us);
         self.read_journal();
         self.tell_progress();
+        self.tell_nodes();
         self.keep_settled(now_us);
         self.show();
         self.outgoing.flush(&mut self.port.sender);
@@ -304,7 +308,8 @@ impl Relay {
 
     fn is_settled(&self) -> bool {
         let nothing_waits = self.lines.is_idle() && self.feeder.is_idle();
-        nothing_waits && self.batches.is_empty() && self.held.iter().all(Option::is_none)
+        let nothing_is_held = self.batches.is_empty() && self.held.iter().all(Option::is_none);
+        nothing_waits && nothing_is_held && self.nodes.is_idle()
     }
 
     fn sleep(&self) -> Duration {

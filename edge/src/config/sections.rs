@@ -431,8 +431,9 @@ section! {
         unit "time", bounds 10 * MILLISECOND..=MINUTE, example "\"1s\"";
 
         /// Memory of a shard for presence: half for channels that it owns, half for its own
-        /// users. A user takes up to 300 bytes in the former and 100 in the latter, for each
-        /// channel that somebody asks for; a channel without room is answered `overloaded`.
+        /// users. A user takes up to 300 bytes in the former, 360 in a cluster, and 100 in the
+        /// latter, for each channel that somebody asks for; one without room is answered
+        /// `overloaded`.
         bytes_per_shard: ByteSize = ByteSize::mib(64),
         unit "bytes", bounds ByteSize::mib(1)..=ByteSize::mib(4_096), example "\"256MiB\"";
     }

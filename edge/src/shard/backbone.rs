@@ -183,6 +183,11 @@ impl Shard {
         self.backbone.is_some()
     }
 
+    /// The relay thread of a cluster.
+    pub(super) fn relay(&self) -> Option<u16> {
+        self.backbone.as_ref().map(|backbone| backbone.port.relay)
+    }
+
     /// The thread that numbers a channel: in a cluster the relay thread for durable ones.
     pub(super) fn numberer_of(&self, channel: &str, durable: bool) -> u16 {
         match &self.backbone {

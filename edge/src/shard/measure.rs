@@ -90,6 +90,13 @@ impl Shard {
         self.counters.presence_scopes = scopes as u64;
         self.counters.presence_members = members as u64;
         self.counters.presence_bytes = self.presence.bytes() as u64;
+        let between = self.presence.between_nodes();
+        self.counters.presence_sent = between.sent;
+        self.counters.presence_heard = between.heard;
+        self.counters.presence_invalid = between.invalid;
+        self.counters.presence_gaps = between.gaps;
+        self.counters.presence_silences = between.silences;
+        self.counters.presence_postponed = between.postponed;
     }
 
     fn gather_journal(&mut self) {

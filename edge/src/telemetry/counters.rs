@@ -181,6 +181,24 @@ counters! {
         "Changes and counts of presence handed to connections.";
     Counter presence_delayed: u64 = PRESENCE_DELAYED,
         "Changes of presence that a connection did not take and is told as a count later.";
+    Counter presence_sent: u64 = PRESENCE_SENT,
+        "Messages about presence for other nodes of a cluster.";
+    Counter presence_heard: u64 = PRESENCE_HEARD,
+        "Messages about presence of other nodes that were read.";
+    Counter presence_invalid: u64 = PRESENCE_INVALID,
+        "Messages about presence of other nodes that had no known form.",
+        "ever: nodes of versions that do not understand each other";
+    Counter presence_gaps: u64 = PRESENCE_GAPS,
+        "Times that something another node had told of presence was missing and asked again.",
+        "a steady rate: messages between nodes are lost";
+    Counter presence_silences: u64 = PRESENCE_SILENCES,
+        "Times that another node did not tell its users of a channel for a lease.",
+        "ever: the node has a lease and does not answer";
+    Counter presence_postponed: u64 = PRESENCE_POSTPONED,
+        "Leaves that waited for the word of another node.";
+    Counter presence_frames_lost: u64 = PRESENCE_FRAMES_LOST,
+        "Frames about presence that found no room between shard and relay thread.",
+        "a steady rate: what they said is asked again";
     Counter heartbeats_sent: u64 = HEARTBEATS_SENT,
         "Heartbeats sent.";
     Counter heartbeats_missed: u64 = HEARTBEATS_MISSED,

@@ -99,6 +99,20 @@ pub const PRESENCE_CHANGES: &str = "interlink_edge_presence_changes_total";
 pub const PRESENCE_TOLD: &str = "interlink_edge_presence_told_total";
 /// Changes of presence that a connection did not take.
 pub const PRESENCE_DELAYED: &str = "interlink_edge_presence_delayed_total";
+/// Messages about presence for other nodes.
+pub const PRESENCE_SENT: &str = "interlink_edge_presence_sent_total";
+/// Messages about presence of other nodes.
+pub const PRESENCE_HEARD: &str = "interlink_edge_presence_heard_total";
+/// Messages about presence that had no form.
+pub const PRESENCE_INVALID: &str = "interlink_edge_presence_invalid_total";
+/// Messages about presence that were missing.
+pub const PRESENCE_GAPS: &str = "interlink_edge_presence_gaps_total";
+/// Times that another node did not answer.
+pub const PRESENCE_SILENCES: &str = "interlink_edge_presence_silences_total";
+/// Leaves that waited for another node.
+pub const PRESENCE_POSTPONED: &str = "interlink_edge_presence_postponed_total";
+/// Frames about presence that found no room.
+pub const PRESENCE_FRAMES_LOST: &str = "interlink_edge_presence_frames_lost_total";
 /// Heartbeats sent.
 pub const HEARTBEATS_SENT: &str = "interlink_edge_heartbeats_sent_total";
 /// Heartbeats that were not answered in time.
@@ -325,6 +339,14 @@ pub const FED: &str = "interlink_edge_fed_records_total";
 pub const BACKPLANE_EVENTS: &str = "interlink_edge_backplane_events_total";
 /// Times that a channel went on elsewhere.
 pub const SKIPS: &str = "interlink_edge_backplane_skips_total";
+/// Other nodes with a lease.
+pub const NODES: &str = "interlink_edge_cluster_nodes";
+/// Leases that were not renewed.
+pub const LEASES_FAILED: &str = "interlink_edge_leases_failed_total";
+/// Frames that were not sent to another node.
+pub const FRAMES_UNSENT: &str = "interlink_edge_node_frames_unsent_total";
+/// Frames of other nodes that found no room.
+pub const FRAMES_UNTAKEN: &str = "interlink_edge_node_frames_untaken_total";
 /// State of the breaker of a system.
 pub const BREAKER_STATE: &str = "interlink_edge_breaker_state";
 /// Times that a breaker opened.

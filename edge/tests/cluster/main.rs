@@ -2,6 +2,7 @@
 
 mod breaker;
 mod levels;
+mod presence;
 mod stand;
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,7 +14,11 @@ use support::{Node, Setup, PATIENCE};
 
 /// Two nodes of one cluster that accept the tokens of the first.
 fn pair() -> (Node, Node) {
-    let sections = stand::sections();
+    pair_on(&stand::sections())
+}
+
+/// As [`pair`], with these sections of a configuration.
+fn pair_on(sections: &str) -> (Node, Node) {
     let first = Setup::shards(1)
         .config(&format!(
             "[node]\nname = \"{}\"\n{sections}",

@@ -1,6 +1,11 @@
 //! Where the servers of the test stand are.
 
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+
 use serde_json::Value;
+
+use super::support::wait_for;
 
 /// The sections of a node's configuration that make it one of the stand's cluster.
 ///
@@ -12,13 +17,72 @@ pub fn sections() -> String {
 
 /// As [`sections`], with more lines of the section `redis`.
 pub fn sections_of(redis_lines: &str) -> String {
-    let stand = stand();
-    let redis = &stand["redis"]["single"]["address"];
-    let broker = &stand["kafka"]["brokers"][0]["address"];
+    sections_with(&redis(), redis_lines)
+}
+
+/// As [`sections`], with another Redis.
+pub fn sections_on(redis: &str) -> String {
+    sections_with(redis, "")
+}
+
+fn sections_with(redis: &str, redis_lines: &str) -> String {
+    let broker = &stand()["kafka"]["brokers"][0]["address"];
     format!(
-        "[redis]\nmode = \"single\"\naddresses = [{redis}]\n{redis_lines}[kafka]\n\
+        "[redis]\nmode = \"single\"\naddresses = [\"{redis}\"]\n{redis_lines}[kafka]\n\
          brokers = [{broker}]\n"
     )
+}
+
+/// A Redis of one test, which keeps nothing when it is stopped.
+pub struct OwnRedis {
+    port: u16,
+    process: Child,
+}
+
+impl OwnRedis {
+    /// Starts a server at a port that nobody listens on.
+    pub fn start() -> Self {
+        let free = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let port = free.local_addr().expect("an address").port();
+        drop(free);
+        let process = serve(port);
+        Self { port, process }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Kills it.
+    pub fn stop(&mut self) {
+        self.process.kill().expect("a child can be killed");
+        self.process.wait().expect("a child can be waited for");
+    }
+
+    /// Starts it again, empty.
+    pub fn start_again(&mut self) {
+        self.process = serve(self.port);
+    }
+}
+
+impl Drop for OwnRedis {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn serve(port: u16) -> Child {
+    let process = Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no"])
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("redis-server 7 runs: install it, such as the package redis-server");
+    wait_for("Redis", || {
+        TcpStream::connect(("127.0.0.1", port)).ok().map(drop)
+    });
+    process
 }
 
 /// The address of Redis.

@@ -1,11 +1,11 @@
-//! A table among the tables of other nodes: asking, answering, and when nobody may have left.
+//! A table among the tables of other nodes: who they are, and what travels between them.
 //!
 //! Purpose: carries asks, parts and ends of leases between the scopes and what travels. Messages
 //! are made when the driver takes them, so that what waits for it is a list of whom to tell and not
 //! what.
 //!
-//! Limits: a node that is asked, or asks, is charged [`PRESENCE_NODE_BYTES`] for each scope; at most
-//! [`PRESENCE_WORDS_MAX`] short messages wait, others wait once for each node and scope.
+//! Limits: at most [`PRESENCE_WORDS_MAX`] short messages wait, others wait once for each node and
+//! scope, of which the table charges each pair.
 //! Runs on: the thread of the table.
 
 use std::collections::VecDeque;
@@ -150,12 +150,8 @@ impl PresenceTable {
                 self.change_askers(round, |answering| answering.rest(from, number));
             }
             (Word::Part(part), Some(round)) => self.on_part(from, round, &part, now_ms),
-            (Word::NoRoom, Some(round)) => {
-                // It says so only to those whom it would have to tell.
-                if self.has_node(round, from) {
-                    self.drop_scope(round);
-                }
-            }
+            // It says so only to those whom it would have to tell.
+            (Word::NoRoom, Some(round)) if self.has_node(round, from) => self.drop_scope(round),
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
 //! What other nodes tell here of one scope: how far each of them is.
 //!
 //! Purpose: a node is asked, and asked again every [`LEASE_RENEW_MS`], since an ask is a lease that
-//! ends. Its answers are a stream of parts, of which each begins where the one before it ended; what
-//! does not follow is asked for again. A node that has forgotten what it had told begins a new
+//! ends. Its answers are a stream of parts, of which each begins where the one before it ended;
+//! what does not follow is asked for again. A node that has forgotten what it had told begins a new
 //! stream, which gets a source of its own: what only the old source has is gone at the end of the
 //! first answer.
 //!

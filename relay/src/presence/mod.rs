@@ -6,15 +6,15 @@
 //! before it believes that a user has left, gathers changes for an interval, and gives pages in
 //! the order of names. A scope that nobody asks for is forgotten, and costs nothing.
 //!
-//! In a cluster the owner of the channel on every other node is a source too. A table that is asked
-//! for a scope by watchers or readers asks the tables of the other nodes, and tells those that ask
-//! it about the users of its own node. What travels is lost at times: parts of answers are numbered,
-//! what is missing is asked for again, and every ask has to be repeated within a lease
-//! ([`message`]). Which nodes live is decided by [`LeaseTable`].
+//! In a cluster the owner of the channel on every other node is a source too. A table that is
+//! asked for a scope by watchers or readers asks the tables of the other nodes, and tells those
+//! that ask it about the users of its own node. What travels is lost at times: parts of answers
+//! are numbered, what is missing is asked for again, and every ask has to be repeated within a
+//! lease. Which nodes live is decided by [`LeaseTable`].
 //!
-//! Map: `table` has the scopes; `scope` and `member` are what it holds; `asking` asks other nodes and
-//! `heard` is how far each is known; `answering` tells them of what is in `changes`; `cluster` is
-//! between both and other nodes, `message` what travels; `sweep` removes users in portions;
+//! Map: `table` has the scopes; `scope` and `member` are what it holds; `asking` asks other nodes
+//! and `heard` is how far each is known; `answering` tells them of what is in `changes`; `cluster`
+//! is between both and other nodes, `message` what travels; `sweep` removes users in portions;
 //! `leases` knows who lives.
 //!
 //! Order of a driver: [`PresenceTable::advance`] with the time of a turn first, then what came,

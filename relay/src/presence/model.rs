@@ -1,5 +1,5 @@
-//! Three nodes of a cluster over a network that loses, delays and reorders, with deaths, a backplane
-//! that goes away or forgets, and users who move: against what is true.
+//! Three nodes of a cluster over a network that loses, delays and reorders, with deaths, a
+//! backplane that goes away or forgets, and users who move: against what is true.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -10,6 +10,20 @@ pub const USERS_PER_TURN: usize = 64;
 /// Users that one message tells of, so that a turn can take it.
 pub const USERS_PER_MESSAGE: usize = 64;
 
+/// Frames of a shard for other nodes that the relay thread has and that have not been sent: enough
+/// for the time until it hears of one, and 256 KiB at most.
+pub const FRAMES_UNDER_WAY: usize = 16;
+
+/// Bytes of messages for other nodes that a turn makes: some 300 users, each a search in a tree.
+pub const NODE_BYTES_PER_TURN: usize = 6 * 1024;
+
+/// Frames of other nodes that wait for their turn; 1 MiB at most, further ones are asked again.
+pub const NODE_FRAMES_MAX: usize = 64;
+
+/// Bytes of messages of other nodes that a turn reads before it takes no further one: some 50
+/// users.
+pub const NODE_BYTES_READ_PER_TURN: usize = 1_024;
+
 /// Members of a channel that a turn counts when its presence is asked for: each is a look at a
 /// subscription, its session and its user.
 pub const COUNTED_PER_TURN: u32 = 64;

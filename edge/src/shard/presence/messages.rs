@@ -9,7 +9,8 @@
 use std::sync::Arc;
 
 use interlink_protocol::ErrorCode;
-use interlink_relay::presence::{PresencePage, Round};
+use interlink_relay::backplane::NodeId;
+use interlink_relay::presence::{ClusterView, PresencePage, Round};
 use interlink_uring::SocketId;
 
 /// One message.
@@ -77,6 +78,25 @@ pub enum PresenceMessage {
     },
     /// A page, for who asked.
     Answer(Answer),
+    /// For the relay thread: something for another node.
+    Send(NodeFrame),
+    /// Of the relay thread: one more frame has been sent, or is lost.
+    FrameEnded,
+    /// Of the relay thread: a frame of another node with messages for this shard.
+    Frame(Box<[u8]>),
+    /// Of the relay thread: what is known of other nodes.
+    Cluster(ClusterView),
+}
+
+/// Messages for another node.
+#[derive(Debug)]
+pub struct NodeFrame {
+    /// The shard that sends it.
+    pub shard: u16,
+    /// The node.
+    pub to: NodeId,
+    /// A [`PresenceFrame`](interlink_relay::presence::PresenceFrame).
+    pub frame: Box<[u8]>,
 }
 
 /// A wish for a page.

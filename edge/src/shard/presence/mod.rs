@@ -9,6 +9,8 @@
 //!   and changes;
 //! - `watched` and `asked`, home of those who want to know: hand changes and pages to connections.
 //!
+//! In a cluster `elsewhere` carries what the tables of owners on different nodes tell each other.
+//!
 //! Nobody counts anything in a channel whose presence nobody asks for.
 //!
 //! Full: tables of a shard are charged to `presence.bytes_per_shard`. A scope without room is
@@ -18,6 +20,7 @@
 //! Thread: the shard.
 
 mod asked;
+mod elsewhere;
 pub mod limits;
 pub mod messages;
 mod owned;
@@ -29,12 +32,13 @@ mod watched;
 use std::collections::VecDeque;
 
 use interlink_protocol::priority::Priority;
-use interlink_relay::presence::{PresenceRules, PresenceTable};
+use interlink_relay::presence::{ClusterCounts, PresenceRules, PresenceTable};
 
 use super::mesh::Message;
 use super::Shard;
 use crate::config::Config;
 use asked::Asked;
+use elsewhere::Elsewhere;
 use limits::{MESSAGES_PER_TURN, USERS_PER_TURN};
 use messages::PresenceMessage;
 use owned::Owned;
@@ -53,6 +57,7 @@ pub struct Presence {
     told: Told,
     watched: Watched,
     asked: Asked,
+    elsewhere: Elsewhere,
     bytes_max: usize,
 }
 
@@ -64,7 +69,7 @@ impl Presence {
         let ms = |time: std::time::Duration| time.as_millis() as u64;
         let table = PresenceTable::new(PresenceRules {
             sources: shards,
-            is_clustered: false,
+            is_clustered: config.is_clustered(),
             grace_ms: ms(settings.grace),
             interval_ms: ms(settings.change_interval),
             // Half for the scopes of which the shard is owner, half for its own users.
@@ -76,6 +81,7 @@ impl Presence {
             told: Told::default(),
             watched: Watched::default(),
             asked: Asked::default(),
+            elsewhere: Elsewhere::default(),
             bytes_max,
         }
     }
@@ -86,6 +92,8 @@ impl Presence {
             || self.owned.has_work()
             || self.told.has_work()
             || self.watched.has_work()
+            || self.elsewhere.has_frames()
+            || (self.elsewhere.may_send() && self.owned.table.has_messages())
     }
 
     /// Shard millisecond at which something is due.
@@ -104,6 +112,11 @@ impl Presence {
         (self.owned.table.scopes(), self.owned.table.members())
     }
 
+    /// What happened between this shard and other nodes.
+    pub fn between_nodes(&self) -> ClusterCounts {
+        self.owned.table.cluster_counts()
+    }
+
     fn local_bytes(&self) -> usize {
         self.told.bytes() + self.watched.bytes()
     }
@@ -117,7 +130,11 @@ impl Presence {
 impl Shard {
     /// Takes a message of another shard.
     pub(super) fn on_presence(&mut self, message: PresenceMessage) {
-        self.presence.inbox.push_back(message);
+        match message {
+            PresenceMessage::Frame(frame) => self.on_node_frame(frame),
+            PresenceMessage::FrameEnded => self.on_frame_ended(),
+            message => self.presence.inbox.push_back(message),
+        }
     }
 
     fn send_presence(&mut self, to: u16, message: PresenceMessage) {
@@ -136,9 +153,11 @@ impl Shard {
             return;
         }
         self.take_presence_messages();
+        self.hear_nodes();
         self.count_members();
         self.tell_devices();
         self.keep_scopes();
+        self.tell_nodes();
         self.give_pages();
         self.tell_watchers();
     }
@@ -180,6 +199,9 @@ impl Shard {
             } => self.on_changed(&scope, count, frame),
             PresenceMessage::Dropped { scope } => self.on_dropped(&scope),
             PresenceMessage::Answer(answer) => self.on_presence_answer(&answer),
+            PresenceMessage::Cluster(view) => self.on_cluster(&view),
+            // These are taken at once, or sent to the relay thread.
+            PresenceMessage::Frame(_) | PresenceMessage::FrameEnded | PresenceMessage::Send(_) => {}
         }
     }
 }

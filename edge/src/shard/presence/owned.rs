@@ -46,7 +46,10 @@ impl Owned {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !self.asks.is_empty() || self.table.has_actions() || self.table.has_freed()
+        !self.asks.is_empty()
+            || self.table.has_actions()
+            || self.table.has_freed()
+            || self.table.has_sweeps()
     }
 
     pub(super) fn next_due_ms(&self) -> Option<u32> {
@@ -65,7 +68,7 @@ pub(super) fn fields(members: &[Present]) -> Vec<MemberFields<'_>> {
 }
 
 impl Shard {
-    fn presence_now_ms(&self) -> u64 {
+    pub(super) fn presence_now_ms(&self) -> u64 {
         u64::from(self.clock.now_ms)
     }
 
@@ -126,6 +129,7 @@ impl Shard {
         let now_ms = self.presence_now_ms();
         let table = &mut self.presence.owned.table;
         table.free_some(DUE_PER_TURN);
+        table.sweep_some(now_ms, DUE_PER_TURN);
         table.advance(now_ms, DUE_PER_TURN);
         for _ in 0..ACTIONS_PER_TURN {
             let Some(action) = self.presence.owned.table.next_action() else {
