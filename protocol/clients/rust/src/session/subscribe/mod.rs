@@ -20,7 +20,7 @@ use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
 
 use crate::error::{Code, Error};
-use crate::event::{GapReason, Recovery};
+use crate::event::Recovery;
 use crate::limits;
 use crate::session::track::Verdict;
 use desired::{Desired, Phase};
