@@ -181,11 +181,12 @@ impl Relay {
             self.again_at_us = now_us + TRY_AGAIN_US;
             self.watches.try_again();
         }
-        let asked = self.publish(now_us).and_then(|()| {
+        let asked = self.keep_lease(now_us).and_then(|()| {
+            self.publish(now_us)?;
             self.watch(now_us)?;
             self.inquire(now_us)?;
             self.tell(now_us)?;
-            self.keep_nodes(now_us)
+            self.send_frames(now_us)
         });
         let _ = asked;
         false

@@ -4,8 +4,9 @@
 //! between the shards of all nodes that own the same channel. Each node hears a channel of its own,
 //! which no client can name. What the frames say is `interlink_relay::presence`'s matter.
 //!
-//! Order: nothing is asked for before the node hears its channel, so that nobody who sees its lease
-//! speaks to nobody. These calls come after all others of a round.
+//! Order: no lease is asked for before the node hears its channel, so that nobody who sees the lease
+//! speaks to nobody. The lease comes before all other calls of a round, since a node that is only
+//! busy must not count as dead; frames come after all others.
 //!
 //! Limits: a shard has at most [`FRAMES_UNDER_WAY`] frames here and at the backplane together, of
 //! which it is told what has become; [`NODE_CALLS_MAX`] are at the backplane. A frame that was not
@@ -135,20 +136,24 @@ impl Nodes {
 }
 
 impl Relay {
-    /// Asks for the lease when its time has come, and sends frames.
-    pub(super) fn keep_nodes(&mut self, now_us: u64) -> Result<(), Busy> {
-        if self.peers.is_empty() {
-            return Ok(());
-        }
-        if self.standing != Standing::Connected {
-            self.drop_frames();
+    /// Asks for the lease when its time has come.
+    pub(super) fn keep_lease(&mut self, now_us: u64) -> Result<(), Busy> {
+        if self.peers.is_empty() || self.standing != Standing::Connected {
             return Ok(());
         }
         let now_ms = self.nodes.at(now_us);
         match self.nodes.hearing {
-            Hearing::NotBefore(at_us) if now_us >= at_us => self.hear_own_channel(now_us)?,
-            Hearing::Live => self.renew_lease(now_ms, now_us)?,
-            _ => {}
+            Hearing::NotBefore(at_us) if now_us >= at_us => self.hear_own_channel(now_us),
+            Hearing::Live => self.renew_lease(now_ms, now_us),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends frames to other nodes.
+    pub(super) fn send_frames(&mut self, now_us: u64) -> Result<(), Busy> {
+        if self.standing != Standing::Connected {
+            self.drop_frames();
+            return Ok(());
         }
         while self.nodes.frames_under_way() < NODE_CALLS_MAX {
             if let Some(to) = self.nodes.greetings.pop_front() {
@@ -240,6 +245,11 @@ impl Relay {
             }
             (Some(Call::Lease), Ok(BackplaneAnswer::Leased(leases))) => {
                 self.nodes.leases.on_leased(leases, now_ms);
+                let own = self.nodes.leases.view().own;
+                if !self.nodes.has_ended && leases.nodes.binary_search(&own).is_err() {
+                    tracing::warn!("the cluster has too many nodes: others do not know this one");
+                    add(&self.counts.leases_failed, 1);
+                }
             }
             (Some(Call::Lease), _) => {
                 add(&self.counts.leases_failed, 1);

@@ -18,6 +18,9 @@ use super::message::Part;
 use crate::backplane::NodeId;
 use crate::limits::{LEASE_MS, PRESENCE_GONE_BYTES, PRESENCE_NODE_BYTES, PRESENCE_PART_USERS};
 
+/// Users of a part; in tests few users take many parts.
+const PART_USERS: usize = if cfg!(test) { 2 } else { PRESENCE_PART_USERS };
+
 /// A node that asks.
 #[derive(Debug)]
 struct Asker {
@@ -184,7 +187,7 @@ impl Answering {
         let mut here = self.here.range(behind).peekable();
         let mut gone = self.gone.range(behind).peekable();
         let (mut users, mut to) = (Vec::new(), told);
-        while users.len() < PRESENCE_PART_USERS {
+        while users.len() < PART_USERS {
             let next_gone = gone.peek().map(|entry| *entry.0);
             let is_gone = match (here.peek(), next_gone) {
                 (Some((here, _)), Some(gone)) => gone < **here,

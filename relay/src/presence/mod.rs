@@ -48,6 +48,8 @@ mod member;
 mod message;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod pairs;
 mod scope;
 mod sweep;
 mod table;

@@ -8,14 +8,19 @@ use interlink_protocol::claims::{Claims, PackedClaims};
 use interlink_protocol::frame::{decode_server, FrameLimits, ServerFrame};
 use interlink_protocol::ids::SessionKey;
 use interlink_protocol::websocket::Reader;
-use interlink_relay::presence::Round;
+use interlink_relay::backplane::NodeId;
+use interlink_relay::presence::{ClusterView, PresenceFrame, Round};
 use interlink_uring::SocketId;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::limits::{CHANGE_WAITING_BYTES_MAX, COUNTED_PER_TURN, OWED_RETRY_MS};
+use super::limits::{
+    CHANGE_WAITING_BYTES_MAX, COUNTED_PER_TURN, FRAMES_UNDER_WAY, NODE_FRAMES_MAX, OWED_RETRY_MS,
+};
+use super::messages::PresenceMessage;
 use super::Presence;
-use crate::config::Config;
+use crate::config::{Config, CriticalWithoutKafka, RedisMode};
+use crate::shard::backbone::{Backbone, BackbonePort};
 use crate::shard::channel::{Grant, Subscription, SubscriptionState};
 use crate::shard::connection::{Connection, NONE};
 use crate::shard::service::tests::Pair;
@@ -228,4 +233,72 @@ fn changes_that_come_faster_than_they_can_be_told_become_the_count() {
     }
     shard.tell_watchers();
     assert_eq!(waiting_counts(shard, connection), [1, 2, 3, 20]);
+}
+
+/// A shard that takes the other one for the relay thread, and knows so many nodes.
+fn in_cluster(shard: &mut Shard, nodes: u64) {
+    let mut config = Config::default();
+    config.redis.mode = RedisMode::Single;
+    shard.backbone = Some(Backbone::new(BackbonePort {
+        relay: 1,
+        boot: 1,
+        critical: CriticalWithoutKafka::Local,
+    }));
+    shard.presence = Presence::new(&config, 2);
+    let view = ClusterView {
+        nodes: (1..=nodes).map(NodeId).collect(),
+        is_connected: true,
+        ..ClusterView::new(NodeId(0))
+    };
+    shard.on_cluster(&view);
+}
+
+#[test]
+fn the_relay_thread_is_given_no_more_frames_than_it_has_done_with() {
+    let mut pair = Pair::start();
+    let shard = &mut pair.shards[0].0;
+    in_cluster(shard, 40);
+    let now_ms = shard.presence_now_ms();
+    let table = &mut shard.presence.owned.table;
+    table.watch(SCOPE, 0, now_ms).expect("room");
+    while table.next_action().is_some() {}
+    let asked = |shard: &Shard| shard.presence.between_nodes().sent as usize;
+    (0..10).for_each(|_| shard.tell_nodes());
+    assert_eq!(asked(shard), FRAMES_UNDER_WAY);
+    assert!(!shard.presence.has_work(), "it waits for the relay thread");
+    shard.on_presence(PresenceMessage::FrameEnded);
+    assert!(shard.presence.has_work());
+    shard.tell_nodes();
+    assert_eq!(asked(shard), FRAMES_UNDER_WAY + 1);
+    while shard.presence.owned.table.has_messages() {
+        shard.on_presence(PresenceMessage::FrameEnded);
+        shard.tell_nodes();
+    }
+    assert_eq!((asked(shard), shard.counters.presence_frames_lost), (40, 0));
+}
+
+#[test]
+fn frames_of_other_nodes_are_read_in_portions_and_beyond_their_bound_are_counted() {
+    let mut pair = Pair::start();
+    let shard = &mut pair.shards[0].0;
+    in_cluster(shard, 1);
+    let mut frame = PresenceFrame::new(NodeId(1));
+    // What has no form takes room too.
+    let message = [&[0, SCOPE.len() as u8], SCOPE.as_bytes(), &[0; 600]].concat();
+    (0..4).for_each(|_| assert!(frame.push(&message)));
+    let frame = frame.into_bytes();
+    for _ in 0..=NODE_FRAMES_MAX {
+        shard.on_presence(PresenceMessage::Frame(frame.clone()));
+    }
+    assert_eq!(shard.counters.presence_frames_lost, 1);
+    shard.hear_nodes();
+    assert_eq!(shard.presence.between_nodes().invalid, 2);
+    let mut turns = 1;
+    while shard.presence.has_work() {
+        shard.hear_nodes();
+        turns += 1;
+    }
+    let read = shard.presence.between_nodes().invalid;
+    assert_eq!(read as usize, 4 * NODE_FRAMES_MAX);
+    assert!(turns >= 2 * NODE_FRAMES_MAX);
 }
