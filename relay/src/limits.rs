@@ -201,6 +201,10 @@ pub const PRESENCE_REPEAT_MS: u64 = 1_000;
 /// what is known counts, and the rest comes as changes. Answers take milliseconds.
 pub const PRESENCE_WAIT_MS: u64 = 2_000;
 
+/// Nodes that are to be told or asked something of a scope and wait for it, each once: 2.5 MiB, all
+/// that the largest cluster makes of a thousand scopes.
+pub const PRESENCE_SENDS_MAX: usize = 64 * 1024;
+
 /// Short messages to other nodes that wait; what they say ends by itself a lease later.
 pub const PRESENCE_WORDS_MAX: usize = 1_024;
 

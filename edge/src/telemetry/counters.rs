@@ -195,7 +195,7 @@ counters! {
         "Times that another node did not tell its users of a channel for a lease.",
         "ever: the node has a lease and does not answer";
     Counter presence_postponed: u64 = PRESENCE_POSTPONED,
-        "Leaves that waited for the word of another node.";
+        "Times that leaves of a channel waited for the word of another node.";
     Counter presence_frames_lost: u64 = PRESENCE_FRAMES_LOST,
         "Frames about presence that found no room between shard and relay thread.",
         "a steady rate: what they said is asked again";

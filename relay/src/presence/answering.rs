@@ -34,7 +34,8 @@ impl PresenceTable {
         answering.note(user, &mut member.version, is_here);
         self.bytes = self.bytes + answering.bytes() - before;
         if !answering.is_idle() && answering.gather_ms.is_none() {
-            let gather_ms = now_ms + PRESENCE_GATHER_MS;
+            // Changes of all scopes leave together.
+            let gather_ms = (now_ms / PRESENCE_GATHER_MS + 1) * PRESENCE_GATHER_MS;
             answering.gather_ms = Some(gather_ms);
             self.due.insert((gather_ms, Due::Gather(round)));
         }
@@ -58,11 +59,10 @@ impl PresenceTable {
     }
 
     pub(super) fn answer(&mut self, round: Round, node: NodeId) {
-        let Some(scope) = self.scopes.get_mut(&round) else {
-            return;
-        };
-        if scope.answering.list(node) {
-            self.cluster.sends.push_back(Sending::Part(round, node));
+        let cluster = &mut self.cluster;
+        if let Some(scope) = self.scopes.get_mut(&round) {
+            let list = || cluster.list(Sending::Part(round, node));
+            scope.answering.list(node, list);
         }
     }
 

@@ -15,6 +15,9 @@ use super::{NoRoom, Round};
 use crate::backplane::NodeId;
 use crate::limits::{PRESENCE_ASK_AGAIN_MS, PRESENCE_NODE_BYTES, PRESENCE_WAIT_MS};
 
+/// Streams of a node that never told everything and whose users count nevertheless.
+const STALE_MAX: usize = 4;
+
 impl PresenceTable {
     /// Somebody of this node wants to know the scope: other nodes are asked from now on.
     pub(super) fn want(&mut self, round: Round, now_ms: u64) -> Result<(), NoRoom> {
@@ -148,8 +151,10 @@ impl PresenceTable {
             if now_ms < heard.may_ask_ms() {
                 heard.is_wanted = true;
             } else {
-                heard.is_listed = true;
-                self.cluster.sends.push_back(Sending::Ask(round, node));
+                let is_listed = self.cluster.list(Sending::Ask(round, node));
+                if let Some(heard) = self.heard(round, node) {
+                    heard.is_listed = is_listed;
+                }
             }
         }
         self.plan_look(round, now_ms);
@@ -214,7 +219,7 @@ impl PresenceTable {
     /// When it is tried again to let somebody leave of whom nothing was heard since `absent_ms`;
     /// none when that may be now.
     pub(super) fn postpone(&mut self, round: Round, absent_ms: u64, now_ms: u64) -> Option<u64> {
-        let scope = self.scopes.get(&round)?;
+        let scope = self.scopes.get_mut(&round)?;
         if scope.held_until_ms > now_ms {
             return Some(scope.held_until_ms);
         }
@@ -230,10 +235,13 @@ impl PresenceTable {
             return None;
         }
         self.cluster.counts.postponed += 1;
+        // Whoever else leaves the scope meanwhile would have to wait too.
+        let again_ms = now_ms + PRESENCE_ASK_AGAIN_MS;
+        scope.held_until_ms = again_ms;
         for node in unsure {
             self.ask(round, node, now_ms);
         }
-        Some(now_ms + PRESENCE_ASK_AGAIN_MS)
+        Some(again_ms)
     }
 
     pub(super) fn on_part(&mut self, from: NodeId, round: Round, part: &Part, now_ms: u64) {
@@ -265,7 +273,7 @@ impl PresenceTable {
                 }
             }
         }
-        if is_whole && !stale.is_empty() {
+        if is_whole && !stale.is_empty() || stale.len() > STALE_MAX {
             if let Some(heard) = self.heard(round, from) {
                 heard.stale.clear();
             }

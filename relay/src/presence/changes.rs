@@ -160,15 +160,15 @@ impl Answering {
         }
     }
 
-    /// Lists a node for a part, if it is to be told something; says whether it was listed now.
-    pub(super) fn list(&mut self, node: NodeId) -> bool {
+    /// Lists a node for a part with `list`, which says whether it could, if it is to be told
+    /// something and is not listed.
+    pub(super) fn list(&mut self, node: NodeId, list: impl FnOnce() -> bool) {
         let last = self.last;
-        let Some(asker) = self.askers.get_mut(&node) else {
-            return false;
-        };
-        let is_new = !asker.is_listed && (asker.is_owed || asker.told < last);
-        asker.is_listed |= is_new;
-        is_new
+        let asker = self.askers.get_mut(&node);
+        let unlisted = asker.filter(|asker| !asker.is_listed);
+        if let Some(asker) = unlisted.filter(|asker| asker.is_owed || asker.told < last) {
+            asker.is_listed = list();
+        }
     }
 
     /// The next part for a node that is listed. `is_complete`: all sources have told what they

@@ -5,7 +5,7 @@
 //! what.
 //!
 //! Limits: at most [`PRESENCE_WORDS_MAX`] short messages wait, others wait once for each node and
-//! scope, of which the table charges each pair.
+//! scope, [`PRESENCE_SENDS_MAX`] in all.
 //! Runs on: the thread of the table.
 
 use std::collections::VecDeque;
@@ -16,7 +16,7 @@ use super::message::{decode, encode, Word};
 use super::table::PresenceTable;
 use super::{ClusterCounts, ClusterView, Round};
 use crate::backplane::NodeId;
-use crate::limits::{LEASE_MS, PRESENCE_WORDS_MAX};
+use crate::limits::{LEASE_MS, PRESENCE_SENDS_MAX, PRESENCE_WORDS_MAX};
 
 /// Somebody to be told something.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub(super) struct Cluster {
     pub(super) is_connected: bool,
     returns: u64,
     held_until_ms: u64,
+    /// Scopes that do not know yet what has changed among the nodes, and whether they have to ask
+    /// all of them again.
+    pub(super) meets: Vec<Round>,
+    meets_anew: bool,
     pub(super) sends: VecDeque<Sending>,
     words: usize,
     pub(super) last_ask: u64,
@@ -50,6 +54,8 @@ impl Cluster {
             is_connected: false,
             returns: 0,
             held_until_ms: 0,
+            meets: Vec::new(),
+            meets_anew: false,
             sends: VecDeque::new(),
             words: 0,
             last_ask: 0,
@@ -60,8 +66,18 @@ impl Cluster {
 
     /// Until when nobody may be told to have left; none while that is not known.
     pub(super) fn held_until_ms(&self) -> Option<u64> {
-        let is_known = !self.is_clustered || self.is_connected;
+        let is_known = !self.is_clustered || (self.is_connected && self.meets.is_empty());
         is_known.then_some(self.held_until_ms)
+    }
+
+    /// Lists somebody to be told something; says whether there was room. What finds none is asked
+    /// again.
+    pub(super) fn list(&mut self, sending: Sending) -> bool {
+        let has_room = self.sends.len() < PRESENCE_SENDS_MAX;
+        if has_room {
+            self.sends.push_back(sending);
+        }
+        has_room
     }
 
     pub(super) fn say(&mut self, to: NodeId, scope: &str, word: &Word) {
@@ -75,7 +91,7 @@ impl Cluster {
 impl PresenceTable {
     /// Takes over what is known of the cluster. Nodes that are gone count no more, nodes that are
     /// new are asked for everything that is wanted, and all are asked again when the backplane has
-    /// come back or may have forgotten something.
+    /// come back or may have forgotten something: by [`Self::sweep_some`], scope by scope.
     pub fn set_cluster(&mut self, view: &ClusterView, now_ms: u64) {
         let cluster = &mut self.cluster;
         let is_back = view.is_connected && !cluster.is_connected;
@@ -86,10 +102,19 @@ impl PresenceTable {
         if has_returned {
             cluster.held_until_ms = now_ms + LEASE_MS;
         }
-        let rounds: Vec<Round> = self.scopes.keys().copied().collect();
-        for round in rounds {
+        cluster.meets_anew |= has_returned;
+        self.cluster.meets = self.scopes.keys().copied().collect();
+    }
+
+    /// Lets no more than `most` scopes know what has changed among the nodes.
+    pub(super) fn meet_some(&mut self, now_ms: u64, most: usize) {
+        for _ in 0..most {
+            let Some(round) = self.cluster.meets.pop() else {
+                self.cluster.meets_anew = false;
+                return;
+            };
             if self.scopes.get(&round).is_some_and(|scope| scope.is_wanted) {
-                self.meet_nodes(round, has_returned, now_ms);
+                self.meet_nodes(round, self.cluster.meets_anew, now_ms);
             }
         }
     }

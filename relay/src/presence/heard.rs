@@ -121,7 +121,8 @@ impl Heard {
         match (self.is_wanted, self.unanswered_ms) {
             (true, _) => self.may_ask_ms(),
             (_, Some(_)) if !self.is_silent => self.asked_ms + PRESENCE_REPEAT_MS,
-            _ => self.asked_ms + LEASE_RENEW_MS,
+            // Asks of all scopes leave together.
+            _ => (self.asked_ms + LEASE_RENEW_MS) / PRESENCE_ASK_AGAIN_MS * PRESENCE_ASK_AGAIN_MS,
         }
     }
 

@@ -165,6 +165,6 @@ pub struct ClusterCounts {
     pub gaps: u64,
     /// Times that a node did not answer for a lease.
     pub silences: u64,
-    /// Leaves that waited for the word of another node.
+    /// Times that leaves of a scope waited for the word of another node.
     pub postponed: u64,
 }

@@ -307,6 +307,7 @@ fn what_a_node_said_before_it_died_comes_too_late() {
         ..ClusterView::new(HERE)
     };
     pair.here.table.set_cluster(&view, later_ms);
+    pair.here.turn(later_ms);
     pair.here.table.on_message(THERE, &late, later_ms);
     assert_eq!(pair.here.users(), []);
     let asked = pair.here.table.next_message(later_ms).expect("an ask");

@@ -28,8 +28,10 @@ impl PresenceTable {
         });
     }
 
-    /// Looks at no more than `most` users of sources that are gone.
+    /// Lets no more than `most` scopes know what has changed among the nodes, and looks at no more
+    /// than `most` users of sources that are gone.
     pub fn sweep_some(&mut self, now_ms: u64, most: usize) {
+        self.meet_some(now_ms, most);
         let Some(sweep) = self.sweeps.front_mut() else {
             return;
         };
@@ -57,6 +59,6 @@ impl PresenceTable {
 
     /// Whether [`Self::sweep_some`] has something to do.
     pub fn has_sweeps(&self) -> bool {
-        !self.sweeps.is_empty()
+        !self.sweeps.is_empty() || !self.cluster.meets.is_empty()
     }
 }
