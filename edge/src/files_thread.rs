@@ -13,19 +13,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use interlink_protocol::ids::{placement_hash, Position};
-use interlink_relay::cursors::{CursorLog, CursorUpdate, Trail};
+use interlink_relay::cursors::{CursorLog, CursorUpdate};
 use interlink_relay::dedupe::RecoveredKey;
-use interlink_relay::event_log::LogPosition;
-use interlink_relay::files::{FilesConfig, FilesError, JournalFiles, SegmentKey};
+use interlink_relay::files::{FilesConfig, FilesError, JournalFiles};
 use interlink_relay::journal::{Journal, JournalConfig};
-use interlink_relay::record::{Kind, SegmentId, Sequence};
 use interlink_relay::recovery::{
     RecoveredChannel, RecoveredNode, RecoveredPublisher, UnmarkedRecord,
 };
 use tracing::{info, warn};
 
 use crate::backbone::questions::{before_first, gap_after};
-use crate::backbone::BackboneLogs;
+use crate::backbone::{kept, BackboneLogs};
 use crate::config::Config;
 use crate::data_dir::DataDirectory;
 use crate::exit::{CommandError, Exit};
@@ -38,9 +36,6 @@ use crate::shard::files::{
 /// How long a node of a cluster keeps what the backbone has: twice the time by which it goes back
 /// when Redis may have lost the newest events.
 const CLUSTER_RETENTION_S: u64 = 120;
-
-/// The group of consumers under which the backbone's cursor in each log is kept.
-const BACKBONE_GROUP: &str = "backbone";
 
 /// Pause between two rounds of regular work when nobody asks for anything.
 const TICK: Duration = Duration::from_millis(50);
@@ -156,37 +151,13 @@ impl FilesThread {
         self.files.boot().number
     }
 
-    /// Where the relay thread goes on in every log, and what was settled before and when. A log
-    /// that the backbone has never read begins with this boot: what a node alone has numbered
-    /// stays in its own history.
+    /// Where the relay thread goes on.
     ///
     /// # Errors
     /// When a cursor cannot be written; without it records of this boot could be passed over.
     pub fn backbone_logs(&mut self) -> Result<BackboneLogs, CommandError> {
-        let boot = self.files.boot().number;
-        let mut lanes = self.files.lanes();
-        lanes.extend((0..self.shards).flat_map(|shard| Kind::ALL.map(|kind| (shard, kind))));
-        let mut logs = BackboneLogs::default();
-        for (shard, kind) in lanes {
-            let begin = LogPosition {
-                boot,
-                shard,
-                kind,
-                sequence: Sequence::NONE,
-            };
-            let known = self.cursors.committed(BACKBONE_GROUP, shard, kind);
-            if known.is_none() {
-                let settled = self.cursors.settle(BACKBONE_GROUP, begin, unix_us());
-                settled.map_err(data_error)?;
-            }
-            let after = known.unwrap_or(begin);
-            self.need_from(after);
-            logs.after.push(after);
-            if let Some(trail) = self.cursors.trail(BACKBONE_GROUP, shard, kind) {
-                logs.settled.extend(trail.points());
-            }
-        }
-        Ok(logs)
+        let (files, cursors) = (&mut self.files, &mut self.cursors);
+        kept::logs(files, cursors, self.shards, unix_us()).map_err(data_error)
     }
 
     /// Where the main thread asks.
@@ -309,7 +280,10 @@ impl FilesThread {
                 }
             }
             FilesRequest::ReadLane(wish) => self.read_lane(*wish),
-            FilesRequest::Settled(positions) => self.note_settled(&positions),
+            FilesRequest::Settled(positions) => {
+                kept::settle(&mut self.files, &mut self.cursors, &positions, unix_us());
+            }
+            FilesRequest::Servers(memory) => kept::remember(&mut self.cursors, &memory),
             // The loop that calls this has taken it.
             FilesRequest::GiveUp(_) => {}
         }
@@ -325,45 +299,6 @@ impl FilesThread {
         let records = read.map_err(|error| warn!(%error, "the journal could not be read"));
         let lane = records.ok().map(|records| (reader, records));
         self.reply(wish.thread, FilesReply::Lane(lane));
-    }
-
-    /// The backbone needs nothing of these logs up to here any more, also after a restart, unless
-    /// it goes back.
-    fn note_settled(&mut self, positions: &[LogPosition]) {
-        for position in positions {
-            let settled = self.cursors.settle(BACKBONE_GROUP, *position, unix_us());
-            if let Err(error) = settled {
-                warn!(%error, "the cursor of the backbone could not be written");
-                continue;
-            }
-            self.need_from(*position);
-        }
-    }
-
-    /// Keeps everything of a log behind a position, also segments that are still to come, and
-    /// that to which the backbone may go back.
-    fn need_from(&mut self, position: LogPosition) {
-        let needed = self.segment_after(position);
-        self.files.set_needed_from(needed);
-        let trail = self
-            .cursors
-            .trail(BACKBONE_GROUP, position.shard, position.kind);
-        if let Some(begin) = trail.and_then(Trail::begin) {
-            let kept = self.segment_after(begin);
-            self.files.set_kept_from(kept);
-        }
-    }
-
-    fn segment_after(&self, position: LogPosition) -> SegmentKey {
-        let to_come = SegmentKey {
-            boot: position.boot,
-            shard: position.shard,
-            id: SegmentId {
-                kind: position.kind,
-                number: 0,
-            },
-        };
-        self.files.segment_after(position).unwrap_or(to_come)
     }
 
     fn read(&mut self, wish: HistoryWish) -> HistoryAnswer {

@@ -8,7 +8,7 @@
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
 //! and hears them; `watches` are subscriptions, `questions` history, `nodes` the lease and what
 //! nodes tell each other; `settings` names the servers, `guard` has the breakers, `counts` are the
-//! metrics, `feed` does the same for a dead node's journal.
+//! metrics, `kept` is what a later process needs, `feed` does the same for a dead node's journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -19,6 +19,7 @@ mod counts;
 pub mod feed;
 mod guard;
 mod intake;
+pub(crate) mod kept;
 pub mod limits;
 mod nodes;
 pub mod questions;
@@ -58,6 +59,8 @@ pub struct BackboneLogs {
     pub after: Vec<LogPosition>,
     /// What earlier processes have settled lately, for each log oldest first.
     pub settled: Vec<Settled>,
+    /// The servers of Redis in which that was placed, as the backplane remembers them.
+    pub servers: Vec<u8>,
 }
 
 /// What the relay thread starts from.

@@ -93,6 +93,8 @@ pub struct Relay {
     pub(super) counts: Arc<BackboneCounts>,
     settled_at_us: u64,
     settled: HashMap<LaneId, LogPosition>,
+    /// The servers that were noted with it.
+    servers: Arc<[u8]>,
     pub(super) taken: Vec<Taken<Message>>,
 }
 
@@ -108,7 +110,8 @@ impl Relay {
         let waker = Arc::clone(&woken);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waker.notify_one());
         let namespaces = (*servers.kafka.namespaces).clone();
-        let backplane = RedisBackplane::new(servers.redis, &Handle::current(), Arc::clone(&wake))?;
+        let (known, runtime) = (&plan.logs.servers, Handle::current());
+        let backplane = RedisBackplane::resume(servers.redis, known, &runtime, Arc::clone(&wake))?;
         let mut log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
         log.watch_replicas()?;
         let logs = &plan.logs.after;
@@ -151,6 +154,7 @@ impl Relay {
             counts: plan.counts,
             settled_at_us: 0,
             settled: logs.iter().map(|at| ((at.shard, at.kind), *at)).collect(),
+            servers: plan.logs.servers.into(),
             taken: Vec::new(),
         })
     }
@@ -273,13 +277,21 @@ impl Relay {
                 continue;
             };
             let at = placed.min(fed);
-            if at != *kept {
+            let went_back = self.lines.went_back(*id).map(|lowest| lowest.min(*kept));
+            moved.extend(went_back);
+            if at != *kept || went_back.is_some() {
                 *kept = at;
                 moved.push(at);
             }
         }
         if !moved.is_empty() {
             self.files.request(FilesRequest::Settled(moved));
+        }
+        // Behind the cursors, which may have gone back because of a change.
+        let servers = self.backplane.memory();
+        if let Some(servers) = servers.filter(|servers| *servers != self.servers) {
+            self.servers = Arc::clone(&servers);
+            self.files.request(FilesRequest::Servers(servers));
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the relay thread finds after a start.
 
+use std::sync::Arc;
+
 use interlink_relay::event_log::LogPosition;
 use interlink_relay::record::{Kind, Sequence};
 
@@ -12,14 +14,15 @@ use crate::shard::files::FilesRequest;
 use crate::shard::Message;
 
 /// A process that finds `BackboneLogs` and settles further.
-fn process(data: &DataDirectory, settled: impl Fn(u32) -> Vec<Vec<LogPosition>>) -> BackboneLogs {
+fn process(data: &DataDirectory, requests: impl Fn(u32) -> Vec<FilesRequest>) -> BackboneLogs {
     let (mut files, _) = FilesThread::open(&Config::default(), data, 1).expect("a journal");
     let logs = files.backbone_logs().expect("cursors");
     let ports = lanes::mesh::<Message>(1).expect("lanes");
     let link = files.link(ports[0].receiver.bell()).expect("a link");
-    settled(files.boot())
+    let requests = requests(files.boot());
+    requests
         .into_iter()
-        .for_each(|positions| link.request(FilesRequest::Settled(positions)));
+        .for_each(|request| link.request(request));
     drop(link);
     files.start().expect("a thread")();
     logs
@@ -35,8 +38,15 @@ fn a_start_knows_where_the_backbone_stood_lately_also_when_it_went_back() {
         kind: Kind::Urgent,
         sequence: Sequence(sequence),
     };
-    process(&data, |boot| vec![vec![at(boot, 7)], vec![at(boot, 5)]]);
+    process(&data, |boot| {
+        vec![
+            FilesRequest::Settled(vec![at(boot, 7)]),
+            FilesRequest::Settled(vec![at(boot, 5)]),
+            FilesRequest::Servers(Arc::from(*b"servers")),
+        ]
+    });
     let logs = process(&data, |_| Vec::new());
+    assert_eq!(logs.servers, b"servers");
     assert!(logs.after.contains(&at(1, 5)));
     let urgent = logs.settled.iter().map(|point| point.through);
     let urgent: Vec<_> = urgent.filter(|at| at.kind == Kind::Urgent).collect();

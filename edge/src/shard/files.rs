@@ -59,6 +59,8 @@ pub enum FilesRequest {
     ReadLane(Box<LaneWish>),
     /// The backbone has everything of these logs up to here.
     Settled(Vec<LogPosition>),
+    /// Servers of the backbone in which that was placed.
+    Servers(Arc<[u8]>),
     /// Every shard is settled and stays so: give the journal up, and say so. Nothing that is
     /// asked afterwards is answered.
     GiveUp(mpsc::Sender<()>),

@@ -5,6 +5,7 @@
 //! delivery (1) = epoch u64 | offset u64 | chain u64 | record u128 | user | device | channel
 //! consumer (2) = boot u32 | shard u16 | kind u8 | sequence u64 | group
 //! settled (3) = time u64 (microseconds since the Unix epoch) | as consumer
+//! memory (4) = group | bytes of the group
 //! ```
 //! Texts have a length of 16 bits before them.
 //!
@@ -30,6 +31,7 @@ use crate::record::{Kind, Sequence};
 const TAG_DELIVERY: u8 = 1;
 const TAG_CONSUMER: u8 = 2;
 const TAG_SETTLED: u8 = 3;
+const TAG_MEMORY: u8 = 4;
 
 /// A group of consumers and a log.
 type ConsumerKey = (Box<str>, u16, Kind);
@@ -46,6 +48,8 @@ pub struct CursorLog {
     consumers: BTreeMap<ConsumerKey, LogPosition>,
     /// Of groups that say when they settled what.
     trails: BTreeMap<ConsumerKey, Trail>,
+    /// What groups have to know besides.
+    memories: BTreeMap<Box<str>, Box<[u8]>>,
     cut_bytes: u64,
     /// A write failed: what the file ends with is unknown.
     torn: bool,
@@ -68,6 +72,7 @@ impl CursorLog {
             deliveries: CursorTable::new(CURSORS_MAX),
             consumers: BTreeMap::new(),
             trails: BTreeMap::new(),
+            memories: BTreeMap::new(),
             cut_bytes: 0,
             torn: false,
         };
@@ -135,6 +140,19 @@ impl CursorLog {
         self.trails.get(&(group.into(), shard, kind))
     }
 
+    /// Keeps what a group has to know besides its cursors, and syncs; a later memory replaces it.
+    pub fn remember(&mut self, group: &str, memory: &[u8]) -> Result<(), FilesError> {
+        let mut entry = Vec::new();
+        put_memory(&mut entry, group, memory);
+        self.memories.insert(group.into(), memory.into());
+        self.write(&entry)
+    }
+
+    /// What a group has kept with [`Self::remember`].
+    pub fn memory(&self, group: &str) -> &[u8] {
+        self.memories.get(group).map_or(&[], |memory| memory)
+    }
+
     /// A consumer group's cursor in one log.
     pub fn committed(&self, group: &str, shard: u16, kind: Kind) -> Option<LogPosition> {
         self.consumers.get(&(group.into(), shard, kind)).copied()
@@ -196,6 +214,9 @@ impl CursorLog {
                 put_consumer(&mut content, &key.0, position);
             }
         }
+        for (group, memory) in &self.memories {
+            put_memory(&mut content, group, memory);
+        }
         write_whole(&self.path, &content, true)?;
         let file = OpenOptions::new().append(true).open(&self.path);
         self.file = file.map_err(FilesError::access("open", &self.path))?;
@@ -235,6 +256,10 @@ impl CursorLog {
                 let (group, through) = read_consumer(&mut body)?;
                 self.take_settled(group, &Settled { through, at_us });
             }
+            TAG_MEMORY => {
+                let group = body.text()?.into();
+                self.memories.insert(group, body.rest().into());
+            }
             // Of a newer version: carried over a rewrite by nobody, and not needed here.
             _ => {}
         }
@@ -271,6 +296,13 @@ fn put_settled(out: &mut Vec<u8>, group: &str, point: &Settled) {
     let mut body = vec![TAG_SETTLED];
     body.put_u64(point.at_us);
     put_position(&mut body, group, &point.through);
+    put_entry(out, &body);
+}
+
+fn put_memory(out: &mut Vec<u8>, group: &str, memory: &[u8]) {
+    let mut body = vec![TAG_MEMORY];
+    body.put_text(group);
+    body.put_bytes(memory);
     put_entry(out, &body);
 }
 

@@ -236,6 +236,8 @@ fn a_group_that_keeps_a_trail_finds_it_after_a_start_and_a_rewrite() {
     }
     // Half of it may be lost with a server.
     log.settle("backbone", at(25), 6_000_000).expect("written");
+    log.remember("backbone", b"server 1").expect("written");
+    log.remember("backbone", b"server 2").expect("written");
     assert_eq!(points(&log), [10, 20, 25]);
     for rewritten in [false, true] {
         if rewritten {
@@ -251,8 +253,10 @@ fn a_group_that_keeps_a_trail_finds_it_after_a_start_and_a_rewrite() {
             false => vec![10, 20, 25],
         };
         assert_eq!(points(&log), last);
+        assert_eq!(log.memory("backbone"), b"server 2");
         let committed = log.committed("backbone", 1, Kind::Urgent);
         assert_eq!(committed.map(|it| it.sequence.0), last.last().copied());
     }
     assert_eq!(log.trail("analytics", 1, Kind::Urgent), None);
+    assert_eq!(log.memory("analytics"), b"");
 }

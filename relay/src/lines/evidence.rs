@@ -11,7 +11,7 @@ use super::line::{Attempts, Line, Source};
 use super::outcome::{Outcome, Placed};
 use super::planted::{is_planted, Planted};
 use super::sequencing::{LineId, Lines};
-use super::track::Times;
+use super::track::{Times, Track};
 use crate::backplane::Published;
 use crate::event_log::LogRecord;
 use crate::record::Placement;
@@ -72,6 +72,14 @@ impl Lines {
         attempts: Attempts,
     ) -> Option<Placed> {
         let record = self.record(source)?;
+        let lane = (record.at.shard, record.at.kind);
+        let begin = self.begin.get(&lane).copied();
+        // An earlier process may have gone back to it, and have died before it heard of the place.
+        let is_inherited = begin.is_some_and(|begin| record.at <= begin);
+        let attempts = Attempts {
+            uncertain: attempts.uncertain || is_inherited,
+            ..attempts
+        };
         let outcome = match source {
             Source::Lane(lane, number) => {
                 self.counters.placed += 1;
@@ -112,7 +120,7 @@ impl Lines {
             return;
         };
         let settled = self.settled.get(&lane).map_or(&[][..], Vec::as_slice);
-        let track = line.track(lane, begin, settled);
+        let track = line.track(lane, || Track::behind(lane, begin, settled, 0));
         let known = track.times(record.at);
         let may_have_moved = attempts.uncertain.then_some(Times {
             earliest_us: known.earliest_us,

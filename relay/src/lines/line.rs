@@ -8,8 +8,7 @@ use super::lane::LaneId;
 use super::limits::CALL_RECORDS_MAX;
 use super::planted::{is_planted, Planted};
 use super::track::{Stretch, Times, Track};
-use crate::cursors::Settled;
-use crate::event_log::{LogPosition, LogRecord};
+use crate::event_log::LogRecord;
 
 /// Where a record of a line comes from.
 #[derive(Clone, Debug)]
@@ -261,12 +260,11 @@ impl Line {
         self.again.len()
     }
 
-    /// What the line has placed in a log that began behind `begin`, with what earlier processes
-    /// have settled.
-    pub fn track(&mut self, lane: LaneId, begin: LogPosition, settled: &[Settled]) -> &mut Track {
+    /// What the line has placed in a log; `begin` makes a track that begins.
+    pub fn track(&mut self, lane: LaneId, begin: impl FnOnce() -> Track) -> &mut Track {
         let known = self.tracks.iter().position(|track| track.lane == lane);
         let index = known.unwrap_or_else(|| {
-            self.tracks.push(Track::behind(lane, begin, settled));
+            self.tracks.push(begin());
             self.tracks.len() - 1
         });
         &mut self.tracks[index]

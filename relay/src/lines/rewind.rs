@@ -17,8 +17,7 @@ use super::limits::{READ_PAUSE_US, REWIND_RECORDS_MAX, REWIND_US};
 use super::line::Source;
 use super::planted::{is_planted, Planted};
 use super::sequencing::{LineId, Lines};
-use super::track::Stretch;
-use crate::cursors::Settled;
+use super::track::{Stretch, Track};
 use crate::event_log::{LogPosition, LogRecord};
 use crate::files::LaneReader;
 use crate::record::{Kind, Sequence};
@@ -88,6 +87,8 @@ impl Lines {
             }
             line.hold();
             for (lane, (start, until)) in line.stretches(now_us) {
+                let lowest = self.lowest.entry(lane).or_insert(start);
+                *lowest = start.min(*lowest);
                 let start = match is_planted(Planted::RewindTooFar) {
                     true => self.lanes.get(&lane).map_or(start, |lane| lane.done()),
                     false => start,
@@ -109,12 +110,15 @@ impl Lines {
     }
 
     /// Lines of these partitions know what earlier processes have settled lately, also those that
-    /// have placed nothing in this one.
+    /// have placed nothing in this one. Of a partition that has answered nothing since the start
+    /// the server may have changed at any time since the last of them settled something: the time
+    /// since then does not count.
     fn recall(&mut self, partitions: &HashSet<u16>) {
-        let now_us = self.now_us;
-        let is_recent = |point: &Settled| now_us < point.at_us.saturating_add(REWIND_US);
-        self.settled
-            .retain(|_, points| points.last().is_some_and(is_recent));
+        let points = self.settled.values().filter_map(|points| points.last());
+        let Some(last_us) = points.map(|point| point.at_us).max() else {
+            return;
+        };
+        let since_us = self.now_us.saturating_sub(last_us);
         for (lane, points) in &self.settled {
             let Some(begin) = self.begin.get(lane).copied() else {
                 continue;
@@ -122,8 +126,13 @@ impl Lines {
             let classes = Priority::ALL.into_iter();
             for class in classes.filter(|class| Kind::of(*class) == lane.1) {
                 for partition in partitions.iter().copied() {
+                    let down_us = match self.heard.contains(&partition) {
+                        true if since_us >= REWIND_US => continue,
+                        true => 0,
+                        false => since_us,
+                    };
                     let line = self.lines.entry(LineId { class, partition }).or_default();
-                    line.track(*lane, begin, points);
+                    line.track(*lane, || Track::behind(*lane, begin, points, down_us));
                 }
             }
         }
@@ -227,6 +236,13 @@ impl Lines {
         floors.chain(self.done(id)).min()
     }
 
+    /// How far the cursor of a log has gone back since this was asked last, if it has: a later
+    /// process may have to know also when it stands further on by now, since what lies between
+    /// was placed anew.
+    pub fn went_back(&mut self, id: LaneId) -> Option<LogPosition> {
+        self.lowest.remove(&id)
+    }
+
     /// Lines that no rewind concerns any more go on.
     fn release(&mut self) {
         let concerned = self.rewinds.concerned();
@@ -236,6 +252,8 @@ impl Lines {
                 free.push(*id);
             }
         }
+        // Their order is that of a map, and runs are to be repeatable.
+        free.sort_unstable();
         free.into_iter().for_each(|id| self.make_ready(id));
     }
 }

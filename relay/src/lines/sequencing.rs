@@ -5,7 +5,7 @@
 //! any later one. While a breaker is open nothing is called; while it tries, whole partitions
 //! are.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use interlink_protocol::ids::placement_hash;
@@ -76,8 +76,12 @@ pub struct Lines {
     pub(super) lanes: Lanes,
     /// Where the logs began.
     pub(super) begin: HashMap<LaneId, LogPosition>,
-    /// What earlier processes settled before that, and when; until no rewind goes back to it.
+    /// What earlier processes settled before that, and when.
     pub(super) settled: HashMap<LaneId, Vec<Settled>>,
+    /// Partitions that have answered since the start.
+    pub(super) heard: HashSet<u16>,
+    /// Where rewinds began that the driver has not asked for.
+    pub(super) lowest: HashMap<LaneId, LogPosition>,
     pub(super) lines: HashMap<LineId, Line>,
     pub(super) rewinds: Rewinds,
     /// Lines that have something to call, for each class.
@@ -101,6 +105,8 @@ impl Lines {
             lanes: lanes_of(logs),
             begin: begin.collect(),
             settled: HashMap::new(),
+            heard: HashSet::new(),
+            lowest: HashMap::new(),
             lines: HashMap::new(),
             rewinds: Rewinds::default(),
             ready: Default::default(),
@@ -266,6 +272,7 @@ impl Lines {
             self.failed(id, self.now_us);
             return Vec::new();
         }
+        self.heard.insert(id.partition);
         let attempts = line.attempts();
         let sources = std::mem::take(&mut line.records);
         let mut placed = Vec::with_capacity(sources.len());

@@ -98,8 +98,8 @@ impl Track {
     }
 
     /// An earlier process has placed everything up to `begin`; points tell what was settled when,
-    /// oldest first.
-    pub fn behind(lane: LaneId, begin: LogPosition, points: &[Settled]) -> Self {
+    /// oldest first. `down_us` of the time since then do not count.
+    pub fn behind(lane: LaneId, begin: LogPosition, points: &[Settled], down_us: u64) -> Self {
         let mut track = Self::new(lane, begin);
         let mut points = points.iter().filter(|point| point.through <= begin);
         if let Some(first) = points.next() {
@@ -108,7 +108,7 @@ impl Track {
         for point in points {
             let times = Times {
                 earliest_us: 0,
-                latest_us: point.at_us,
+                latest_us: point.at_us.saturating_add(down_us),
             };
             track.append(point.through, times);
         }

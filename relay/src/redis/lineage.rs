@@ -19,6 +19,14 @@ const LINEAGE_BYTES: usize = 32;
 pub struct Lineage([u8; LINEAGE_BYTES]);
 
 impl Lineage {
+    /// Bytes of a lineage.
+    pub const BYTES: usize = LINEAGE_BYTES;
+
+    /// The lineage of so many bytes.
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     /// As an argument of the functions.
     pub fn as_bytes(&self) -> &[u8; LINEAGE_BYTES] {
         &self.0

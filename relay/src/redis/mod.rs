@@ -29,6 +29,7 @@ mod functions;
 mod gate;
 mod limits;
 mod lineage;
+mod memory;
 mod message;
 mod outcome;
 mod range;
@@ -45,7 +46,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as watch_channel};
 
 use crate::backplane::{
     partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
@@ -71,8 +72,12 @@ pub struct RedisBackplane {
     waiting: usize,
     /// Changes of lineage that the caller has taken.
     changes: u64,
+    memory: watch_channel::Receiver<Memory>,
     partitions: u16,
 }
+
+/// What is remembered of servers, and after how many changes of lineage.
+type Memory = (u64, Arc<[u8]>);
 
 impl RedisBackplane {
     /// Starts on a runtime; `waker` is called from there when `complete` has something.
@@ -81,7 +86,23 @@ impl RedisBackplane {
     /// Settings that cannot work. Servers that cannot be reached are no error: they are sought
     /// until they are there.
     pub fn new(config: Config, runtime: &Handle, waker: Waker) -> Result<Self, ConfigError> {
+        Self::resume(config, &[], runtime, waker)
+    }
+
+    /// The same for a node that was down: `memory` is what an earlier process has got of
+    /// [`Self::memory`]. Partitions that have another server now are told as changed before
+    /// anything is placed there.
+    ///
+    /// # Errors
+    /// As [`Self::new`]. Bytes that say nothing are no error.
+    pub fn resume(
+        config: Config,
+        memory: &[u8],
+        runtime: &Handle,
+        waker: Waker,
+    ) -> Result<Self, ConfigError> {
         let addresses = config.check()?;
+        let lineages = memory::decode(memory, config.partitions);
         let partitions = config.partitions;
         let (requests, receiver) = mpsc::channel(PORT_CALLS_MAX);
         let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -91,7 +112,8 @@ impl RedisBackplane {
             events: sender,
             held: Arc::clone(&held),
         };
-        let core = Core::new(config, addresses, ends, waker);
+        let (teller, memory) = watch_channel::channel((0, Arc::from(memory::encode(&lineages))));
+        let core = Core::new(config, addresses, lineages, ends, (waker, teller));
         runtime.spawn(core.run());
         Ok(Self {
             requests,
@@ -101,8 +123,16 @@ impl RedisBackplane {
             tickets: 0,
             waiting: 0,
             changes: 0,
+            memory,
             partitions,
         })
+    }
+
+    /// Which servers the partitions have, as the caller knows of it: to be kept with how far it
+    /// has placed, and not before that. Nothing while a change waits to be taken.
+    pub fn memory(&self) -> Option<Arc<[u8]>> {
+        let (changes, memory) = &*self.memory.borrow();
+        (*changes == self.changes).then(|| Arc::clone(memory))
     }
 
     /// The partition of records that one call may hold.

@@ -328,6 +328,10 @@ impl World {
         let lines = Lines::new(PARTITIONS, &cursors).with_boot(self.boot);
         self.lines = lines.with_settled(&settled);
         self.feeder = Feeder::new(&cursors);
+        // It may be down for long.
+        if self.chance(20) {
+            self.now_us += self.random.random_range(0..400_000_000);
+        }
         // Servers change also while the node is down, and between a change and the disk.
         if self.chance(20) {
             self.server = self.replica.clone();
@@ -344,6 +348,9 @@ impl World {
         for (shard, trail) in self.trails.iter_mut().enumerate() {
             let lane = (shard as u16, Kind::Urgent);
             let ends = (self.lines.cursor(lane), self.feeder.told(lane));
+            if let Some(lowest) = self.lines.went_back(lane) {
+                trail.note(lowest.min(cursor(trail)), now_us);
+            }
             if let (Some(placed), Some(told)) = ends {
                 trail.note(placed.min(told), now_us);
             }

@@ -227,6 +227,14 @@ fn started() -> Lines {
     lines
 }
 
+/// The same when the partition has answered.
+fn started_and_heard() -> Lines {
+    let mut lines = started();
+    lines.offer(&record_of(at(2, 0, 1), "class.algebra"));
+    place(&mut lines, 51 * SECOND_US, false);
+    lines
+}
+
 #[test]
 fn a_rewind_goes_back_to_what_was_settled_before_the_start() {
     let journal: Vec<_> = (1..=4).map(|sequence| plain(&record(sequence))).collect();
@@ -251,9 +259,44 @@ fn a_rewind_goes_back_to_what_was_settled_before_the_start() {
 
 #[test]
 fn a_rewind_after_a_start_leaves_what_was_settled_a_minute_ago() {
-    let mut lines = started();
+    let mut lines = started_and_heard();
+    lines.rewind(&[partition()], 109 * SECOND_US);
+    let (_, read) = lines.next_rewind().expect("a read");
+    assert_eq!(read.reader.after(), at(1, 0, 2));
+    let mut lines = started_and_heard();
     lines.rewind(&[partition()], 110 * SECOND_US);
-    assert!(lines.next_rewind().is_none());
+    let (_, read) = lines.next_rewind().expect("a read");
+    assert_eq!(read.reader.after(), at(1, 0, 4));
+}
+
+#[test]
+fn a_server_that_changed_while_the_node_was_down_is_given_the_minute_before_that() {
+    let mut lines = started();
+    lines.rewind(&[partition()], 9_000 * SECOND_US);
+    let (_, read) = lines.next_rewind().expect("a read");
+    assert_eq!(read.reader.after(), at(1, 0, 2));
+}
+
+#[test]
+fn what_an_earlier_process_placed_may_have_moved_before_it_died() {
+    let mut lines = started();
+    lines.rewind(&[partition()], 60 * SECOND_US);
+    rewind_to(&mut lines, &[plain(&record(3)), plain(&record(4))]);
+    let moved = place(&mut lines, 60 * SECOND_US, true);
+    assert!(moved.iter().all(|it| it.outcome == Outcome::Moved));
+}
+
+#[test]
+fn a_rewind_that_is_over_before_anybody_looks_is_told_of() {
+    let mut lines = lines();
+    lines.offer(&record(1));
+    place(&mut lines, 0, false);
+    lines.rewind(&[partition()], SECOND_US);
+    rewind_to(&mut lines, &[plain(&record(1))]);
+    place(&mut lines, SECOND_US, false);
+    assert_eq!(lines.cursor(LANE), Some(at(1, 0, 1)));
+    assert_eq!(lines.went_back(LANE), Some(at(1, 0, 0)));
+    assert_eq!(lines.went_back(LANE), None);
 }
 
 #[test]

@@ -298,6 +298,7 @@ impl Core {
             }
         }
         self.tell_changed(changed);
+        self.remember();
         self.hear_partitions(partitions);
     }
 
@@ -316,6 +317,7 @@ impl Core {
             self.recent_from[at] = "0".into();
         }
         let partitions = changed.into();
+        self.remember();
         self.out
             .push_back(BackplaneEvent::LineageChanged { partitions });
     }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use interlink_protocol::ids::Position;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::config::{Address, Config};
@@ -23,7 +23,9 @@ use super::functions::{Batch, Functions};
 use super::gate::Push;
 use super::limits::{EVENTS_MAX, PUSH_BYTES_MAX, TELLS_MAX, TICK};
 use super::lineage::Lineage;
+use super::memory;
 use super::outcome::Outcome;
+use super::Memory;
 use crate::backplane::{BackplaneAnswer, BackplaneError, BackplaneEvent, NodeId, Standing};
 use crate::ports::Ticket;
 use channels::Channel;
@@ -96,6 +98,8 @@ pub struct Core {
     owners: Vec<Option<u64>>,
     /// The server that each partition was last reached at.
     lineages: Vec<Option<Lineage>>,
+    /// Where the caller finds them.
+    memory: watch::Sender<Memory>,
     /// Changes of lineage so far, and by partition the number of its newest.
     changes: u64,
     changed: Vec<u64>,
@@ -121,7 +125,14 @@ pub struct Core {
 
 impl Core {
     /// A task that has no connection yet.
-    pub fn new(config: Config, addresses: Vec<Address>, ends: Ends, waker: Waker) -> Self {
+    /// `lineages` are those that an earlier process knew.
+    pub fn new(
+        config: Config,
+        addresses: Vec<Address>,
+        lineages: Vec<Option<Lineage>>,
+        ends: Ends,
+        (waker, memory): (Waker, watch::Sender<Memory>),
+    ) -> Self {
         let sharded = config.mode == super::Mode::Cluster;
         let partitions = usize::from(config.partitions);
         let pushes = mpsc::channel(super::limits::PUSHES_MAX);
@@ -138,7 +149,8 @@ impl Core {
             links: BTreeMap::new(),
             next_link: 1,
             owners: vec![None; partitions],
-            lineages: vec![None; partitions],
+            lineages,
+            memory,
             changes: 0,
             changed: vec![0; partitions],
             placed_in: vec![0; partitions],
@@ -187,6 +199,12 @@ impl Core {
                 Step::Tick => self.on_tick(),
             }
         }
+    }
+
+    /// Tells which servers the partitions have by now.
+    pub(super) fn remember(&self) {
+        let memory = memory::encode(&self.lineages);
+        self.memory.send_replace((self.changes, memory.into()));
     }
 
     /// Hands events to the caller as far as it takes them.

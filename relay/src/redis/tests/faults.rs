@@ -28,6 +28,35 @@ fn lineage_changes(node: &Node) -> usize {
 }
 
 #[test]
+fn a_server_that_took_over_while_a_node_was_down_is_told_before_anything_is_placed() {
+    let (master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.follow(&master);
+    let proxy = Proxy::to(master.address());
+    let config = single(proxy.address());
+    let mut node = Node::connected(&config);
+    node.publish(A, &[1]);
+    let memory = node.backplane.memory().expect("nothing has changed");
+    drop(node);
+    let mut same = Node::resumed(&config, &memory);
+    assert!(same.publish(A, &[1])[0].repeated);
+    assert_eq!(lineage_changes(&same), 0);
+    drop((same, master));
+    replica.ask(&["REPLICAOF", "NO", "ONE"]);
+    proxy.lead_to(replica.address());
+    let mut node = Node::resumed(&config, &memory);
+    node.until("no change of lineage", |node| lineage_changes(node) == 1);
+    assert_eq!(
+        node.standing,
+        Some(Standing::Reconnecting),
+        "{}",
+        node.story()
+    );
+    node.publish(A, &[2]);
+    let later = node.backplane.memory().expect("the change was taken");
+    assert_ne!(later, memory);
+}
+
+#[test]
 fn a_promoted_replica_that_lacks_events_gives_no_offset_again() {
     let (master, replica) = (Server::start(&[]), Server::start(&[]));
     replica.follow(&master);

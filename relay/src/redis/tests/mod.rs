@@ -79,6 +79,16 @@ impl Node {
         }
     }
 
+    /// A node that was down, and remembers its servers.
+    fn resumed(config: &Config, memory: &[u8]) -> Self {
+        let backplane = RedisBackplane::resume(config.clone(), memory, runtime(), Arc::new(|| {}));
+        Self {
+            backplane: backplane.expect("settings that work"),
+            events: Vec::new(),
+            standing: None,
+        }
+    }
+
     fn connected(config: &Config) -> Self {
         let mut node = Self::new(config);
         node.await_standing(Standing::Connected);
