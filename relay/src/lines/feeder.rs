@@ -141,8 +141,7 @@ impl Feeder {
     }
 
     /// Takes a record that has become durable on the node. Records of a log come in its order;
-    /// what is left out is read from the journal as soon as a later one comes, or
-    /// [`Self::left_out`] tells of it.
+    /// what is left out before one is read from the journal, so that the newest is never left out.
     pub fn offer(&mut self, record: &Arc<LogRecord>, now_us: u64) {
         self.now_us = now_us.max(self.now_us);
         let lane = (record.at.shard, record.at.kind);
@@ -150,13 +149,6 @@ impl Feeder {
             lane.offer(record);
         }
         self.sort_new();
-    }
-
-    /// Records up to here are durable and will not be offered: they are read from the journal.
-    pub fn left_out(&mut self, at: LogPosition) {
-        if let Some(lane) = self.lanes.get_mut(&(at.shard, at.kind)) {
-            lane.left_out(at);
-        }
     }
 
     /// The next stretch of a log to be read.

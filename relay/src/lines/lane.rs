@@ -119,17 +119,6 @@ impl Lane {
         self.keep_ahead(record);
     }
 
-    /// Everything up to here is durable, whatever of it was offered.
-    pub fn left_out(&mut self, at: LogPosition) {
-        if at <= self.newest.unwrap_or(self.taken) {
-            return;
-        }
-        self.newest = Some(at);
-        if self.behind.is_none() {
-            self.fall_behind();
-        }
-    }
-
     fn fall_behind(&mut self) {
         let taken = self.taken;
         self.behind = Some(Behind {

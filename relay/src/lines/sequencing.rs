@@ -141,18 +141,11 @@ impl Lines {
     }
 
     /// Takes a record that has become durable on the node. Records of a log come in its order;
-    /// what is left out is read from the journal.
+    /// what is left out before one is read from the journal, so that the newest is never left out.
     pub fn offer(&mut self, record: &Arc<LogRecord>) {
         let id = (record.at.shard, record.at.kind);
         if let Some(lane) = self.lanes.get_mut(&id) {
             lane.offer(record);
-        }
-    }
-
-    /// Records up to here are durable and will not be offered: they are read from the journal.
-    pub fn left_out(&mut self, at: LogPosition) {
-        if let Some(lane) = self.lanes.get_mut(&(at.shard, at.kind)) {
-            lane.left_out(at);
         }
     }
 

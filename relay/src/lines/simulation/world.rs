@@ -54,8 +54,8 @@ pub struct World {
     fed_ids: HashSet<RecordId>,
     pub positions: HashMap<RecordId, Placement>,
     untold: HashSet<RecordId>,
-    /// What shards have not told of yet.
-    left_out: [Option<LogPosition>; SHARDS_MAX as usize],
+    /// The newest records of shards whose lanes are full.
+    held: [Option<Arc<LogRecord>>; SHARDS_MAX as usize],
     /// Whether the node dies from time to time.
     restarts: bool,
     /// Whether little comes and little fails, so that what is settled is new.
@@ -89,7 +89,7 @@ impl World {
             fed_ids: HashSet::new(),
             positions: HashMap::new(),
             untold: HashSet::new(),
-            left_out: Default::default(),
+            held: Default::default(),
             restarts: seed % 4 < 2,
             calm: seed % 3 == 0,
         }
@@ -120,20 +120,26 @@ impl World {
             journal.push(record.clone());
             self.accepted.push(record.clone());
             let record = Arc::new(record);
+            // A full lane leaves records out, but never the newest.
             if self.chance(1) {
-                // A full lane leaves records out, and the shard says so once it has room.
-                self.left_out[usize::from(shard)] = Some(place);
+                self.held[usize::from(shard)] = Some(record);
             } else {
-                self.lines.offer(&record);
-                self.feeder.offer(&record, self.now_us);
+                self.offer(&record);
             }
         }
     }
 
-    fn tell_left_out(&mut self) {
-        for at in self.left_out.iter_mut().filter_map(Option::take) {
-            self.lines.left_out(at);
-            self.feeder.left_out(at);
+    fn offer(&mut self, record: &Arc<LogRecord>) {
+        self.held[usize::from(record.at.shard)] = None;
+        self.lines.offer(record);
+        self.feeder.offer(record, self.now_us);
+    }
+
+    fn offer_held(&mut self) {
+        for shard in 0..self.held.len() {
+            if let Some(record) = self.held[shard].take() {
+                self.offer(&record);
+            }
         }
     }
 
@@ -377,7 +383,7 @@ impl World {
     }
 
     pub fn settle(&mut self) {
-        self.tell_left_out();
+        self.offer_held();
         self.away.clear();
         for _ in 0..200_000 {
             self.now_us += 10_000;
@@ -430,7 +436,7 @@ impl World {
                 }
             }
             114..150 => self.keep_cursors(),
-            150..170 => self.tell_left_out(),
+            150..170 => self.offer_held(),
             _ => {}
         }
         if self.now_us > self.replica_us + REPLICA_BEHIND_US - self.step_us {

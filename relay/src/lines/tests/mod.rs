@@ -121,25 +121,6 @@ fn a_hole_in_what_is_offered_is_read_from_the_journal() {
 }
 
 #[test]
-fn the_last_record_that_was_left_out_is_read_when_the_shard_tells_of_it() {
-    let mut lines = lines();
-    lines.offer(&record(1));
-    lines.left_out(at(1, 0, 2));
-    lines.offer(&record(3));
-    lines.left_out(at(1, 0, 4));
-    for sequence in [2, 4] {
-        let (id, read) = lines.next_read().expect("a read");
-        assert_eq!(read.durable, Some(at(1, 0, 4)));
-        lines.read(id, Some((read.reader, vec![plain(&record(sequence))])));
-    }
-    let (id, read) = lines.next_read().expect("until nothing is left");
-    lines.read(id, Some((read.reader, Vec::new())));
-    assert!(lines.next_read().is_none());
-    let call = lines.next_call(0).expect("a call");
-    assert_eq!(sequences(&call), [1, 2, 3, 4]);
-}
-
-#[test]
 fn a_lane_is_bounded_and_comes_back_to_memory_under_load() {
     let mut lines = lines();
     let last = LANE_RECORDS_MAX as u64 + 2 * AHEAD_RECORDS_MAX as u64 + 10;
