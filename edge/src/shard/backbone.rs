@@ -368,8 +368,8 @@ impl Shard {
         let entry = &mut self.channels[channel];
         if entry.flags & WATCHED == 0 {
             entry.flags |= WATCHED;
-            let message = Message::Interest(self.id, entry.name.clone());
-            self.mesh.send(backbone.port.relay, entry.priority, message);
+            let (relay, name) = (backbone.port.relay, entry.name.clone());
+            self.mesh.tell_interest(relay, entry.priority, name, true);
         }
     }
 
@@ -381,8 +381,8 @@ impl Shard {
         };
         if entry.flags & WATCHED != 0 {
             entry.flags &= !WATCHED;
-            let message = Message::NoInterest(self.id, entry.name.clone());
-            self.mesh.send(backbone.port.relay, entry.priority, message);
+            let (relay, name) = (backbone.port.relay, entry.name.clone());
+            self.mesh.tell_interest(relay, entry.priority, name, false);
         }
     }
 

@@ -38,8 +38,7 @@ impl Shard {
             self.channels[channel].flags |= GRANTED;
             self.watch_elsewhere(channel);
         } else {
-            self.mesh
-                .send(owner, priority, Message::Interest(self.id, name));
+            self.mesh.tell_interest(owner, priority, name, true);
         }
     }
 

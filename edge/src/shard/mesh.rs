@@ -12,7 +12,8 @@
 //! Full lanes: nothing waits. What may not be lost is kept in `overflow` here and
 //! sent before anything later to the same shard; it is bounded by the publishes in
 //! flight, since each of them leaves at most one message of each kind. Records for the
-//! relay thread of a cluster have a queue and a bound of their own (`leaving`).
+//! relay thread of a cluster have a queue and a bound of their own (`leaving`), and so has
+//! interest in channels (`wishes`).
 //!
 //! Thread: the shard.
 
@@ -36,6 +37,7 @@ use super::publish::Checked;
 use super::service::questions::{Question, Reply};
 use super::service::{Outcomes, Submission};
 use super::values::ToldValues;
+use super::wishes::Wishes;
 use super::Shard;
 use crate::lanes::{Overflow, Port, SenderCounters, Taken};
 
@@ -120,6 +122,7 @@ pub struct Mesh {
     port: Port<Message>,
     taken: Vec<Taken<Message>>,
     overflow: Overflow<Message>,
+    wishes: Wishes,
 }
 
 impl Mesh {
@@ -130,6 +133,7 @@ impl Mesh {
             port,
             taken: Vec::with_capacity(TAKE),
             overflow: Overflow::new(threads),
+            wishes: Wishes::default(),
         }
     }
 
@@ -158,14 +162,14 @@ impl Mesh {
 
     /// Whether messages wait for room: what may gather elsewhere should.
     pub fn is_congested(&self) -> bool {
-        !self.overflow.is_empty()
+        !self.overflow.is_empty() || !self.wishes.is_empty()
     }
 
     /// What was sent, and what waits for room.
     pub fn standing(&self) -> LaneStanding {
         LaneStanding {
             counters: *self.port.sender.counters(),
-            kept: self.overflow.len(),
+            kept: self.overflow.len() + self.wishes.len(),
         }
     }
 
@@ -178,6 +182,15 @@ impl Mesh {
     pub fn send(&mut self, to: u16, priority: Priority, message: Message) {
         self.overflow
             .send(&mut self.port.sender, to, priority, message);
+    }
+
+    /// Tells a thread whether this shard wants the events of a channel. A thread that stalls is
+    /// told later, and only of what is wanted by then.
+    pub fn tell_interest(&mut self, to: u16, priority: Priority, name: Box<str>, wanted: bool) {
+        let own = self.port.sender.own() as u16;
+        let channel = (priority, name);
+        self.wishes
+            .tell(&mut self.port.sender, (own, to), channel, wanted);
     }
 
     /// Sends at once and past what waits, or not at all.
@@ -210,6 +223,7 @@ impl Shard {
     /// Wakes threads that sleep and have something to take.
     pub(super) fn ring_doorbells(&mut self) {
         self.mesh.overflow.flush(&mut self.mesh.port.sender);
+        self.mesh.wishes.flush(&mut self.mesh.port.sender, self.id);
         self.mesh.port.sender.flush();
     }
 

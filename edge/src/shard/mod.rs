@@ -71,6 +71,7 @@ mod transmit;
 mod turn;
 mod values;
 mod warm;
+mod wishes;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::AtomicUsize;

@@ -16,7 +16,6 @@ use interlink_relay::backplane::Sequencer;
 
 use super::channel::{Channel, SubscriptionState, COUNTED, DIRTY, GRANTED, INTERESTED, SPENT};
 use super::connection::{LAGGING, NONE};
-use super::mesh::Message;
 use super::Shard;
 
 /// The maps.
@@ -189,8 +188,7 @@ impl Shard {
             let owner = self.numberer_of(&name, self.policy(entry.policy).durable);
             if owner != self.id {
                 let priority = entry.priority;
-                self.mesh
-                    .send(owner, priority, Message::NoInterest(self.id, name));
+                self.mesh.tell_interest(owner, priority, name, false);
                 // From now on the owner tells nothing new of them.
                 self.logs.values.forget(channel);
             }
