@@ -8,13 +8,22 @@ pub enum ArchiveError {
     /// The files of a single node could not be read or written.
     #[error(transparent)]
     Files(#[from] FilesError),
-    /// The archive cannot be reached or is overloaded. The request can be submitted again.
+    /// There is no connection to the archive. The request can be submitted again.
     #[error(
         "the archive cannot be reached: {cause}; it is tried again by itself, look at the \
              database's log if this stays"
     )]
-    Away {
+    Lost {
         /// What the connection said.
+        cause: String,
+    },
+    /// The archive is overloaded or has ended the call. The request can be submitted again.
+    #[error(
+        "the archive does not answer: {cause}; it is tried again by itself, look at the load \
+             of the database if this stays"
+    )]
+    Away {
+        /// What it said.
         cause: String,
     },
     /// Consumers have not yet archived what the answer depends on. The request can be

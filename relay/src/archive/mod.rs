@@ -22,12 +22,12 @@ pub use one_node::OneNodeArchive;
 use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::priority::Priority;
 
-use crate::cursors::{Cursor, CursorUpdate};
+use crate::cursors::{CursorStart, CursorUpdate};
 use crate::dedupe::Verdict;
 use crate::event_log::LogPosition;
 use crate::files::{HistoryFloor, HistoryPage};
 use crate::ports::{Busy, Ticket};
-use crate::record::Kind;
+use crate::record::{Kind, Placement};
 
 /// A request.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,12 @@ pub enum ArchiveRequest<'a> {
         channel: &'a str,
         /// The event's record.
         record: RecordId,
+    },
+    /// Where records stand that may have been numbered long ago. A record that is not known is
+    /// new when the archive is complete enough to tell.
+    Places {
+        /// Full channel names and records, at most [`crate::limits::PORT_BATCH_MAX`].
+        records: &'a [(&'a str, RecordId)],
     },
     /// Whether a publish whose first attempt is old was accepted. Clusters know it by its
     /// record, single nodes by instance, class and id.
@@ -109,12 +115,14 @@ pub enum ArchiveAnswer {
     Top(Option<Position>),
     /// The position, when the event is retained.
     Located(Option<Position>),
+    /// The newest place of each record, in their order, where one is known.
+    Places(Vec<Option<Placement>>),
     /// What is known of the id.
     Accepted(Verdict),
     /// The cursors are durable.
     CursorsAdvanced,
     /// The cursor, when there is one.
-    Cursor(Option<Cursor>),
+    Cursor(Option<CursorStart>),
     /// The offset is durable.
     OffsetCommitted,
     /// The offset, when there is one.

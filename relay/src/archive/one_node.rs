@@ -6,10 +6,11 @@
 use interlink_protocol::ids::{Position, RecordId};
 
 use crate::archive::{Archive, ArchiveAnswer, ArchiveError, ArchiveRequest};
-use crate::cursors::CursorLog;
+use crate::cursors::{CursorLog, CursorStart};
 use crate::files::{FilesError, JournalFiles};
 use crate::limits::{HISTORY_EVENTS_MAX, PORT_CALLS_MAX};
 use crate::ports::{Answers, Busy, Ticket};
+use crate::record::Placement;
 
 /// The archive of a single node.
 #[derive(Debug)]
@@ -44,7 +45,14 @@ impl OneNodeArchive {
             }
             ArchiveRequest::Top { channel } => ArchiveAnswer::Top(self.files.top(channel)?),
             ArchiveRequest::Locate { channel, record } => {
-                ArchiveAnswer::Located(self.locate(channel, record)?)
+                let place = self.locate(channel, record)?;
+                ArchiveAnswer::Located(place.map(|place| place.position))
+            }
+            ArchiveRequest::Places { records } => {
+                let places = records
+                    .iter()
+                    .map(|(channel, record)| self.locate(channel, *record));
+                ArchiveAnswer::Places(places.collect::<Result<_, _>>()?)
             }
             ArchiveRequest::Accepted {
                 record: _,
@@ -68,7 +76,12 @@ impl OneNodeArchive {
                 user,
                 device,
                 channel,
-            } => ArchiveAnswer::Cursor(self.cursors.deliveries().start(user, device, channel)),
+            } => {
+                let known = self.cursors.deliveries();
+                let own = known.own(user, device, channel).is_some();
+                let start = known.start(user, device, channel);
+                ArchiveAnswer::Cursor(start.map(|cursor| CursorStart { cursor, own }))
+            }
             ArchiveRequest::CommitOffset { group, through } => {
                 self.cursors.commit(group, through)?;
                 ArchiveAnswer::OffsetCommitted
@@ -81,13 +94,13 @@ impl OneNodeArchive {
 
     /// Looks through everything of a channel: records have no index of their own, and a node
     /// without other regions is hardly ever asked.
-    fn locate(&mut self, channel: &str, record: RecordId) -> Result<Option<Position>, FilesError> {
+    fn locate(&mut self, channel: &str, record: RecordId) -> Result<Option<Placement>, FilesError> {
         let mut after = Position::ZERO;
         loop {
             let page = self.files.history(channel, after, HISTORY_EVENTS_MAX)?;
             let found = page.events.iter().rfind(|event| event.record == record);
             if let Some(event) = found {
-                return Ok(Some(event.placement.position));
+                return Ok(Some(event.placement));
             }
             if !page.more || page.events.is_empty() {
                 return Ok(None);

@@ -7,7 +7,7 @@ use interlink_protocol::priority::Priority;
 use super::{forged, placed_event, record, COMPLETIONS_MAX};
 use crate::archive::{Archive, ArchiveAnswer, ArchiveError, ArchiveRequest};
 use crate::backplane::Sequencer;
-use crate::cursors::{Cursor, CursorUpdate};
+use crate::cursors::{Cursor, CursorStart, CursorUpdate};
 use crate::dedupe::Verdict;
 use crate::event_log::LogPosition;
 use crate::files::{Gap, HistoryFloor, HistoryPage};
@@ -20,6 +20,7 @@ const CHANNEL: &str = "class.algebra";
 pub fn archive<A: Archive>(mut make: impl FnMut(&[RecordRef<'_>]) -> A) {
     history_is_complete_or_says_why_not(&mut make);
     a_record_is_located(&mut make);
+    places_of_many_records_come_in_their_order(&mut make);
     accepted_ids_are_known(&mut make);
     delivery_cursors_move_forward(&mut make(&[]));
     consumer_offsets_move_forward(&mut make(&[]));
@@ -160,6 +161,25 @@ fn a_record_is_located<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A)
     assert_eq!(locate("class.none", 3), ArchiveAnswer::Located(None));
 }
 
+fn places_of_many_records_come_in_their_order<A: Archive>(
+    make: &mut impl FnMut(&[RecordRef<'_>]) -> A,
+) {
+    let mut sequencer = Sequencer::new(7);
+    let (one, two) = (sequencer.place(RecordId(3)), sequencer.place(RecordId(5)));
+    let frames = [placed_event(CHANNEL, 3, one), placed_event(CHANNEL, 5, two)];
+    let mut archive = make(&[
+        record(Priority::P1, CHANNEL, 3, Some(one), &frames[0]),
+        record(Priority::P1, CHANNEL, 5, Some(two), &frames[1]),
+    ]);
+    let records = [5, 4, 3].map(|id| (CHANNEL, RecordId(id)));
+    let records = &records;
+    let answer = call(&mut archive, ArchiveRequest::Places { records });
+    assert_eq!(
+        answer,
+        ArchiveAnswer::Places(vec![Some(two), None, Some(one)])
+    );
+}
+
 fn accepted_ids_are_known<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A) {
     let frame = placed_event(CHANNEL, 9, Default::default());
     let accepted = record(Priority::P1, CHANNEL, 9, None, &frame);
@@ -184,18 +204,19 @@ fn accepted_ids_are_known<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) ->
     assert_eq!(judge(7, InstanceId(1), 9, hash), verdict(Verdict::New));
 }
 
-fn delivery_cursors_move_forward<A: Archive>(archive: &mut A) {
-    let cursor = |epoch, offset| {
-        let position = Position {
-            epoch,
-            offset,
-            chain: offset,
-        };
-        Cursor {
-            position,
-            record: RecordId(u128::from(offset)),
-        }
+fn cursor(epoch: u64, offset: u64) -> Cursor {
+    let position = Position {
+        epoch,
+        offset,
+        chain: offset,
     };
+    Cursor {
+        position,
+        record: RecordId(u128::from(offset)),
+    }
+}
+
+fn delivery_cursors_move_forward<A: Archive>(archive: &mut A) {
     let mut advance = |device: &str, cursor| {
         let update = CursorUpdate {
             user: "ada".into(),
@@ -214,7 +235,10 @@ fn delivery_cursors_move_forward<A: Archive>(archive: &mut A) {
                 channel,
             },
         ) {
-            ArchiveAnswer::Cursor(cursor) => cursor,
+            ArchiveAnswer::Cursor(start) => {
+                assert!(start.is_some_and(|start| start.own));
+                start.map(|start| start.cursor)
+            }
             other => panic!("not an answer about a cursor: {other:?}"),
         }
     };
@@ -243,7 +267,10 @@ fn delivery_cursors_move_forward<A: Archive>(archive: &mut A) {
     let answer = call(archive, request);
     assert_eq!(
         answer,
-        ArchiveAnswer::Cursor(Some(cursor(2, 7))),
+        ArchiveAnswer::Cursor(Some(CursorStart {
+            cursor: cursor(2, 7),
+            own: false,
+        })),
         "the furthest of the user"
     );
     let request = ArchiveRequest::Cursor {

@@ -36,6 +36,15 @@ pub struct Cursor {
     pub record: RecordId,
 }
 
+/// Where a device continues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CursorStart {
+    /// The place.
+    pub cursor: Cursor,
+    /// Whether it is the device's own; else it is the furthest of the user's devices.
+    pub own: bool,
+}
+
 /// A cursor with its owner.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CursorUpdate {

@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_postgres::config::SslMode;
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub history_days: i32,
     /// Most connections of this process.
     pub connections: usize,
+    /// Longest time of one call of the port.
+    pub call_time: Duration,
 }
 
 impl Default for Config {
@@ -46,6 +49,7 @@ impl Default for Config {
             schema: "interlink".into(),
             history_days: limits::HISTORY_DAYS_DEFAULT,
             connections: limits::CONNECTIONS_DEFAULT,
+            call_time: limits::CALL_TIME,
         }
     }
 }

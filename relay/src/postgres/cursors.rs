@@ -7,7 +7,7 @@ use interlink_protocol::ids::RecordId;
 use super::error::StoreError;
 use super::store::Store;
 use super::values::{position, signed, Uuid};
-use crate::cursors::{Cursor, CursorUpdate};
+use crate::cursors::{Cursor, CursorStart, CursorUpdate};
 use crate::limits::CURSOR_DEVICES_MAX;
 
 /// Rows are taken in the order of their keys, so that two calls never wait for each other.
@@ -34,7 +34,7 @@ const FORGET: &str = "
       AND gone.channel = ranked.channel AND gone.device = ranked.device";
 
 const START: &str = "
-    SELECT epoch, position_offset, chain, record FROM delivery_cursor
+    SELECT epoch, position_offset, chain, record, device = $3 FROM delivery_cursor
     WHERE user_name = $1 AND channel = $2
     ORDER BY (device = $3) DESC, epoch DESC, position_offset DESC LIMIT 1";
 
@@ -92,15 +92,18 @@ impl Store {
         user: &str,
         device: &str,
         channel: &str,
-    ) -> Result<Option<Cursor>, StoreError> {
+    ) -> Result<Option<CursorStart>, StoreError> {
         let client = self.client().await?;
         let statement = client.prepare_cached(START).await?;
         let row = client
             .query_opt(&statement, &[&user, &channel, &device])
             .await?;
-        Ok(row.map(|row| Cursor {
-            position: position(row.get(0), row.get(1), row.get(2)),
-            record: RecordId::from(row.get::<_, Uuid>(3)),
+        Ok(row.map(|row| CursorStart {
+            cursor: Cursor {
+                position: position(row.get(0), row.get(1), row.get(2)),
+                record: RecordId::from(row.get::<_, Uuid>(3)),
+            },
+            own: row.get(4),
         }))
     }
 }

@@ -8,7 +8,7 @@ use interlink_protocol::ids::RecordId;
 
 use super::error::StoreError;
 use super::limits::DEADLINES_AT_ONCE;
-use super::offsets::{advance, sequences, set_sequences};
+use super::offsets::{open, sequences, set_sequences};
 use super::plan::fresh;
 use super::store::Store;
 use super::values::{signed, unsigned, Uuid};
@@ -103,16 +103,10 @@ impl Store {
         now_us: u64,
     ) -> Result<Applied, StoreError> {
         let mut client = self.client().await?;
-        let work = client.transaction().await?;
-        if !advance(&work, consumed).await? {
-            drop(work);
-            drop(client);
-            let (group, topic) = (consumed.group, consumed.topic);
-            let next = self.next_offset(group, topic, consumed.partition).await?;
-            return Ok(Applied::Elsewhere {
-                next: next.unwrap_or(0),
-            });
-        }
+        let work = match open(&mut client, consumed).await? {
+            Ok(work) => work,
+            Err(elsewhere) => return Ok(elsewhere),
+        };
         let (fresh, risen) = fresh(records, &sequences(&work, consumed).await?);
         let new = (0..)
             .zip(records)

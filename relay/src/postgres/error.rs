@@ -1,9 +1,11 @@
-//! What went wrong with the database: the connection, its set-up, or the values of a request.
+//! What went wrong with the database: the connection, its load, its set-up, or the values of a
+//! request.
 //!
-//! A worker pauses for the first two and counts attempts for the last one only, so that a
+//! A worker pauses for the first three and counts attempts for the last one only, so that a
 //! database that is away makes no record a dead letter.
 //! Sources: PostgreSQL 15 documentation, appendix A (SQLSTATE).
 
+use deadpool_postgres::TimeoutType;
 use tokio_postgres::error::SqlState;
 
 use crate::archive::ArchiveError;
@@ -11,9 +13,12 @@ use crate::archive::ArchiveError;
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database cannot be reached, is overloaded or ended the call.
+    /// The database is overloaded or ended the call.
     #[error("PostgreSQL cannot be used now: {0}; it is tried again by itself")]
     Away(String),
+    /// There is no connection: none can be made, or it has ended.
+    #[error("PostgreSQL cannot be reached: {0}; it is tried again by itself")]
+    Lost(String),
     /// The database is not as it must be.
     #[error(
         "PostgreSQL refuses: {0}; check the rights of the user, and that a process of this \
@@ -38,7 +43,7 @@ impl StoreError {
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
         let Some(answer) = error.as_db_error() else {
-            return Self::Away(whole(&error));
+            return Self::Lost(whole(&error));
         };
         judge(answer.code(), answer.message())
     }
@@ -48,6 +53,7 @@ impl From<deadpool_postgres::PoolError> for StoreError {
     fn from(error: deadpool_postgres::PoolError) -> Self {
         match error {
             deadpool_postgres::PoolError::Backend(error) => error.into(),
+            deadpool_postgres::PoolError::Timeout(TimeoutType::Create) => Self::Lost(whole(&error)),
             other => Self::Away(whole(&other)),
         }
     }
@@ -57,6 +63,7 @@ impl From<StoreError> for ArchiveError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Away(cause) => Self::Away { cause },
+            StoreError::Lost(cause) => Self::Lost { cause },
             StoreError::Setup(cause) => Self::Setup { cause },
             StoreError::Refused(cause) => Self::Refused { cause },
             StoreError::Behind => Self::Behind,
@@ -71,11 +78,20 @@ pub fn judge(code: &SqlState, message: &str) -> StoreError {
     if *code == SqlState::CHECK_VIOLATION && message.contains("partition") {
         return StoreError::Away(text);
     }
+    let ends = [
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    if ends.contains(code) {
+        return StoreError::Lost(text);
+    }
     match &code.code()[..2] {
         // Data, integrity, and what is too large.
         "22" | "23" | "54" => StoreError::Refused(text),
-        // Connection, transaction conflicts, resources, operator, system, locks, internal.
-        "08" | "25" | "40" | "53" | "55" | "57" | "58" | "XX" => StoreError::Away(text),
+        // Connection, and then transaction conflicts, resources, operator, system, locks, internal.
+        "08" => StoreError::Lost(text),
+        "25" | "40" | "53" | "55" | "57" | "58" | "XX" => StoreError::Away(text),
         _ => StoreError::Setup(text),
     }
 }

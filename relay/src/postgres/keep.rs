@@ -7,7 +7,7 @@ use interlink_protocol::ids::{Position, RecordId};
 
 use super::error::StoreError;
 use super::limits::{DAYS_AHEAD, ID_DAYS};
-use super::offsets::{advance, sequences, set_sequences};
+use super::offsets::{open, sequences, set_sequences};
 use super::plan::plan;
 use super::store::Store;
 use super::values::{class_number, day_of, signed, Placements, Uuid};
@@ -91,16 +91,10 @@ impl Store {
         now_us: u64,
     ) -> Result<Applied, StoreError> {
         let mut client = self.client().await?;
-        let work = client.transaction().await?;
-        if !advance(&work, consumed).await? {
-            drop(work);
-            drop(client);
-            let (group, topic) = (consumed.group, consumed.topic);
-            let next = self.next_offset(group, topic, consumed.partition).await?;
-            return Ok(Applied::Elsewhere {
-                next: next.unwrap_or(0),
-            });
-        }
+        let work = match open(&mut client, consumed).await? {
+            Ok(work) => work,
+            Err(elsewhere) => return Ok(elsewhere),
+        };
         let sequences = sequences(&work, consumed).await?;
         let known = known(&work, records).await?;
         let mut plan = plan(records, &sequences, &known);

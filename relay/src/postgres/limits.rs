@@ -22,7 +22,8 @@ pub const STATEMENT_TIME: Duration = Duration::from_secs(10);
 /// Time that a statement waits for a lock, below the time of a statement.
 pub const LOCK_TIME: Duration = Duration::from_secs(4);
 
-/// Time of one call of the port, all of it: a caller that waits for history gives up before.
+/// Time of one call of the port by default, all of it: a caller that waits for history gives up
+/// before.
 pub const CALL_TIME: Duration = Duration::from_secs(15);
 
 /// A connection whose peer acknowledges nothing for this long is given up.

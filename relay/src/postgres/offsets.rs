@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use deadpool_postgres::Transaction;
+use deadpool_postgres::{Client, Transaction};
 
 use super::error::StoreError;
 use super::store::Store;
 use super::values::{class_number, class_of, signed, unsigned};
-use crate::archive::{Consumed, Source};
+use crate::archive::{Applied, Consumed, Source};
 use crate::event_log::LogPosition;
 use crate::record::{Kind, Sequence};
 
@@ -141,6 +141,25 @@ impl Store {
             sequence: Sequence(unsigned(row.get(1))),
         }))
     }
+}
+
+/// Opens the transaction of a batch, in which its offset has moved; or says what the archive
+/// holds when another consumer has moved it.
+pub(super) async fn open<'a>(
+    client: &'a mut Client,
+    consumed: &Consumed<'_>,
+) -> Result<Result<Transaction<'a>, Applied>, StoreError> {
+    let work = client.transaction().await?;
+    if advance(&work, consumed).await? {
+        return Ok(Ok(work));
+    }
+    let statement = work.prepare_cached(NEXT).await?;
+    let (group, topic) = (consumed.group, consumed.topic);
+    let row = work
+        .query_opt(&statement, &[&group, &topic, &consumed.partition])
+        .await?;
+    let next = row.map_or(0, |row| row.get(0));
+    Ok(Err(Applied::Elsewhere { next }))
 }
 
 /// Moves an offset if it is where its consumer believes it to be. The row stays locked until the

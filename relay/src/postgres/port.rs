@@ -1,20 +1,20 @@
 //! The port [`Archive`] over the database: requests in, answers out, calls on tokio between.
 //!
-//! Invariant: a request is answered once, after at most [`CALL_TIME`]; answers come in the order
-//! in which calls end.
+//! Invariant: a request is answered once, after at most [`Config::call_time`]; answers come in the
+//! order in which calls end.
 //! Limits: [`PORT_CALLS_MAX`] requests, of which as many run as there are connections.
 //! Runs on: `submit` and `complete` where they are called, calls on the runtime.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interlink_protocol::ids::{Position, RecordId};
 use tokio::runtime::Handle;
 
 use super::config::{Config, ConfigError};
 use super::error::StoreError;
-use super::limits::CALL_TIME;
 use super::store::Store;
 use crate::archive::{Archive, ArchiveAnswer, ArchiveError, ArchiveRequest};
 use crate::cursors::CursorUpdate;
@@ -30,6 +30,7 @@ type Answer = (Ticket, Result<ArchiveAnswer, ArchiveError>);
 pub struct PostgresArchive {
     store: Store,
     runtime: Handle,
+    call_time: Duration,
     waker: Arc<dyn Fn() + Send + Sync>,
     under_way: Arc<AtomicUsize>,
     answers: Receiver<Answer>,
@@ -60,6 +61,7 @@ impl PostgresArchive {
         Ok(Self {
             store: Store::new(config)?,
             runtime,
+            call_time: config.call_time,
             waker,
             under_way: Arc::default(),
             answers,
@@ -84,10 +86,11 @@ impl Archive for PostgresArchive {
         let ticket = Ticket(self.last);
         let (store, request) = (self.store.clone(), Owned::of(request));
         let (answer, waker) = (self.answer.clone(), self.waker.clone());
+        let time = self.call_time;
         self.runtime.spawn(async move {
-            let call = tokio::time::timeout(CALL_TIME, request.call(&store, now_us));
+            let call = tokio::time::timeout(time, request.call(&store, now_us));
             let outcome = call.await.unwrap_or_else(|_| {
-                let text = format!("no answer within {} s", CALL_TIME.as_secs());
+                let text = format!("no answer within {} ms", time.as_millis());
                 Err(StoreError::Away(text))
             });
             // Nobody listens any more when the port is gone.
@@ -109,6 +112,7 @@ enum Owned {
     History(Box<str>, Position, usize, HistoryFloor),
     Top(Box<str>),
     Locate(Box<str>, RecordId),
+    Places(Vec<RecordId>),
     Accepted(RecordId, u64, u64),
     AdvanceCursors(Vec<CursorUpdate>),
     Cursor(Box<str>, Box<str>, Box<str>),
@@ -127,6 +131,9 @@ impl Owned {
             } => Self::History(channel.into(), after, limit, floor),
             ArchiveRequest::Top { channel } => Self::Top(channel.into()),
             ArchiveRequest::Locate { channel, record } => Self::Locate(channel.into(), record),
+            ArchiveRequest::Places { records } => {
+                Self::Places(records.iter().map(|(_, record)| *record).collect())
+            }
             ArchiveRequest::Accepted {
                 record,
                 payload_hash,
@@ -158,6 +165,7 @@ impl Owned {
             Self::Locate(channel, record) => {
                 ArchiveAnswer::Located(store.locate(&channel, record).await?)
             }
+            Self::Places(records) => ArchiveAnswer::Places(store.places(&records, now_us).await?),
             Self::Accepted(record, payload_hash, since_us) => {
                 let verdict = store.accepted(record, payload_hash, since_us, now_us);
                 ArchiveAnswer::Accepted(verdict.await?)

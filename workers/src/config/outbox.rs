@@ -46,6 +46,7 @@ impl OutboxSection {
             schema: self.schema.clone().unwrap_or(known.schema),
             history_days: known.history_days,
             connections: outbox::CONNECTIONS,
+            call_time: known.call_time,
         };
         let wrong = |error| {
             let cause = format!("section [outbox]: {error}");

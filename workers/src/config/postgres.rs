@@ -51,6 +51,7 @@ impl PostgresSection {
             schema: self.schema.clone().unwrap_or(known.schema),
             history_days: self.history_days.unwrap_or(known.history_days),
             connections: self.connections.unwrap_or(known.connections),
+            call_time: known.call_time,
         };
         let checked = config.check();
         checked.map_err(|error| CommandError::new(Exit::Config, error))?;

@@ -20,7 +20,7 @@ fn a_database_that_is_away_is_temporary_and_never_of_a_record() {
     });
     let (runtime, store) = (runtime(), store.expect("a configuration"));
     let error = runtime.block_on(store.top(CHANNEL)).expect_err("away");
-    assert!(matches!(error, StoreError::Away(_)), "{error}");
+    assert!(matches!(error, StoreError::Lost(_)), "{error}");
     assert!(ArchiveError::from(error).is_temporary());
 }
 
