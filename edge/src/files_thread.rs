@@ -284,8 +284,11 @@ impl FilesThread {
                 kept::settle(&mut self.files, &mut self.cursors, &positions, unix_us());
             }
             FilesRequest::Servers(memory) => kept::remember(&mut self.cursors, &memory),
-            // The loop that calls this has taken it.
-            FilesRequest::GiveUp(_) => {}
+            // The loop that calls this has taken the first; the others go to the relay thread.
+            FilesRequest::GiveUp(_)
+            | FilesRequest::Judge(_)
+            | FilesRequest::Cursor(_)
+            | FilesRequest::MoveCursors(_) => {}
         }
     }
 
@@ -317,6 +320,7 @@ impl FilesThread {
                     last,
                     complete: false,
                     more: false,
+                    later: false,
                 }
             }
         }

@@ -31,8 +31,9 @@ body! {
         /// Up to 255 bytes that name this publish for this service and channel. The same key is
         /// accepted once; repeats with the same payload are answered like the first.
         idempotency_key: Option<String>,
-        /// Milliseconds since the first attempt with this key. Attempts older than four minutes
-        /// cannot be judged and are refused with `outcome_unknown`.
+        /// Milliseconds since the first attempt with this key. Attempts older than four minutes are
+        /// looked up in the archive of a cluster; without one they cannot be judged and are refused
+        /// with `outcome_unknown`.
         age_ms: Option<u32>,
         /// Milliseconds after which the event is worthless; never when left out.
         time_to_live_ms: Option<u32>,

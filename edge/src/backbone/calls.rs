@@ -17,9 +17,11 @@ use interlink_relay::ports::{Busy, Ticket};
 use interlink_relay::record::{Kind, Placement, RecordRef, Sequence};
 use interlink_wire as wire;
 
+use super::archive::Ask;
 use super::counts::add;
 use super::guard::End;
 use super::limits::{APPEND_US, EVENTS_PER_ROUND, LOG_AWAY_AFTER_US, OUTGOING_MAX, TRY_AGAIN_US};
+use super::questions::Answered;
 use super::task::{Relay, Sent};
 use super::watches::Wish;
 use crate::shard::backbone::Skip;
@@ -128,8 +130,11 @@ impl Relay {
                 Ok(BackplaneAnswer::History(page)) => Some(page),
                 _ => None,
             };
-            if let Some((shard, reply)) = self.questions.answered(ticket, page) {
-                self.peers[usize::from(shard)].reply(reply);
+            let archive = self.archive.is_there();
+            match self.questions.answered(ticket, page, archive) {
+                Answered::Nothing => {}
+                Answered::Reply(shard, reply) => self.peers[usize::from(shard)].reply(reply),
+                Answered::Archive(past) => self.archive.ask(Ask::Past(past)),
             }
         } else if self.watches.is_asked(ticket) {
             let top = match answer {
@@ -202,6 +207,13 @@ impl Relay {
             let Some(call) = self.lines.next_call(now_us) else {
                 return Ok(());
             };
+            if call.doubtful && self.archive.is_there() {
+                let records = call.records.iter();
+                let records = records.map(|it| (it.channel.clone(), it.record));
+                let ask = Ask::Line(call.line, records.collect());
+                self.archive.ask(ask);
+                continue;
+            }
             let records: Vec<Publish<'_>> = call
                 .records
                 .iter()

@@ -10,7 +10,7 @@ use crate::telemetry::metric::Metric;
 use crate::telemetry::names;
 
 /// The metrics, in the order of [`BackboneCounts::values`].
-pub(crate) const METRICS: [Metric; 21] = [
+pub(crate) const METRICS: [Metric; 26] = [
     Metric::number(
         names::BACKPLANE_AWAY,
         "0 while Redis answers, 1 while its connections are sought, 2 when that lasts.",
@@ -119,6 +119,36 @@ pub(crate) const METRICS: [Metric; 21] = [
         Counter,
         "a steady rate: shards are too slow, and ask again what they miss",
     ),
+    Metric::number(
+        names::ARCHIVE_ANSWERS,
+        "Questions that the archive answered: history, old ids, cursors.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::ARCHIVE_UNANSWERED,
+        "Questions that the archive could not answer, since it lags or is away.",
+        Counter,
+        "it grows: clients are told to ask again",
+    ),
+    Metric::number(
+        names::CURSORS_ARCHIVED,
+        "Cursors of devices that were written to the archive.",
+        Counter,
+        "",
+    ),
+    Metric::number(
+        names::CURSORS_WAITING,
+        "Cursors of devices that wait for the archive.",
+        Gauge,
+        "it stays high: the archive is away or too slow",
+    ),
+    Metric::number(
+        names::CURSORS_LEFT_OUT,
+        "Moves of cursors that found no room while the archive was away.",
+        Counter,
+        "it grows: devices that change nodes get events again",
+    ),
     Metric {
         name: names::BREAKER_STATE,
         text: "State of the breaker of a system: 0 closed, 1 restarting, 2 half-open, 3 open, \
@@ -144,7 +174,7 @@ pub(crate) const METRICS: [Metric; 21] = [
 ];
 
 /// Systems with a breaker, as they are labelled.
-pub(crate) const SYSTEMS: [&str; 2] = ["redis", "kafka"];
+pub(crate) const SYSTEMS: [&str; 3] = ["redis", "kafka", "postgres"];
 
 /// What the breaker of a system shows.
 #[derive(Debug, Default)]
@@ -215,6 +245,16 @@ pub struct BackboneCounts {
     pub frames_unsent: AtomicU64,
     /// Frames of other nodes that found no room.
     pub frames_untaken: AtomicU64,
+    /// Questions that the archive answered.
+    pub archive_answers: AtomicU64,
+    /// Questions that it could not answer.
+    pub archive_unanswered: AtomicU64,
+    /// Cursors that it has.
+    pub cursors_archived: AtomicU64,
+    /// Cursors that wait for it.
+    pub cursors_waiting: AtomicU64,
+    /// Moves of cursors that were left out.
+    pub cursors_left_out: AtomicU64,
     /// Breakers of [`SYSTEMS`].
     pub breakers: [BreakerCounts; SYSTEMS.len()],
 }
@@ -240,6 +280,11 @@ impl BackboneCounts {
             &self.leases_failed,
             &self.frames_unsent,
             &self.frames_untaken,
+            &self.archive_answers,
+            &self.archive_unanswered,
+            &self.cursors_archived,
+            &self.cursors_waiting,
+            &self.cursors_left_out,
         ]
     }
 
@@ -278,7 +323,7 @@ impl BackboneCounts {
     /// State and last trip of each breaker.
     pub(crate) fn breaker_states(&self) -> [(u64, u64); SYSTEMS.len()] {
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        [0, 1].map(|index| {
+        [0, 1, 2].map(|index| {
             let counts = &self.breakers[index];
             (read(&counts.state), read(&counts.trip))
         })

@@ -117,6 +117,11 @@ impl Guard {
         }
     }
 
+    /// Whether the connection stands, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        self.breaker.state() != State::Reconnecting
+    }
+
     /// Whether nothing is called since calls failed.
     pub fn is_open(&self) -> bool {
         self.breaker.state() == State::Open

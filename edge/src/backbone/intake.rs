@@ -93,8 +93,9 @@ impl Relay {
             match self.requests.try_recv() {
                 Ok(request) => {
                     any = true;
-                    // Shards ask for nothing else here.
-                    drop(self.questions.take(request));
+                    if let Some(other) = self.questions.take(request) {
+                        self.on_archive_request(other);
+                    }
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => {

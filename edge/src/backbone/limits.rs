@@ -59,3 +59,24 @@ pub const TURN_US: u64 = 1_000_000;
 
 /// How long the thread goes on for what is under way once the last shard has ended.
 pub const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Calls to the archive up to this are not slow: a page of history that is not in its memory.
+pub const ARCHIVE_FLOOR_US: u64 = 100_000;
+
+/// A call to the archive that has waited for so long counts as failed: above the longest time that
+/// may be configured for one.
+pub const ARCHIVE_CALL_US: u64 = 90_000_000;
+
+/// How often moved cursors are written: what a device that changes nodes gets once more. Each
+/// write is a transaction.
+pub const CURSORS_EVERY_US: u64 = 100_000;
+
+/// Cursors of one write.
+pub const CURSORS_AT_ONCE: usize = 1_024;
+
+/// Cursors that wait while the archive is away, of about 200 bytes each: as many as a node holds.
+pub const CURSORS_MAX: usize = interlink_relay::limits::CURSORS_MAX;
+
+/// How long events may be on their way to the archive before it is believed that it will not have
+/// them: the same as in the archive's own judgement of holes.
+pub const ARCHIVE_LAG_US: u64 = 300_000_000;

@@ -1,4 +1,4 @@
-//! The relay thread of a cluster: between the shards of a node and Redis and Kafka.
+//! The relay thread of a cluster: between the shards of a node and Redis, Kafka and PostgreSQL.
 //!
 //! Purpose: it stands in for the owner of every durable channel. Records that shards have on disk
 //! are numbered by the backplane and fed to Kafka, in the order of their journals; numbered events
@@ -6,14 +6,16 @@
 //! does not fit memory, and what earlier boots left, is read from the journal again.
 //!
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
-//! and hears them; `watches` are subscriptions, `questions` history, `nodes` the lease and what
-//! nodes tell each other; `settings` names the servers, `guard` has the breakers, `counts` are the
-//! metrics, `kept` is what a later process needs, `feed` does the same for a dead node's journal.
+//! and hears them; `watches` are subscriptions, `questions` history, `past` the history that only
+//! the archive has, `archive` all that is asked of it, `nodes` the lease and what nodes tell each
+//! other; `settings` names the servers, `guard` has the breakers, `counts` are the metrics, `kept`
+//! is what a later process needs, `feed` does the same for a dead node's journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
 //! Thread: `relay`, a tokio runtime of one thread.
 
+mod archive;
 mod calls;
 mod counts;
 pub mod feed;
@@ -22,6 +24,7 @@ mod intake;
 pub(crate) mod kept;
 pub mod limits;
 mod nodes;
+mod past;
 pub mod questions;
 mod settings;
 mod task;

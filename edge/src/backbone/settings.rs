@@ -4,26 +4,35 @@
 
 use std::sync::Arc;
 
-use interlink_relay::{kafka, redis};
+use interlink_relay::{kafka, postgres, redis};
 
-use crate::config::{Config, KafkaMechanism, RedisMode};
+use crate::config::{archive_of, Config, KafkaMechanism, RedisMode};
 use crate::exit::{CommandError, Exit};
 
-/// How Redis and Kafka are reached.
+/// How Redis, Kafka and the archive are reached.
 #[derive(Debug)]
 pub struct Servers {
     /// The backplane.
     pub redis: redis::Config,
     /// The log.
     pub kafka: kafka::LogConfig,
+    /// The archive.
+    pub archive: Option<postgres::Config>,
 }
 
 impl Servers {
     /// The servers that a configuration names.
     ///
     /// # Errors
-    /// When the namespaces of the configuration contradict themselves.
+    /// When the namespaces of the configuration contradict themselves, or a file of the archive
+    /// cannot be read.
     pub fn of(config: &Config) -> Result<Self, CommandError> {
+        let archive = archive_of(config);
+        if let Some(archive) = &archive {
+            // Its files are looked at here, where an error is one of the start.
+            let store = postgres::Store::new(archive);
+            store.map_err(|error| CommandError::new(Exit::Config, error))?;
+        }
         let namespaces = config
             .namespace_policies()
             .map_err(|error| CommandError::new(Exit::Config, error))?;
@@ -35,6 +44,7 @@ impl Servers {
                 region: config.node.region.clone(),
                 namespaces: Arc::new(namespaces),
             },
+            archive,
         })
     }
 }

@@ -19,10 +19,12 @@ use interlink_relay::event_log::LogPosition;
 use interlink_relay::kafka::KafkaLog;
 use interlink_relay::lines::{FeedBatch, Feeder, LaneId, LineId, Lines};
 use interlink_relay::ports::Ticket;
+use interlink_relay::postgres::{self, PostgresArchive};
 use interlink_relay::redis::RedisBackplane;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::archive::Archived;
 use super::counts::{set, BackboneCounts};
 use super::guard::Guard;
 use super::intake::Reading;
@@ -86,6 +88,7 @@ pub struct Relay {
     pub(super) watches: Watches,
     pub(super) questions: Questions,
     pub(super) nodes: Nodes,
+    pub(super) archive: Archived,
     pub(super) tells: VecDeque<Box<[u8]>>,
     pub(super) again_at_us: u64,
     /// What shards were told last.
@@ -110,6 +113,7 @@ impl Relay {
         let waker = Arc::clone(&woken);
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waker.notify_one());
         let namespaces = (*servers.kafka.namespaces).clone();
+        let archive = archive(servers.archive, &wake)?;
         let (known, runtime) = (&plan.logs.servers, Handle::current());
         let backplane = RedisBackplane::resume(servers.redis, known, &runtime, Arc::clone(&wake))?;
         let mut log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
@@ -140,7 +144,7 @@ impl Relay {
             redis,
             kafka: Guard::new(KAFKA_FLOOR_US, unix_us()),
             critical_since_us: None,
-            lines: lines.with_settled(&plan.logs.settled),
+            lines: lines.with_boot(plan.boot).with_settled(&plan.logs.settled),
             calls: HashMap::new(),
             feeder: Feeder::new(logs),
             batches: HashMap::new(),
@@ -148,6 +152,7 @@ impl Relay {
             watches: Watches::default(),
             questions: Questions::default(),
             nodes: Nodes::new(),
+            archive,
             tells: VecDeque::new(),
             again_at_us: 0,
             told: HashMap::new(),
@@ -202,7 +207,9 @@ impl Relay {
         busy |= self.take_answers();
         busy |= self.hear_backplane(now_us);
         self.hear_log(now_us);
+        busy |= self.hear_archive(now_us);
         busy |= self.ask_backplane(now_us);
+        self.ask_archive(now_us);
         busy |= self.feed(now_us);
         self.read_journal();
         self.tell_progress();
@@ -307,6 +314,7 @@ impl Relay {
         let (unfed, unfed_behind) = self.feeder.backlog();
         self.redis.show(&counts.breakers[0]);
         self.kafka.show(&counts.breakers[1]);
+        self.archive.show(counts);
         set(&counts.backplane_away, away);
         set(&counts.log_away, u64::from(self.log_away));
         let unreplicated = self.replicated.iter().filter(|replicated| !**replicated);
@@ -321,18 +329,39 @@ impl Relay {
     fn is_settled(&self) -> bool {
         let nothing_waits = self.lines.is_idle() && self.feeder.is_idle();
         let nothing_is_held = self.batches.is_empty() && self.held.iter().all(Option::is_none);
-        nothing_waits && nothing_is_held && self.nodes.is_idle()
+        nothing_waits && nothing_is_held && self.nodes.is_idle() && self.archive.is_idle()
     }
 
     fn sleep(&self) -> Duration {
         let now_us = unix_us();
-        let deadlines = [self.lines.next_at_us(), self.feeder.next_at_us()];
+        let deadlines = [
+            self.lines.next_at_us(),
+            self.feeder.next_at_us(),
+            self.archive.next_at_us(),
+        ];
         let next = deadlines.into_iter().flatten().min();
         let until = next.map(|at| Duration::from_micros(at.saturating_sub(now_us)));
         // A deadline that has passed waits for something else.
         let until = until.map(|until| until.max(Duration::from_millis(1)));
         until.map_or(SLEEP_MAX, |until| until.min(SLEEP_MAX))
     }
+}
+
+/// The archive, if there is one; nothing is connected yet.
+fn archive(
+    config: Option<postgres::Config>,
+    wake: &Arc<dyn Fn() + Send + Sync>,
+) -> anyhow::Result<Archived> {
+    match &config {
+        Some(config) => tracing::info!(address = config.address, "archive"),
+        None => tracing::info!(
+            "no archive: history ends where Redis ends, old attempts cannot be judged, and other \
+             nodes do not know where devices stand; name one in postgres.address"
+        ),
+    }
+    let port =
+        config.map(|config| PostgresArchive::new(&config, Handle::current(), Arc::clone(wake)));
+    Ok(Archived::new(port.transpose()?, unix_us()))
 }
 
 /// Takes what the bell wrote.

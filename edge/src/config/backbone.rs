@@ -6,10 +6,13 @@
 //! Runs on: the main thread; afterwards the values are read only, from any thread.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::limits;
+use interlink_relay::postgres;
+
 use super::property::section;
 use super::setting::words;
+use super::{limits, Config};
 
 words! {
     /// How the servers of Redis are arranged.
@@ -125,4 +128,70 @@ section! {
         critical_without_kafka: CriticalWithoutKafka = CriticalWithoutKafka::Local,
         unit "", example "\"withhold\"";
     }
+}
+
+section! {
+    /// The archive on PostgreSQL, which the role archival of interlink-workers fills: history
+    /// beyond what Redis keeps, ids of older attempts, and cursors of devices for all nodes. A
+    /// cluster works without it; then history ends where Redis ends.
+    pub struct PostgresSettings = "postgres" {
+        /// HOST:PORT, or the directory of a Unix socket. Without it there is no archive. Without
+        /// tls only this host is accepted.
+        address: String = String::new(),
+        unit "", example "\"10.0.0.9:5432\"";
+
+        /// The database.
+        database: String = "interlink".to_owned(),
+        unit "", example "\"interlink\"";
+
+        /// Who logs in. The user needs to read all tables of the schema, and to insert, update and
+        /// delete in the table delivery_cursor.
+        user: String = "interlink".to_owned(),
+        unit "", example "\"interlink_edge\"";
+
+        /// File with the password. It is read for each new connection.
+        password_file: Option<PathBuf> = None,
+        unit "", example "\"/etc/interlink/postgres.password\"";
+
+        /// Whether connections are encrypted and the server's certificate checked.
+        tls: bool = false,
+        unit "", example "true";
+
+        /// PEM file with the authorities that may have signed the server's certificate. It goes
+        /// together with tls.
+        authorities: Option<PathBuf> = None,
+        unit "", example "\"/etc/interlink/postgres-ca.pem\"";
+
+        /// Schema of all tables, the same as that of the workers.
+        schema: String = "interlink".to_owned(),
+        unit "", example "\"interlink\"";
+
+        /// Most connections of this node. Calls beyond them wait for one.
+        connections: u32 = 8,
+        unit "connections", bounds 1..=128, example "16";
+
+        /// Longest time of one call. What is not answered by then counts as away, and clients are
+        /// told to ask again.
+        call_timeout: Duration = Duration::from_secs(5),
+        unit "time", bounds Duration::from_millis(100)..=Duration::from_secs(60),
+        example "\"5s\"";
+    }
+}
+
+/// How the archive is reached, if there is one.
+pub(crate) fn archive_of(config: &Config) -> Option<postgres::Config> {
+    let archive = &config.postgres;
+    let is_named = !archive.address.is_empty();
+    is_named.then(|| postgres::Config {
+        address: archive.address.clone(),
+        database: archive.database.clone(),
+        user: archive.user.clone(),
+        password_file: archive.password_file.clone(),
+        tls: archive.tls,
+        authorities: archive.authorities.clone(),
+        schema: archive.schema.clone(),
+        connections: archive.connections as usize,
+        call_time: archive.call_timeout,
+        ..postgres::Config::default()
+    })
 }

@@ -2,7 +2,9 @@
 //!
 //! Runs on: the main thread, after every single value was accepted.
 
-use super::backbone::{KafkaMechanism, RedisMode};
+use interlink_relay::postgres;
+
+use super::backbone::{archive_of, KafkaMechanism, RedisMode};
 use super::error::ConfigError;
 use super::sections::Tls;
 use super::setting::{duration_text, ByteSize};
@@ -14,7 +16,7 @@ use crate::tls::limits::CERTIFICATES_MAX;
 
 /// Runs every check and gathers what is wrong.
 pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
-    let checks: [fn(&Config) -> Option<ConfigError>; 18] = [
+    let checks: [fn(&Config) -> Option<ConfigError>; 19] = [
         names_are_present,
         plaintext_stays_on_loopback,
         plaintext_of_the_api_stays_on_loopback,
@@ -33,6 +35,7 @@ pub(super) fn all(config: &Config, errors: &mut Vec<ConfigError>) {
         namespaces_keep_promises,
         brokers_are_complete,
         passwords_stay_secret,
+        archive_is_reachable,
     ];
     errors.extend(checks.iter().filter_map(|check| check(config)));
     errors.extend(histories_are_kept(config));
@@ -337,6 +340,10 @@ fn sync_order(config: &Config) -> Option<ConfigError> {
 /// History of a namespace beyond what the journal retains would be an empty promise.
 fn histories_are_kept(config: &Config) -> Vec<ConfigError> {
     let retained = config.journal.retention_age;
+    if config.has_archive() {
+        // What is older is asked of the archive, whose retention is a matter of the workers.
+        return Vec::new();
+    }
     let too_old = |(name, settings): (&String, &super::NamespaceSettings)| {
         let age = settings.history_age.filter(|age| *age > retained)?;
         conflict(
@@ -409,4 +416,27 @@ fn passwords_stay_secret(config: &Config) -> Option<ConfigError> {
         );
     }
     None
+}
+
+/// An archive is part of a cluster, and is reached as the workers reach it.
+fn archive_is_reachable(config: &Config) -> Option<ConfigError> {
+    let archive = archive_of(config)?;
+    if !config.is_clustered() {
+        return conflict(
+            "postgres.address",
+            "there is an archive and no cluster; a node alone reads history from its journal"
+                .to_owned(),
+            "set redis.mode, redis.addresses and kafka.brokers, or remove postgres.address",
+        );
+    }
+    let error = archive.check().err()?;
+    let path = match error {
+        postgres::ConfigError::Authorities => "postgres.tls",
+        postgres::ConfigError::Schema(_) => "postgres.schema",
+        postgres::ConfigError::Range(..) => "postgres.connections",
+        _ => "postgres.address",
+    };
+    let text = error.to_string();
+    let (problem, cure) = text.split_once("; ").unwrap_or((&text, "see the message"));
+    conflict(path, problem.to_owned(), cure)
 }

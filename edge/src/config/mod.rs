@@ -27,8 +27,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub(crate) use backbone::archive_of;
 pub use backbone::{
-    Cluster, CriticalWithoutKafka, KafkaMechanism, KafkaSettings, RedisMode, RedisSettings,
+    Cluster, CriticalWithoutKafka, KafkaMechanism, KafkaSettings, PostgresSettings, RedisMode,
+    RedisSettings,
 };
 pub use error::{ConfigError, ConfigErrors, Place};
 pub use namespaces::{AckLevel, NamespaceSettings};
@@ -85,6 +87,8 @@ pub struct Config {
     pub redis: RedisSettings,
     /// The brokers of Kafka.
     pub kafka: KafkaSettings,
+    /// The archive on PostgreSQL.
+    pub postgres: PostgresSettings,
     /// Keys and names for tokens.
     pub auth: Auth,
     /// What is noticed as an anomaly.
@@ -105,7 +109,7 @@ pub struct Config {
 
 impl Config {
     /// All fixed sections, in the order of the reference.
-    pub fn sections(&self) -> [&dyn Section; 15] {
+    pub fn sections(&self) -> [&dyn Section; 16] {
         [
             &self.node,
             &self.listen,
@@ -116,6 +120,7 @@ impl Config {
             &self.cluster,
             &self.redis,
             &self.kafka,
+            &self.postgres,
             &self.auth,
             &self.anomalies,
             &self.heartbeat,
@@ -127,7 +132,7 @@ impl Config {
 
     /// The fixed section of that name.
     pub fn section_mut(&mut self, name: &str) -> Option<&mut dyn Section> {
-        let sections: [&mut dyn Section; 15] = [
+        let sections: [&mut dyn Section; 16] = [
             &mut self.node,
             &mut self.listen,
             &mut self.tls,
@@ -137,6 +142,7 @@ impl Config {
             &mut self.cluster,
             &mut self.redis,
             &mut self.kafka,
+            &mut self.postgres,
             &mut self.auth,
             &mut self.anomalies,
             &mut self.heartbeat,
@@ -166,6 +172,11 @@ impl Config {
     /// Whether the node is one of a cluster.
     pub fn is_clustered(&self) -> bool {
         self.redis.mode != RedisMode::Off
+    }
+
+    /// Whether the node asks an archive.
+    pub fn has_archive(&self) -> bool {
+        self.is_clustered() && !self.postgres.address.is_empty()
     }
 
     /// Number of shards: the configured one, or one for each usable core.

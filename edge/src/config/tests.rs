@@ -291,6 +291,47 @@ fn values_that_exclude_each_other_are_refused() {
 }
 
 #[test]
+fn an_archive_is_part_of_a_cluster_and_reached_safely() {
+    let cluster = "[redis]\nmode = \"single\"\naddresses = [\"127.0.0.1:6379\"]\n\
+                   [kafka]\nbrokers = [\"127.0.0.1:9092\"]\n";
+    let here = "[postgres]\naddress = \"127.0.0.1:5432\"\n";
+    let with = |lines: &str| first_error(&format!("{cluster}[postgres]\n{lines}\n"));
+    assert!(
+        first_error(here).contains("redis.mode"),
+        "{}",
+        first_error(here)
+    );
+    for (lines, path, cure) in [
+        ("address = \"db\"", "postgres.address", "HOST:PORT"),
+        (
+            "address = \"db.example:5432\"",
+            "postgres.address",
+            "postgres.tls",
+        ),
+        (
+            "address = \"127.0.0.1:1\"\ntls = true",
+            "postgres.tls",
+            "authorities",
+        ),
+        (
+            "address = \"127.0.0.1:1\"\nschema = \"a b\"",
+            "postgres.schema",
+            "lower-case",
+        ),
+        ("connections = 0", "postgres.connections", "1"),
+        ("call_timeout = \"1ms\"", "postgres.call_timeout", "100ms"),
+    ] {
+        let error = with(lines);
+        assert!(error.contains(path) && error.contains(cure), "{error}");
+    }
+    let config = load_text(&format!("{cluster}{here}")).expect("right");
+    assert!(config.has_archive());
+    // What is older than the journal keeps is in the archive.
+    let long = format!("{cluster}{here}[namespaces.chat]\nhistory_age = \"7d\"\n");
+    assert!(load_text(&long).is_ok());
+}
+
+#[test]
 fn every_property_is_documented_with_a_working_example() {
     let mut config = Config::default();
     let names: Vec<&str> = config.sections().map(Section::name).to_vec();

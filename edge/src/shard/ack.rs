@@ -2,7 +2,8 @@
 //!
 //! Purpose: for channels whose policy keeps a cursor, the client's cumulative
 //! acknowledgement moves a cursor that only goes forward. What moved is handed to the
-//! journal-files thread in batches, and a subscription without a position starts there.
+//! journal-files thread in batches, and with an archive to the relay thread for other nodes; a
+//! subscription without a position starts there.
 //!
 //! Invariants: nothing is acknowledged that was not sent; a cursor that is lost or
 //! written late means that events come again, never that one is skipped.
@@ -17,13 +18,13 @@ use std::collections::HashMap;
 use flatbuffers::{ForwardsUOffset, Vector};
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::session::ack::{decide_ack, AckDecision};
-use interlink_relay::cursors::{Cursor, CursorTable, CursorUpdate};
+use interlink_relay::cursors::{Cursor, CursorStart, CursorTable, CursorUpdate};
 use interlink_relay::limits::CURSORS_MAX;
 use interlink_wire as wire;
 
 use super::channel::SubscriptionState;
 use super::connection::NONE;
-use super::files::FilesRequest;
+use super::files::{CursorWish, FilesRequest};
 use super::Shard;
 
 /// Cursors of one batch: about 100 KiB of file for one sync.
@@ -56,6 +57,31 @@ impl Cursors {
     /// Takes over a cursor of an earlier boot.
     pub fn restore(&mut self, update: &CursorUpdate) {
         self.table.restore(update);
+    }
+
+    /// The device of a session; empty when it named none.
+    pub fn device(&self, session: u32) -> &str {
+        self.devices.get(&session).map_or("", |device| device)
+    }
+
+    /// Takes over where a device stands by the archive. The place of another device is only that
+    /// of a new one: what a known device has not acknowledged must not be skipped.
+    pub fn take_elsewhere(&mut self, wish: &CursorWish, start: CursorStart) {
+        let (user, device, channel) = (&*wish.user, &*wish.device, &*wish.channel);
+        if start.own {
+            return self.table.restore(&CursorUpdate {
+                user: user.into(),
+                device: device.into(),
+                channel: channel.into(),
+                cursor: start.cursor,
+            });
+        }
+        let place = |cursor: &Cursor| (cursor.position.epoch, cursor.position.offset);
+        let known = self.table.start(user, device, channel);
+        let is_known = self.table.own(user, device, channel).is_some();
+        if !is_known && known.is_none_or(|known| place(&known) < place(&start.cursor)) {
+            self.table.advance(user, device, channel, start.cursor);
+        }
     }
 
     /// Notes the device of a session's newest connection.
@@ -183,6 +209,10 @@ impl Shard {
         let all = self.drain.refuses_work();
         while let Some(updates) = self.cursors.take_batch(self.clock.now_ms, all) {
             let shard = self.id;
+            if self.has_archive() {
+                self.files
+                    .request(FilesRequest::MoveCursors(updates.clone()));
+            }
             self.files
                 .request(FilesRequest::KeepCursors { shard, updates });
         }
@@ -241,6 +271,38 @@ mod tests {
             taken += batch.len();
         }
         assert_eq!(taken, 2 * BATCH);
+    }
+
+    #[test]
+    fn the_place_of_another_device_is_only_that_of_a_new_one() {
+        let mut cursors = Cursors::new(1);
+        moved(&mut cursors, "ada", 4);
+        let at = |offset| Cursor {
+            position: Position {
+                epoch: 1,
+                offset,
+                chain: offset,
+            },
+            record: RecordId(0),
+        };
+        let mut elsewhere = |device: &str, own, offset| {
+            let wish = CursorWish {
+                shard: 0,
+                socket: interlink_uring::SocketId::NONE,
+                user: "ada".into(),
+                device: device.into(),
+                channel: "user".into(),
+            };
+            let cursor = at(offset);
+            cursors.take_elsewhere(&wish, CursorStart { cursor, own });
+            let own = cursors.table.own("ada", device, "user");
+            own.map(|own| own.position.offset)
+        };
+        assert_eq!(elsewhere("phone", false, 9), Some(4), "it has its own");
+        assert_eq!(elsewhere("phone", true, 6), Some(6), "it moved elsewhere");
+        assert_eq!(elsewhere("phone", true, 5), Some(6), "forward only");
+        assert_eq!(elsewhere("tablet", false, 9), Some(9), "a new device");
+        assert_eq!(elsewhere("watch", false, 8), None, "9 is further");
     }
 
     #[test]

@@ -88,6 +88,8 @@ pub struct BackbonePort {
     pub boot: u32,
     /// What becomes of P0 while Kafka is away.
     pub critical: CriticalWithoutKafka,
+    /// Whether there is an archive.
+    pub archive: bool,
 }
 
 impl BackbonePort {
@@ -97,6 +99,7 @@ impl BackbonePort {
             relay: shards,
             boot,
             critical: config.kafka.critical_without_kafka,
+            archive: config.has_archive(),
         })
     }
 }
@@ -186,6 +189,12 @@ impl Shard {
     /// The relay thread of a cluster.
     pub(super) fn relay(&self) -> Option<u16> {
         self.backbone.as_ref().map(|backbone| backbone.port.relay)
+    }
+
+    /// Whether there is an archive to be asked.
+    pub(super) fn has_archive(&self) -> bool {
+        let backbone = self.backbone.as_ref();
+        backbone.is_some_and(|backbone| backbone.port.archive)
     }
 
     /// The thread that numbers a channel: in a cluster the relay thread for durable ones.

@@ -106,16 +106,30 @@ const _: () = {
     assert!(each <= crate::config::SLOW_SUBSCRIPTION_BYTES as usize);
 };
 
-/// Subscriptions that wait until an event is written.
+/// How long a subscription waits for an archive that lags or is away. Whoever reads so far back
+/// has waited already, and the node has as many such reads as subscriptions are behind.
+const ARCHIVE_MS: u32 = 1_000;
+
+/// Subscriptions that wait until an event is written, or until the archive has it.
 #[derive(Debug, Default)]
 pub struct Unwritten {
     waiting: VecDeque<(u32, SessionKey, u32)>,
+    archive: VecDeque<(u32, SessionKey, u32)>,
 }
 
 impl Unwritten {
     /// When the first of them looks again, in shard milliseconds.
     pub fn next_at_ms(&self) -> Option<u32> {
-        self.waiting.front().map(|entry| entry.2)
+        let fronts = [self.waiting.front(), self.archive.front()];
+        fronts.into_iter().flatten().map(|entry| entry.2).min()
+    }
+
+    /// The next of those whose time has come.
+    fn next(&mut self, now_ms: u32) -> Option<(u32, SessionKey)> {
+        let is_due = |entry: &mut (u32, SessionKey, u32)| entry.2 <= now_ms;
+        let next = self.waiting.pop_front_if(is_due);
+        let next = next.or_else(|| self.archive.pop_front_if(is_due))?;
+        Some((next.0, next.1))
     }
 }
 
@@ -234,6 +248,9 @@ impl Shard {
         let Source::History { tries, .. } = behind.source else {
             return;
         };
+        if answer.later {
+            return self.wait_for_archive(subscription);
+        }
         let was_empty = answer.frames.is_empty();
         behind.source = Source::History {
             fetching: false,
@@ -268,16 +285,26 @@ impl Shard {
         waiting.push_back((subscription, self.sessions[session].key, at_ms));
     }
 
-    /// Subscriptions that waited for a write look again.
+    /// Nobody can say now what follows: the subscription asks again, and until then counts as
+    /// asking.
+    fn wait_for_archive(&mut self, subscription: u32) {
+        let session = self.subscriptions[subscription].session;
+        let at_ms = self.clock.now_ms + ARCHIVE_MS;
+        let waiting = &mut self.journal.unwritten.archive;
+        waiting.push_back((subscription, self.sessions[session].key, at_ms));
+    }
+
+    /// Subscriptions that waited look again.
     pub(super) fn look_again_for_writes(&mut self) {
-        while let Some(&(subscription, session, at_ms)) = self.journal.unwritten.waiting.front() {
-            if at_ms > self.clock.now_ms {
-                return;
-            }
-            self.journal.unwritten.waiting.pop_front();
-            let is_same = self.behind.contains_key(&subscription)
-                && self.sessions[self.subscriptions[subscription].session].key == session;
-            if is_same {
+        while let Some((subscription, session)) = self.journal.unwritten.next(self.clock.now_ms) {
+            let Some(behind) = self.behind.get_mut(&subscription) else {
+                continue;
+            };
+            let session_now = self.subscriptions[subscription].session;
+            if self.sessions[session_now].key == session {
+                if let Source::History { fetching, .. } = &mut behind.source {
+                    *fetching = false;
+                }
                 self.fetch_if_behind(subscription);
             }
         }
@@ -358,6 +385,9 @@ impl Shard {
     }
 
     fn answer_history(&mut self, connection: u32, request_id: u32, answer: &HistoryAnswer) {
+        if answer.later {
+            return self.reply_error(connection, ErrorCode::HistoryLagging, request_id);
+        }
         let top = self
             .find_channel(&answer.wish.channel)
             .map(|channel| self.channels[channel].sequencer.top());

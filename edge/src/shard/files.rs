@@ -16,13 +16,14 @@ use std::sync::{mpsc, Arc};
 
 use interlink_protocol::frame::{decode_server, EventFields, FrameLimits, ServerFrame};
 use interlink_protocol::ids::{Position, SessionKey};
-use interlink_relay::cursors::CursorUpdate;
+use interlink_relay::cursors::{CursorStart, CursorUpdate};
 use interlink_relay::event_log::{LogPosition, LogRecord};
 use interlink_relay::files::{Gap, HistoryFloor, HistoryPage, LaneReader};
 use interlink_relay::journal::SealedSegment;
 use interlink_relay::record::SegmentId;
 use interlink_uring::SocketId;
 
+use super::judged::{JudgedAnswer, JudgementWish};
 use crate::lanes::Doorbell;
 
 /// What a shard asks of the files thread.
@@ -53,6 +54,12 @@ pub enum FilesRequest {
         /// Where they stand now.
         updates: Vec<CursorUpdate>,
     },
+    /// Find out whether an old publish was accepted.
+    Judge(Box<JudgementWish>),
+    /// Find out where a device continues, whichever node it was on.
+    Cursor(Box<CursorWish>),
+    /// Tell other nodes where devices stand now.
+    MoveCursors(Vec<CursorUpdate>),
     /// What the shard took over from earlier boots is durable in this one.
     TookOver,
     /// The next durable records of a log, for the relay thread.
@@ -135,9 +142,23 @@ pub struct HistoryAnswer {
     pub complete: bool,
     /// Whether more follow.
     pub more: bool,
+    /// Whether nobody can say now what follows: the archive lags or is away.
+    pub later: bool,
 }
 
 impl HistoryAnswer {
+    /// The answer that nobody can give now.
+    pub fn later(wish: HistoryWish) -> Self {
+        Self {
+            frames: Vec::new(),
+            last: wish.after,
+            complete: false,
+            more: false,
+            later: true,
+            wish,
+        }
+    }
+
     /// The answer that a page is.
     pub fn of(wish: HistoryWish, page: HistoryPage) -> Self {
         let first = page.events.first().map(|event| event.placement.position);
@@ -154,6 +175,7 @@ impl HistoryAnswer {
             last,
             complete: page.gap.is_none(),
             more: page.more || late,
+            later: false,
             wish,
         }
     }
@@ -182,7 +204,7 @@ pub enum Finding {
     /// Not everything, for this reason. `History` after the position, if there is one, returns
     /// the oldest event that is left.
     Broken(Gap, Option<Position>),
-    /// The files could not be read.
+    /// The files could not be read, or the archive lags or is away.
     Unreadable,
 }
 
@@ -193,6 +215,30 @@ pub struct LookUpAnswer {
     pub wish: LookUpWish,
     /// What was found.
     pub finding: Finding,
+}
+
+/// A device whose cursor a `Subscribe` waits for.
+#[derive(Debug)]
+pub struct CursorWish {
+    /// Who asks.
+    pub shard: u16,
+    /// The connection whose `Subscribe` waits.
+    pub socket: SocketId,
+    /// The user.
+    pub user: Box<str>,
+    /// The user's device.
+    pub device: Box<str>,
+    /// Full channel name.
+    pub channel: Box<str>,
+}
+
+/// Where a device continues.
+#[derive(Debug)]
+pub struct CursorAnswer {
+    /// What was asked.
+    pub wish: CursorWish,
+    /// The cursor, if the device or another of its user has one; nothing when nobody can say now.
+    pub cursor: Option<Option<CursorStart>>,
 }
 
 /// What the files thread answers.
@@ -219,6 +265,10 @@ pub enum FilesReply {
     Page(HistoryAnswer),
     /// Whether events follow a position.
     Found(LookUpAnswer),
+    /// Whether an old publish was accepted.
+    Judged(Box<JudgedAnswer>),
+    /// Where a device continues.
+    Cursor(Box<CursorAnswer>),
     /// Records of a log, and where the reader stands behind them; nothing if the files could not
     /// be read.
     Lane(Option<(LaneReader, Vec<LogRecord>)>),
@@ -271,7 +321,14 @@ impl FilesLink {
     /// then refuses publishes for want of segments, which is the right answer.
     pub fn request(&self, request: FilesRequest) {
         match (&self.relay, &request) {
-            (Some(relay), FilesRequest::History(_) | FilesRequest::LookUp(_)) => {
+            (
+                Some(relay),
+                FilesRequest::History(_)
+                | FilesRequest::LookUp(_)
+                | FilesRequest::Judge(_)
+                | FilesRequest::Cursor(_)
+                | FilesRequest::MoveCursors(_),
+            ) => {
                 // A relay thread that has ended serves nobody any more.
                 let _ = relay.requests.send(request);
                 relay.bell.ring();

@@ -350,6 +350,8 @@ impl Shard {
                 FilesReply::Used { bytes } => self.journal.journal.set_used_bytes(bytes),
                 FilesReply::Page(page) => self.on_history_page(page),
                 FilesReply::Found(answer) => self.on_found(&answer),
+                FilesReply::Judged(answer) => self.on_judged(&answer),
+                FilesReply::Cursor(answer) => self.on_cursor(&answer),
                 FilesReply::CursorsKept { count } => self.on_cursors_kept(count),
                 // Only the relay thread asks for records.
                 FilesReply::Lane(_) => {}

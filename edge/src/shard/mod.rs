@@ -37,6 +37,7 @@ mod handshake_expiry;
 mod heartbeat;
 mod interest;
 mod journal;
+pub mod judged;
 mod latencies;
 mod leaving;
 mod limits;

@@ -22,6 +22,7 @@ use interlink_wire as wire;
 
 use super::connection::NONE;
 use super::journal::PendingAck;
+use super::judged::Judged;
 use super::Shard;
 use crate::memory::{AppendError, EventMeta};
 use crate::telemetry::latency::Stage;
@@ -53,6 +54,17 @@ impl Shard {
         frame: &wire::Publish<'_>,
         excess: Option<Refusal>,
     ) {
+        self.publish(connection, frame, excess, None);
+    }
+
+    /// As [`Self::on_publish`], with what the archive has said of an old one.
+    pub(super) fn publish(
+        &mut self,
+        connection: u32,
+        frame: &wire::Publish<'_>,
+        excess: Option<Refusal>,
+        judged: Option<Judged>,
+    ) {
         let session = self.connections[connection].session;
         if session == NONE {
             return;
@@ -72,8 +84,18 @@ impl Shard {
         let (publisher, class) = (checked.publisher, checked.class());
         self.note_publish(publisher);
         let entry = &mut self.publishers[publisher];
-        let refusal = match entry.window.look_up(class, id, checked.payload_hash) {
+        let known = entry.window.look_up(class, id, checked.payload_hash);
+        if let (Verdict::New | Verdict::TooOld, Some(Judged::Repeat(position))) = (known, judged) {
+            return self.answer_archived(connection, &checked, position);
+        }
+        let unjudged = checked.decision.attempt == Attempt::LookUp && judged.is_none();
+        let refusal = match known {
             Verdict::New if excess.is_some() => excess,
+            // Without an archive nobody knows ids of such an age.
+            Verdict::New if unjudged => Some(ErrorCode::OutcomeUnknown.into()),
+            Verdict::New if judged.is_some_and(|judged| judged.refusal().is_some()) => {
+                judged.and_then(Judged::refusal).map(Refusal::of)
+            }
             Verdict::New if entry.barrier[class.index()].admits(id) => None,
             Verdict::New => Some(ErrorCode::Overloaded.into()),
             Verdict::Repeat => return self.answer_repeat(connection, publisher, class, id),
@@ -96,8 +118,28 @@ impl Shard {
         }
     }
 
+    /// A publish that the archive knows: it is in Kafka and numbered, or will be.
+    fn answer_archived(
+        &mut self,
+        connection: u32,
+        checked: &Checked<'_>,
+        position: Option<Position>,
+    ) {
+        let (class, id) = (checked.class(), checked.frame.client_message_id());
+        let now_s = self.clock.unix_s() as u32;
+        self.counters.publishes_repeated.add(class, 1);
+        let entry = &mut self.publishers[checked.publisher];
+        entry.window.insert(class, id, checked.payload_hash, now_s);
+        if entry.barrier[class.index()].admits(id) {
+            entry.settle_now(class, id);
+        }
+        entry.barrier[class.index()].passed(id);
+        let settled = entry.settled;
+        self.answer_known_id(connection, id, (position, settled));
+    }
+
     /// Refuses a publish and notes whether it has to come again before later ones.
-    fn refuse_of(
+    pub(super) fn refuse_of(
         &mut self,
         connection: u32,
         publisher: u32,
@@ -134,7 +176,7 @@ impl Shard {
         }
     }
 
-    fn check<'a>(
+    pub(super) fn check<'a>(
         &mut self,
         session: u32,
         frame: &'a wire::Publish<'a>,
@@ -147,10 +189,6 @@ impl Shard {
             &user.claims,
             || self.holds_grant(session, frame.channel()),
         )?;
-        if decision.attempt == Attempt::LookUp {
-            // Ids older than what is remembered here would have to be looked up in an archive.
-            return Err(Refusal::of(ErrorCode::OutcomeUnknown));
-        }
         let publisher = self
             .publisher_of(session)
             .ok_or_else(|| Refusal::of(ErrorCode::Overloaded))?;

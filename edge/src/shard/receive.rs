@@ -204,7 +204,11 @@ impl Shard {
             return;
         }
         match frame {
-            ClientFrame::Publish(frame) => self.on_publish(connection, &frame, excess),
+            ClientFrame::Publish(frame) => {
+                if excess.is_some() || !self.awaits_judgement(connection, &frame, payload) {
+                    self.on_publish(connection, &frame, excess);
+                }
+            }
             ClientFrame::Pong(frame) => self.on_pong(connection, &frame),
             ClientFrame::Ack(frame) => self.on_ack(connection, frame.positions()),
             ClientFrame::Subscribe(frame) => {

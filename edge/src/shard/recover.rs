@@ -30,7 +30,8 @@ use interlink_wire as wire;
 use super::behind::Behind;
 use super::channel::SubscriptionState;
 use super::connection::NONE;
-use super::files::{FilesRequest, Finding, LookUpAnswer, LookUpWish};
+use super::files::{CursorAnswer, CursorWish, FilesRequest, Finding, LookUpAnswer, LookUpWish};
+use super::judged::Doubts;
 use super::Shard;
 
 /// What the archive was asked for a request that waits.
@@ -41,10 +42,14 @@ struct LookUp {
     finding: Option<Finding>,
 }
 
-/// Look-ups of requests that wait, by connection.
+/// Look-ups of requests and publishes that wait, by connection.
 #[derive(Debug, Default)]
 pub struct LookUps {
     waiting: HashMap<SocketId, Vec<LookUp>>,
+    /// Channels whose cursors are asked for, and whether they have come.
+    cursors: HashMap<SocketId, Vec<(Box<str>, bool)>>,
+    /// Publishes that wait for the archive.
+    pub doubts: Doubts,
 }
 
 impl LookUps {
@@ -58,9 +63,19 @@ impl LookUps {
         if !self.waiting.is_empty() {
             self.waiting.remove(&socket);
         }
+        if !self.cursors.is_empty() {
+            self.cursors.remove(&socket);
+        }
     }
 
-    /// Takes an answer; whether the connection waits for no other.
+    /// Whether a connection waits for no answer.
+    fn are_answered(&self, socket: SocketId) -> bool {
+        let mut positions = self.waiting.get(&socket).into_iter().flatten();
+        let mut cursors = self.cursors.get(&socket).into_iter().flatten();
+        positions.all(|look_up| look_up.finding.is_some()) && cursors.all(|(_, came)| *came)
+    }
+
+    /// Takes an answer; whether the connection waited for it and waits for no other.
     fn answer(&mut self, answer: &LookUpAnswer) -> bool {
         let wish = &answer.wish;
         let Some(asked) = self.waiting.get_mut(&wish.socket) else {
@@ -71,7 +86,18 @@ impl LookUps {
         if let Some(look_up) = asked.iter_mut().find(same) {
             look_up.finding = Some(answer.finding);
         }
-        asked.iter().all(|look_up| look_up.finding.is_some())
+        self.are_answered(wish.socket)
+    }
+
+    /// As [`Self::answer`], for a cursor.
+    fn answer_cursor(&mut self, wish: &CursorWish) -> bool {
+        let Some(asked) = self.cursors.get_mut(&wish.socket) else {
+            return false;
+        };
+        if let Some(cursor) = asked.iter_mut().find(|(name, _)| *name == wish.channel) {
+            cursor.1 = true;
+        }
+        self.are_answered(wish.socket)
     }
 }
 
@@ -134,6 +160,10 @@ impl Shard {
                 continue;
             };
             let named = entry.recover().map(Position::from);
+            if named.is_none() && self.awaits_cursor(connection, &entry, channel) {
+                awaits = true;
+                continue;
+            }
             let Some(wanted) = self.wanted_start(session, channel, named, false) else {
                 continue;
             };
@@ -178,10 +208,61 @@ impl Shard {
         true
     }
 
+    /// Whether the cursor of the connection's device has to be asked for: it may have moved on
+    /// another node since it was last seen here.
+    fn awaits_cursor(
+        &mut self,
+        connection: u32,
+        entry: &wire::SubscribeChannel<'_>,
+        channel: u32,
+    ) -> bool {
+        if !self.has_archive() || !self.policy(self.channels[channel].policy).cursor {
+            return false;
+        }
+        let record = &self.connections[connection];
+        let (socket, session) = (record.socket, record.session);
+        let asked = self.look_ups.cursors.get(&socket).into_iter().flatten();
+        if let Some((_, came)) = asked.clone().find(|(name, _)| **name == *entry.channel()) {
+            return !came;
+        }
+        let permitted = ChannelName::parse(entry.channel())
+            .is_ok_and(|name| self.check_permission(session, &name, entry.token()).is_ok());
+        if !permitted || self.find_subscription(session, channel).is_some() {
+            return false;
+        }
+        let name: Box<str> = entry.channel().into();
+        let asked = self.look_ups.cursors.entry(socket).or_default();
+        asked.push((name.clone(), false));
+        self.files
+            .request(FilesRequest::Cursor(Box::new(CursorWish {
+                shard: self.id,
+                socket,
+                user: self.users[self.sessions[session].user].name.clone(),
+                device: self.cursors.device(session).into(),
+                channel: name,
+            })));
+        true
+    }
+
+    /// The archive has told where a device continues, or cannot: then what is known here counts,
+    /// behind which events may come again.
+    pub(super) fn on_cursor(&mut self, answer: &CursorAnswer) {
+        if let Some(Some(start)) = answer.cursor {
+            self.cursors.take_elsewhere(&answer.wish, start);
+        }
+        let socket = answer.wish.socket;
+        let is_last = self.look_ups.answer_cursor(&answer.wish);
+        self.go_on_after_look_up(socket, is_last);
+    }
+
     /// The archive has looked a position up.
     pub(super) fn on_found(&mut self, answer: &LookUpAnswer) {
-        let socket = answer.wish.socket;
-        if self.look_ups.answer(answer) {
+        let is_last = self.look_ups.answer(answer);
+        self.go_on_after_look_up(answer.wish.socket, is_last);
+    }
+
+    fn go_on_after_look_up(&mut self, socket: SocketId, is_last: bool) {
+        if is_last {
             self.retry_deferred_of(socket);
         }
         let waits = self.deferred.iter().any(|entry| entry.0 == socket);

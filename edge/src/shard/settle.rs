@@ -7,7 +7,7 @@
 //! Thread: the home shard of the publisher.
 
 use interlink_protocol::frame::{PublishAckFields, Settled};
-use interlink_protocol::ids::RecordIdPrefix;
+use interlink_protocol::ids::{Position, RecordIdPrefix};
 use interlink_protocol::priority::Priority;
 use interlink_protocol::session::publish::Refusal;
 use interlink_wire as wire;
@@ -223,7 +223,7 @@ impl Shard {
         let newest = classes.max_by_key(|(settled, told)| *settled - told);
         let id = newest.map_or(0, |(settled, _)| *settled);
         entry.told = settled;
-        self.answer_known_id(connection, id, settled);
+        self.answer_known_id(connection, id, (None, settled));
     }
 
     /// Answers an id that was accepted before: at once if it is settled, else with the
@@ -241,10 +241,16 @@ impl Shard {
             return;
         }
         let settled = entry.settled;
-        self.answer_known_id(connection, id, settled);
+        self.answer_known_id(connection, id, (None, settled));
     }
 
-    fn answer_known_id(&mut self, connection: u32, id: u64, settled: Settled) {
+    /// Answers a repeat, with its position where that is known.
+    pub(super) fn answer_known_id(
+        &mut self,
+        connection: u32,
+        id: u64,
+        (position, settled): (Option<Position>, Settled),
+    ) {
         let mut encoder = self.take_encoder();
         let frame = encoder.publish_ack(&PublishAckFields {
             client_message_id: id,
@@ -252,7 +258,7 @@ impl Shard {
             status: wire::PublishStatus::Duplicate,
             level: wire::AckLevel::Local,
             degraded: false,
-            position: None,
+            position,
             settled_through: Some(settled),
             code: 0,
             retry_after_ms: 0,

@@ -347,6 +347,16 @@ pub const LEASES_FAILED: &str = "interlink_edge_leases_failed_total";
 pub const FRAMES_UNSENT: &str = "interlink_edge_node_frames_unsent_total";
 /// Frames of other nodes that found no room.
 pub const FRAMES_UNTAKEN: &str = "interlink_edge_node_frames_untaken_total";
+/// Questions that the archive answered.
+pub const ARCHIVE_ANSWERS: &str = "interlink_edge_archive_answers_total";
+/// Questions that the archive could not answer.
+pub const ARCHIVE_UNANSWERED: &str = "interlink_edge_archive_unanswered_total";
+/// Cursors in the archive.
+pub const CURSORS_ARCHIVED: &str = "interlink_edge_cursors_archived_total";
+/// Cursors that wait for the archive.
+pub const CURSORS_WAITING: &str = "interlink_edge_cursors_waiting";
+/// Moves of cursors that found no room.
+pub const CURSORS_LEFT_OUT: &str = "interlink_edge_cursors_left_out_total";
 /// State of the breaker of a system.
 pub const BREAKER_STATE: &str = "interlink_edge_breaker_state";
 /// Times that a breaker opened.

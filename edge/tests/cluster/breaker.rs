@@ -1,6 +1,6 @@
 //! The breaker of Redis seen live: it trips, is told, and lets what waited through in order.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -16,12 +16,7 @@ const RETURN: Duration = Duration::from_secs(120);
 
 /// One command to the stand's Redis, which answers `+OK`.
 fn redis(command: &str) {
-    let mut stream = TcpStream::connect(stand::redis()).expect("Redis listens");
-    let line = format!("{command}\r\n");
-    stream.write_all(line.as_bytes()).expect("sent");
-    let mut answer = [0; 64];
-    let length = stream.read(&mut answer).expect("answered");
-    assert_eq!(&answer[..length], b"+OK\r\n", "{command}");
+    assert_eq!(stand::tell_redis(command), "+OK\r\n", "{command}");
 }
 
 /// Publishes while Redis refuses; fewer than a client keeps unsettled.

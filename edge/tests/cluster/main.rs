@@ -1,9 +1,12 @@
 //! Nodes of a cluster on real Redis and Kafka: what a client sees whichever node it is on.
 
+mod aged;
+mod archive;
 mod breaker;
 mod levels;
 mod presence;
 mod stand;
+mod stored;
 #[path = "../support/mod.rs"]
 mod support;
 

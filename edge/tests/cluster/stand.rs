@@ -1,5 +1,6 @@
 //! Where the servers of the test stand are.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 
@@ -92,6 +93,34 @@ pub fn redis() -> String {
     address.expect("a stand with Redis").to_owned()
 }
 
+/// One command to Redis; its short answer.
+pub fn tell_redis(command: &str) -> String {
+    let mut stream = TcpStream::connect(redis()).expect("Redis listens");
+    let line = format!("{command}\r\n");
+    stream.write_all(line.as_bytes()).expect("sent");
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer).expect("answered");
+    String::from_utf8_lossy(&answer[..length]).into_owned()
+}
+
+/// Where the database is: address, database, user, and the file with the password.
+pub fn postgres() -> [String; 4] {
+    let stand = stand();
+    ["address", "database", "user", "password_file"].map(|name| {
+        let value = stand["postgres"][name].as_str();
+        let cure = "a stand with PostgreSQL: run `deploy/stand/stand up redis kafka postgres`";
+        value.expect(cure).to_owned()
+    })
+}
+
+/// Addresses of the brokers.
+pub fn brokers_at() -> Vec<String> {
+    let stand = stand();
+    let brokers = stand["kafka"]["brokers"].as_array().into_iter().flatten();
+    let addresses = brokers.filter_map(|broker| broker["address"].as_str());
+    addresses.map(str::to_owned).collect()
+}
+
 /// How many brokers of Kafka it has.
 pub fn brokers() -> usize {
     let stand = stand();
@@ -105,7 +134,7 @@ fn stand() -> Value {
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| {
         panic!(
             "{path}: {error}. This test needs real servers: run `deploy/stand/stand up redis \
-             kafka` and `interlink-workers topics apply --profile single`, or name their \
+             kafka postgres` and `interlink-workers topics apply --profile single`, or name their \
              stand.json in INTERLINK_STAND"
         )
     });

@@ -27,8 +27,12 @@ struct Shared {
 impl Proxy {
     /// A relay to `node`, on the node's address with a port of its own.
     pub fn start(node: SocketAddr) -> Self {
-        let listener = TcpListener::bind(SocketAddr::new(node.ip(), node.port() + 10))
-            .expect("the address is free");
+        Self::at(SocketAddr::new(node.ip(), node.port() + 10), node)
+    }
+
+    /// A relay to `node` on an address; port 0 takes a free one.
+    pub fn at(address: SocketAddr, node: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
         let shared = Arc::new(Shared::default());
         let accepting = Some(std::thread::spawn({

@@ -50,10 +50,12 @@ pub(super) enum Kind {
     Redis,
     /// The breaker of Kafka is not closed.
     Kafka,
+    /// The breaker of the archive is not closed.
+    Postgres,
 }
 
 impl Kind {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
     const ALL: [Self; Self::COUNT] = [
         Self::ShardStuck,
         Self::JournalFailed,
@@ -65,6 +67,7 @@ impl Kind {
         Self::Memory,
         Self::Redis,
         Self::Kafka,
+        Self::Postgres,
     ];
 
     fn name(self) -> &'static str {
@@ -79,6 +82,7 @@ impl Kind {
             Self::Memory => "memory",
             Self::Redis => "redis",
             Self::Kafka => "kafka",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -90,7 +94,8 @@ impl Kind {
             | Self::JournalRefuses
             | Self::JournalQuota
             | Self::Redis
-            | Self::Kafka => 1,
+            | Self::Kafka
+            | Self::Postgres => 1,
             Self::LaneDepth | Self::Memory => 3,
             Self::ShardBusy | Self::Refusals => SUSTAINED_S,
         }
@@ -195,6 +200,8 @@ fn look(kind: Kind, seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
         Kind::JournalQuota => journal_quota(now),
         Kind::Redis => breaker(0, seen),
         Kind::Kafka => breaker(1, seen),
+        // What is recent goes on without it.
+        Kind::Postgres => breaker(2, seen).map(|found| (NodeHealth::Degraded, found.1)),
         Kind::LaneDepth => {
             let depth: u64 = now.classes.iter().map(|class| class.lane_depth).sum();
             let health = if depth > DEPTH_CRITICAL {
@@ -231,17 +238,18 @@ fn look(kind: Kind, seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
                 )
             })
         }
-        Kind::Memory => {
-            let (used, plan) = (now.process.anonymous >> 20, seen.plan_bytes >> 20);
-            let told = || {
-                (
-                    NodeHealth::Degraded,
-                    format!("{used} MiB in use, {plan} MiB planned"),
-                )
-            };
-            (now.process.anonymous > seen.plan_bytes).then(told)
-        }
+        Kind::Memory => memory(seen),
     }
+}
+
+fn memory(seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
+    let anonymous = seen.now.process.anonymous;
+    let (used, plan) = (anonymous >> 20, seen.plan_bytes >> 20);
+    let told = || {
+        let text = format!("{used} MiB in use, {plan} MiB planned");
+        (NodeHealth::Degraded, text)
+    };
+    (anonymous > seen.plan_bytes).then(told)
 }
 
 /// What a breaker that is not closed means: open, what needs the system waits.

@@ -16,6 +16,7 @@ use interlink_wire as wire;
 use super::{Outcome, Service, ServicePublish, Submission, Ticket};
 use crate::shard::connection::NONE;
 use crate::shard::journal::PendingAck;
+use crate::shard::judged::Judged;
 use crate::shard::Shard;
 
 /// A checked publish.
@@ -70,7 +71,7 @@ impl Shard {
         &mut self,
         publish: &ServicePublish,
         submission: &Submission,
-        waiter: (u32, u32),
+        (waiter, judged): ((u32, u32), Option<Judged>),
     ) -> Result<Option<Outcome>, Refusal> {
         let claims = submission.claims.as_deref();
         let decision = check_service(
@@ -83,15 +84,11 @@ impl Shard {
         if self.drain.refuses_work() && (claims.is_some() || decision.durable) {
             return Err(Refusal::of(ErrorCode::Draining));
         }
-        if decision.attempt == Attempt::LookUp {
-            // As for clients: older ids than are remembered here would need an archive.
-            return Err(Refusal::of(ErrorCode::OutcomeUnknown));
-        }
         let checked = Checked {
             publish,
             publisher: &submission.publisher,
             decision,
-            payload_hash: xxhash_rust::xxh3::xxh3_64(&publish.payload),
+            payload_hash: Submission::payload_hash(publish),
         };
         let class = decision.priority;
         let keyed = claims.is_some();
@@ -103,6 +100,17 @@ impl Shard {
             if let Some(known) = self.answer_known(&checked, verdict, waiter)? {
                 self.counters.publishes_repeated.add(class, 1);
                 return Ok(known);
+            }
+        }
+        if decision.attempt == Attempt::LookUp {
+            // Without an archive nobody knows keys of such an age.
+            let judged = judged.unwrap_or(Judged::TooOld);
+            if let Some(code) = judged.refusal() {
+                return Err(Refusal::of(code));
+            }
+            if judged != Judged::New {
+                self.counters.publishes_repeated.add(class, 1);
+                return Ok(Some(repeat(&checked)));
             }
         }
         let ticket = self.submit_checked(&checked, waiter)?;

@@ -142,6 +142,7 @@ impl Shard {
             .map(|channel| self.channels[channel].sequencer.top());
         let is_gone = !answer.complete && answer.frames.is_empty();
         let told = match is_gone {
+            true if answer.later => Err(ErrorCode::HistoryLagging),
             // From the beginning everything that is left follows, unless it cannot be read.
             true if answer.wish.after == Position::ZERO => Err(ErrorCode::Unavailable),
             true => Err(ErrorCode::PositionUnknown),

@@ -37,6 +37,7 @@ use interlink_relay::dedupe::{KeyMemory, RecoveredKey};
 use interlink_wire as wire;
 
 use super::journal::PendingAck;
+use super::judged::Judged;
 use super::mesh::Message;
 use super::Shard;
 use crate::telemetry::latency::Stage;
@@ -140,13 +141,22 @@ pub struct Outcomes {
     pub outcomes: Vec<Outcome>,
 }
 
+impl Submission {
+    /// The hash of a payload, as it is remembered.
+    pub(in crate::shard) fn payload_hash(publish: &ServicePublish) -> u64 {
+        xxhash_rust::xxh3::xxh3_64(&publish.payload)
+    }
+}
+
 /// A submission that is being taken.
 #[derive(Debug)]
-struct Taking {
-    submission: Submission,
-    local: u32,
+pub(in crate::shard) struct Taking {
+    pub(in crate::shard) submission: Submission,
+    pub(in crate::shard) local: u32,
     next: usize,
     held: Held,
+    /// What the archive has said of old ones, by their places.
+    pub(in crate::shard) judged: Vec<(u32, Judged)>,
 }
 
 /// Channels of which a publish was refused for now, with the first reason.
@@ -257,12 +267,22 @@ impl Shard {
             return self.answer_submission(entry);
         }
         service.asked.insert(local, entry);
-        service.queues[class.index()].push_back(Taking {
+        let taking = Taking {
             submission,
             local,
             next: 0,
             held: Held::default(),
-        });
+            judged: Vec::new(),
+        };
+        if let Some(taking) = self.park_submission(taking) {
+            self.queue_submission(taking);
+        }
+    }
+
+    /// A submission waits for nothing but its turn.
+    pub(super) fn queue_submission(&mut self, taking: Taking) {
+        let class = taking.submission.class;
+        self.service.queues[class.index()].push_back(taking);
     }
 
     /// Takes what was submitted, as much of each class as a turn may.
@@ -294,7 +314,12 @@ impl Shard {
             taking.next += 1;
             let result = match taking.held.of(&publish.channel) {
                 Some(refusal) => Err(refusal),
-                None => self.accept_service(publish, &taking.submission, waiter),
+                None => {
+                    let mut judged = taking.judged.iter();
+                    let judged = judged.find(|(place, _)| *place == waiter.1);
+                    let judged = judged.map(|(_, judged)| *judged);
+                    self.accept_service(publish, &taking.submission, (waiter, judged))
+                }
             };
             match result {
                 // Its ticket answers.

@@ -1,0 +1,378 @@
+//! The archive, as the relay thread asks it.
+//!
+//! Purpose: what the backplane does not keep any more is asked of PostgreSQL: history, ids of old
+//! attempts, cursors of devices. An answer says that something is lost, or that the archive
+//! cannot say now; the two are never mixed up.
+//!
+//! Invariants: everything that was asked is answered once. While the breaker is open or there is
+//! no connection, questions are answered at once with "not now", and lines wait; moved cursors
+//! stay here and go when it is back.
+//!
+//! Limits: as many calls as the port takes; shards bound what they ask, lines have one call each,
+//! cursors one batch under way and [`CURSORS_MAX`] that wait.
+//!
+//! Thread: relay; calls run as tasks of its runtime.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use interlink_protocol::ids::{placement_hash, RecordId};
+use interlink_relay::archive::{Archive, ArchiveAnswer, ArchiveError, ArchiveRequest};
+use interlink_relay::breaker::Traffic;
+use interlink_relay::cursors::{Cursor, CursorStart, CursorUpdate};
+use interlink_relay::lines::LineId;
+use interlink_relay::ports::Ticket;
+use interlink_relay::postgres::PostgresArchive;
+
+use super::counts::{add, set, BackboneCounts};
+use super::guard::{End, Guard};
+use super::limits::{
+    ARCHIVE_CALL_US, ARCHIVE_FLOOR_US, CURSORS_AT_ONCE, CURSORS_EVERY_US, CURSORS_MAX,
+};
+use super::past::Past;
+use super::task::Relay;
+use crate::shard::files::{CursorAnswer, CursorWish, FilesReply, FilesRequest};
+use crate::shard::judged::{Judged, JudgedAnswer, JudgementWish};
+
+/// Something that is asked of the archive.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// Past events.
+    Past(Past),
+    /// Whether a publish was accepted.
+    Judge(JudgementWish),
+    /// Where a publish stands that was accepted.
+    Place(JudgementWish),
+    /// Where the records of a line stand.
+    Line(LineId, Vec<(Box<str>, RecordId)>),
+    /// Where a device continues.
+    Cursor(CursorWish),
+    /// Where devices stand now.
+    Advance(Vec<CursorUpdate>),
+    /// Whether it is there.
+    Probe,
+}
+
+impl Ask {
+    /// Whether somebody waits for the answer.
+    fn is_question(&self) -> bool {
+        !matches!(self, Self::Advance(_) | Self::Probe)
+    }
+}
+
+/// The archive and what is asked of it.
+pub(super) struct Archived {
+    port: Option<PostgresArchive>,
+    guard: Guard,
+    waiting: VecDeque<Ask>,
+    under_way: HashMap<Ticket, Ask>,
+    is_probing: bool,
+    /// Cursors that moved, the furthest of each.
+    moved: BTreeMap<(Box<str>, Box<str>, Box<str>), Cursor>,
+    is_moving: bool,
+    moved_at_us: u64,
+    asked: u64,
+}
+
+impl Archived {
+    /// Nothing is connected yet.
+    pub fn new(port: Option<PostgresArchive>, now_us: u64) -> Self {
+        let mut guard = Guard::new(ARCHIVE_FLOOR_US, now_us);
+        if port.is_some() {
+            guard.connected(false, now_us);
+        }
+        Self {
+            port,
+            guard,
+            waiting: VecDeque::new(),
+            under_way: HashMap::new(),
+            is_probing: false,
+            moved: BTreeMap::new(),
+            is_moving: false,
+            moved_at_us: 0,
+            asked: 0,
+        }
+    }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// Something is to be asked.
+    pub fn ask(&mut self, ask: Ask) {
+        self.waiting.push_back(ask);
+    }
+
+    /// Cursors have moved. Beyond the bound new ones are left out, so that their events come again
+    /// on other nodes; says how many.
+    pub fn advance(&mut self, updates: Vec<CursorUpdate>) -> u64 {
+        let mut left_out = 0;
+        for update in updates {
+            let has_room = self.moved.len() < CURSORS_MAX;
+            let key = (update.user, update.channel, update.device);
+            match self.moved.get_mut(&key) {
+                Some(known) if place(known) < place(&update.cursor) => *known = update.cursor,
+                Some(_) => {}
+                None if has_room => {
+                    self.moved.insert(key, update.cursor);
+                }
+                None => left_out += 1,
+            }
+        }
+        left_out
+    }
+
+    /// Whether every moved cursor is in the archive.
+    pub fn is_idle(&self) -> bool {
+        self.moved.is_empty() && !self.is_moving
+    }
+
+    /// Lets a batch of moved cursors be asked when it is due; all of them with `all`.
+    fn move_cursors(&mut self, all: bool, now_us: u64) {
+        let due_us = self.moved_at_us.saturating_add(CURSORS_EVERY_US);
+        let is_due = all || now_us >= due_us;
+        if self.moved.is_empty() || self.is_moving || !is_due || !self.guard.is_connected() {
+            return;
+        }
+        let mut batch = Vec::new();
+        while batch.len() < CURSORS_AT_ONCE {
+            let Some(((user, channel, device), cursor)) = self.moved.pop_first() else {
+                break;
+            };
+            batch.push(CursorUpdate {
+                user,
+                device,
+                channel,
+                cursor,
+            });
+        }
+        self.is_moving = true;
+        self.moved_at_us = now_us;
+        self.waiting.push_back(Ask::Advance(batch));
+    }
+
+    /// Shows the breaker to the scraper.
+    pub fn show(&self, counts: &BackboneCounts) {
+        self.guard.show(&counts.breakers[2]);
+        set(&counts.cursors_waiting, self.moved.len() as u64);
+    }
+
+    /// When something is due without a call, microseconds since the Unix epoch.
+    pub fn next_at_us(&self) -> Option<u64> {
+        let connected = self.guard.is_connected();
+        let waits = !self.moved.is_empty() && !self.is_moving && connected;
+        waits.then(|| self.moved_at_us.saturating_add(CURSORS_EVERY_US))
+    }
+
+    fn submit(&mut self, ask: Ask, now_us: u64) -> Result<(), Ask> {
+        let Some(port) = &mut self.port else {
+            return Err(ask);
+        };
+        match port.submit(request_of(&ask, &records_of(&ask), now_us), now_us) {
+            Ok(ticket) => {
+                self.guard.called(ticket, now_us);
+                self.under_way.insert(ticket, ask);
+                Ok(())
+            }
+            Err(_) => Err(ask),
+        }
+    }
+
+    /// The next answer, after the breaker has heard of it.
+    fn hear(&mut self, now_us: u64) -> Option<(Ask, Result<ArchiveAnswer, ArchiveError>)> {
+        let port = self.port.as_mut()?;
+        loop {
+            let (ticket, answer) = port.complete()?;
+            let end = match &answer {
+                Ok(_) | Err(ArchiveError::Behind | ArchiveError::Refused { .. }) => End::Answered,
+                Err(ArchiveError::Lost { .. }) => End::Lost,
+                Err(_) => End::Failed,
+            };
+            self.guard.ended(ticket, end, now_us);
+            if end != End::Failed {
+                self.guard.connected(end == End::Answered, now_us);
+            }
+            if let Some(ask) = self.under_way.remove(&ticket) {
+                return Some((ask, answer));
+            }
+        }
+    }
+}
+
+/// Names and records of a line, as the port borrows them.
+fn records_of(ask: &Ask) -> Vec<(&str, RecordId)> {
+    match ask {
+        Ask::Line(_, records) => records.iter().map(|(name, id)| (&**name, *id)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn request_of<'a>(
+    ask: &'a Ask,
+    records: &'a [(&'a str, RecordId)],
+    now_us: u64,
+) -> ArchiveRequest<'a> {
+    match ask {
+        Ask::Past(past) => past.request(),
+        Ask::Judge(wish) => ArchiveRequest::Accepted {
+            record: wish.record,
+            instance: wish.instance,
+            class: wish.class,
+            client_message_id: wish.id,
+            payload_hash: wish.payload_hash,
+            since_us: now_us.saturating_sub(u64::from(wish.age_ms) * 1_000),
+        },
+        Ask::Place(wish) => ArchiveRequest::Locate {
+            channel: &wish.channel,
+            record: wish.record,
+        },
+        Ask::Line(..) => ArchiveRequest::Places { records },
+        Ask::Cursor(wish) => ArchiveRequest::Cursor {
+            user: &wish.user,
+            device: &wish.device,
+            channel: &wish.channel,
+        },
+        Ask::Advance(updates) => ArchiveRequest::AdvanceCursors(updates),
+        // Any answer will do.
+        Ask::Probe => ArchiveRequest::Top { channel: "" },
+    }
+}
+
+fn place(cursor: &Cursor) -> (u64, u64) {
+    (cursor.position.epoch, cursor.position.offset)
+}
+
+impl Relay {
+    /// Takes a request of a shard that is for the archive alone.
+    pub(super) fn on_archive_request(&mut self, request: FilesRequest) {
+        match request {
+            FilesRequest::Judge(wish) => self.archive.ask(Ask::Judge(*wish)),
+            FilesRequest::Cursor(wish) => self.archive.ask(Ask::Cursor(*wish)),
+            FilesRequest::MoveCursors(updates) => {
+                let left_out = self.archive.advance(updates);
+                add(&self.counts.cursors_left_out, left_out);
+            }
+            // Shards ask for nothing else here.
+            _ => {}
+        }
+    }
+
+    /// Takes what the archive answered; says whether there was anything.
+    pub(super) fn hear_archive(&mut self, now_us: u64) -> bool {
+        let mut any = false;
+        while let Some((ask, answer)) = self.archive.hear(now_us) {
+            any = true;
+            self.on_archive_answer(ask, answer, now_us);
+        }
+        self.archive.guard.give_up_overdue(ARCHIVE_CALL_US, now_us);
+        any
+    }
+
+    /// Asks the archive what waits, as far as the breaker lets it; the rest is answered that it
+    /// cannot be said now.
+    pub(super) fn ask_archive(&mut self, now_us: u64) {
+        let archive = &mut self.archive;
+        archive.move_cursors(self.shards_ended, now_us);
+        if archive.is_there() && !archive.guard.is_connected() && !archive.is_probing {
+            // The traffic of a lost connection is one probe at a time.
+            if archive.guard.traffic(now_us) == Traffic::All {
+                archive.is_probing = archive.submit(Ask::Probe, now_us).is_ok();
+            }
+        }
+        while let Some(ask) = self.archive.waiting.pop_front() {
+            let archive = &mut self.archive;
+            archive.asked += 1;
+            let hash = placement_hash(&archive.asked.to_le_bytes());
+            let connected = archive.is_there() && archive.guard.is_connected();
+            if !connected || !archive.guard.traffic(now_us).admits(hash) {
+                self.deny(ask, now_us);
+                continue;
+            }
+            if let Err(ask) = archive.submit(ask, now_us) {
+                archive.waiting.push_front(ask);
+                return;
+            }
+        }
+    }
+
+    fn on_archive_answer(
+        &mut self,
+        ask: Ask,
+        answer: Result<ArchiveAnswer, ArchiveError>,
+        now_us: u64,
+    ) {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                match error {
+                    ArchiveError::Behind => {}
+                    // It is told by the state of its breaker.
+                    ArchiveError::Lost { .. } => tracing::debug!(%error, "archive"),
+                    _ => tracing::warn!(%error, "archive"),
+                }
+                return self.deny(ask, now_us);
+            }
+        };
+        if ask.is_question() {
+            add(&self.counts.archive_answers, 1);
+        }
+        match (ask, answer) {
+            (Ask::Past(past), ArchiveAnswer::History(page)) => self.on_past(past, page),
+            (Ask::Judge(wish), ArchiveAnswer::Accepted(verdict)) => match Judged::of(verdict) {
+                Judged::Repeat(_) => self.archive.ask(Ask::Place(wish)),
+                judged => self.reply_judged(wish, judged),
+            },
+            (Ask::Place(wish), ArchiveAnswer::Located(position)) => {
+                self.reply_judged(wish, Judged::Repeat(position));
+            }
+            (Ask::Line(line, _), ArchiveAnswer::Places(places)) => {
+                for placed in self.lines.looked_up(line, &places) {
+                    add(&self.counts.placed, 1);
+                    self.feeder.placed(&placed);
+                }
+            }
+            (Ask::Cursor(wish), ArchiveAnswer::Cursor(cursor)) => {
+                self.reply_cursor(wish, Some(cursor));
+            }
+            (Ask::Advance(updates), ArchiveAnswer::CursorsAdvanced) => {
+                add(&self.counts.cursors_archived, updates.len() as u64);
+                self.archive.is_moving = false;
+            }
+            (Ask::Probe, _) => self.archive.is_probing = false,
+            // An answer to another question is none.
+            (ask, _) => self.deny(ask, now_us),
+        }
+    }
+
+    /// The archive cannot say now: whoever asked is told so, and lines wait.
+    fn deny(&mut self, ask: Ask, now_us: u64) {
+        if ask.is_question() {
+            add(&self.counts.archive_unanswered, 1);
+        }
+        match ask {
+            Ask::Past(past) => self.on_past_denied(past),
+            Ask::Judge(wish) => self.reply_judged(wish, Judged::Later),
+            Ask::Place(wish) => self.reply_judged(wish, Judged::Repeat(None)),
+            Ask::Line(line, _) => self.lines.failed(line, now_us),
+            Ask::Cursor(wish) => self.reply_cursor(wish, None),
+            Ask::Advance(updates) => {
+                self.archive.is_moving = false;
+                let left_out = self.archive.advance(updates);
+                add(&self.counts.cursors_left_out, left_out);
+            }
+            Ask::Probe => self.archive.is_probing = false,
+        }
+    }
+
+    fn reply_judged(&mut self, wish: JudgementWish, judged: Judged) {
+        let shard = usize::from(wish.shard);
+        let answer = JudgedAnswer { wish, judged };
+        self.peers[shard].reply(FilesReply::Judged(Box::new(answer)));
+    }
+
+    fn reply_cursor(&mut self, wish: CursorWish, cursor: Option<Option<CursorStart>>) {
+        let shard = usize::from(wish.shard);
+        let answer = CursorAnswer { wish, cursor };
+        self.peers[shard].reply(FilesReply::Cursor(Box::new(answer)));
+    }
+}

@@ -1,0 +1,178 @@
+//! A cluster with its archive: what Redis does not keep any more, and ids that are old.
+
+use std::net::SocketAddr;
+
+use interlink_client::{Code, Delivery, Error, ErrorCode, GapReason, Position};
+use interlink_wire::PublishStatus;
+
+use super::aged::{attempt, OLD_MS};
+use super::stored::{archived, pair, read_all, say_all, sections_at, store, until, LONG};
+use super::support::chat::{next, next_event, say, text_of};
+use super::support::proxy::Proxy;
+use super::support::raw::Raw;
+use super::support::{Node, Setup};
+use super::{client, recovered, stand, unique};
+
+/// More events than Redis keeps of a channel: 1,024 and some.
+const SAID: u64 = 1_400;
+
+fn is_lagging(error: &Error) -> bool {
+    error.code() == Some(Code::from(ErrorCode::HistoryLagging)) && error.is_temporary()
+}
+
+#[tokio::test]
+async fn history_older_than_redis_keeps_comes_from_the_archive_in_order() {
+    let (first, second) = pair(LONG);
+    let (ada, bob) = (unique("ada"), unique("bob"));
+    let channel = format!("chat.{ada}~{bob}");
+    let here = client(&first, &first, &ada).await;
+    say_all(&here, &channel, 1..=SAID).await;
+    archived(&store(), &channel, SAID).await;
+
+    let there = client(&second, &first, &bob).await;
+    let events = read_all(&there, &channel).await;
+    let numbers: Vec<_> = events
+        .iter()
+        .map(|(at, text)| (at.offset, &**text))
+        .collect();
+    let expected: Vec<_> = (1..=SAID)
+        .map(|number| (number, number.to_string()))
+        .collect();
+    let expected: Vec<_> = expected.iter().map(|(at, text)| (*at, &**text)).collect();
+    assert_eq!(numbers, expected);
+    let asked = second.metric("interlink_edge_archive_answers_total");
+    assert!(asked.is_some_and(|asked| asked >= 1.0), "{asked:?}");
+
+    // A subscription that goes on so far back misses nothing.
+    let from = events[9].0;
+    let mut heard = there.subscribe(&channel).recover_from(from).await;
+    let heard = heard.as_mut().expect("subscribed");
+    recovered(heard, (SAID - 10) as u32).await;
+    for number in 11..=SAID {
+        let event = next_event(heard).await;
+        assert_eq!(event.position.offset, number);
+        assert_eq!(text_of(&event.payload), number.to_string());
+    }
+    say(&here, &channel, "live").await.expect("accepted");
+    assert_eq!(text_of(&next_event(heard).await.payload), "live");
+
+    // A position that was never issued is not taken for one of the archive.
+    let forged = Position {
+        chain: !from.chain,
+        ..from
+    };
+    let late = client(&second, &first, &ada).await;
+    let mut refused = late.subscribe(&channel).recover_from(forged).await;
+    match next(refused.as_mut().expect("subscribed")).await {
+        Delivery::Recovered(recovery) => {
+            assert!(!recovery.recovered);
+            assert_ne!(recovery.reason, GapReason::Lagging, "that is for good");
+        }
+        other => panic!("not a recovery: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
+    let database: SocketAddr = stand::postgres()[0].parse().expect("an address");
+    let proxy = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), database);
+    let address = proxy.address();
+    let sections = sections_at(&address.to_string());
+    let name = unique("cut-off");
+    let node = Setup::shards(1)
+        .config(&format!("[node]\nname = \"{name}\"\n{sections}{LONG}"))
+        .start();
+    let (ada, bob) = (unique("ada"), unique("bob"));
+    let channel = format!("chat.{ada}~{bob}");
+    let here = client(&node, &node, &ada).await;
+    let there = client(&node, &node, &bob).await;
+    say_all(&here, &channel, 1..=SAID).await;
+    archived(&store(), &channel, SAID).await;
+    let events = read_all(&there, &channel).await;
+    let from = events[9].0;
+
+    drop(proxy);
+    until("the loss of the archive", async || {
+        let error = there.history(&channel).after(from).limit(10).await.err()?;
+        assert!(is_lagging(&error), "{error}");
+        let state = node.metric("interlink_edge_breaker_state{system=\"postgres\"}");
+        (state == Some(4.0)).then_some(())
+    })
+    .await;
+    let mut heard = there.subscribe(&channel).recover_from(from).await;
+    let heard = heard.as_mut().expect("subscribed");
+    match next(heard).await {
+        Delivery::Recovered(recovery) => {
+            assert!(!recovery.recovered);
+            assert_eq!(recovery.reason, GapReason::Lagging);
+            assert!(recovery.retry_after.is_some(), "{recovery:?}");
+        }
+        other => panic!("not a recovery: {other:?}"),
+    }
+    for number in 0..20 {
+        let text = format!("live {number}");
+        say(&here, &channel, &text).await.expect("accepted");
+        assert_eq!(text_of(&next_event(heard).await.payload), text);
+    }
+    let mut old = Raw::welcomed(node.clients(), &node.token(&ada), 7);
+    let refused = attempt(&mut old, &channel, (1, OLD_MS), "old");
+    assert_eq!(refused.status, PublishStatus::Refused);
+    assert_eq!(refused.code, ErrorCode::Unavailable.number());
+
+    let _proxy = Proxy::at(address, database);
+    until("the archive", async || {
+        let page = there.history(&channel).after(from).limit(10).await.ok()?;
+        assert_eq!(page.events[0].position.offset, 11);
+        Some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_continues_on_another_node_where_it_acknowledged() {
+    let (first, second) = pair(LONG);
+    let ada = unique("ada");
+    let inbox = format!("user.{ada}");
+    let robot = first.token_of("robot", |grant| grant.roles.push("service".into()));
+    let robot = first.client_with(robot).connect().await.expect("a service");
+    let device = async |node: &Node, name: &str| {
+        let client = node.client_with(first.token(&ada)).device(name);
+        client.connect().await.expect("the node takes the client")
+    };
+    let phone = device(&first, "phone").await;
+    let mut live = phone.subscribe(&inbox).manual_ack().await.expect("own");
+    for number in 1..=5 {
+        let text = number.to_string();
+        robot
+            .publish(&inbox, text.into_bytes())
+            .await
+            .expect("sent");
+    }
+    for number in 1..=5u64 {
+        let event = next_event(&mut live).await;
+        assert_eq!(event.position.offset, number);
+        if number == 3 {
+            live.ack(&event);
+        }
+    }
+    let metric = "interlink_edge_cursors_archived_total";
+    until("the cursor's archive", async || {
+        (first.metric(metric)? >= 1.0).then_some(())
+    })
+    .await;
+
+    // The other node has never seen the user; a new device starts at the furthest of all.
+    for name in ["phone", "tablet"] {
+        let there = device(&second, name).await;
+        let mut again = there.subscribe(&inbox).manual_ack().await.expect("own");
+        recovered(&mut again, 2).await;
+        for number in 4..=5u64 {
+            assert_eq!(
+                next_event(&mut again).await.position.offset,
+                number,
+                "{name}"
+            );
+        }
+        there.close().await;
+    }
+}
