@@ -26,7 +26,8 @@ use interlink_relay::postgres::PostgresArchive;
 use super::counts::{add, set, BackboneCounts};
 use super::guard::{End, Guard};
 use super::limits::{
-    ARCHIVE_CALL_US, ARCHIVE_FLOOR_US, CURSORS_AT_ONCE, CURSORS_EVERY_US, CURSORS_MAX,
+    ARCHIVE_CALL_US, ARCHIVE_FLOOR_US, ARCHIVE_PROBE_US, ARCHIVE_WARN_US, CURSORS_AT_ONCE,
+    CURSORS_EVERY_US, CURSORS_MAX,
 };
 use super::past::Past;
 use super::task::Relay;
@@ -71,6 +72,10 @@ pub(super) struct Archived {
     is_moving: bool,
     moved_at_us: u64,
     asked: u64,
+    /// When the last call was made.
+    called_us: u64,
+    /// When it was last said that lines wait.
+    warned_us: u64,
 }
 
 impl Archived {
@@ -90,6 +95,8 @@ impl Archived {
             is_moving: false,
             moved_at_us: 0,
             asked: 0,
+            called_us: 0,
+            warned_us: 0,
         }
     }
 
@@ -151,6 +158,22 @@ impl Archived {
         self.waiting.push_back(Ask::Advance(batch));
     }
 
+    /// Asks whether the archive is there: while the connection is lost when a probe is due, one
+    /// at a time, and when nothing else was asked for a while, so that its state is true.
+    fn probe(&mut self, now_us: u64) {
+        if !self.is_there() || self.is_probing {
+            return;
+        }
+        let quiet = now_us >= self.called_us.saturating_add(ARCHIVE_PROBE_US);
+        let is_due = match self.guard.is_connected() {
+            true => quiet && self.guard.traffic(now_us) != Traffic::None,
+            false => self.guard.traffic(now_us) == Traffic::All,
+        };
+        if is_due {
+            self.is_probing = self.submit(Ask::Probe, now_us).is_ok();
+        }
+    }
+
     /// Shows the breaker to the scraper.
     pub fn show(&self, counts: &BackboneCounts) {
         self.guard.show(&counts.breakers[2]);
@@ -171,6 +194,7 @@ impl Archived {
         match port.submit(request_of(&ask, &records_of(&ask), now_us), now_us) {
             Ok(ticket) => {
                 self.guard.called(ticket, now_us);
+                self.called_us = now_us;
                 self.under_way.insert(ticket, ask);
                 Ok(())
             }
@@ -273,12 +297,7 @@ impl Relay {
     pub(super) fn ask_archive(&mut self, now_us: u64) {
         let archive = &mut self.archive;
         archive.move_cursors(self.shards_ended, now_us);
-        if archive.is_there() && !archive.guard.is_connected() && !archive.is_probing {
-            // The traffic of a lost connection is one probe at a time.
-            if archive.guard.traffic(now_us) == Traffic::All {
-                archive.is_probing = archive.submit(Ask::Probe, now_us).is_ok();
-            }
-        }
+        archive.probe(now_us);
         while let Some(ask) = self.archive.waiting.pop_front() {
             let archive = &mut self.archive;
             archive.asked += 1;
@@ -353,7 +372,10 @@ impl Relay {
             Ask::Past(past) => self.on_past_denied(past),
             Ask::Judge(wish) => self.reply_judged(wish, Judged::Later),
             Ask::Place(wish) => self.reply_judged(wish, Judged::Repeat(None)),
-            Ask::Line(line, _) => self.lines.failed(line, now_us),
+            Ask::Line(line, records) => {
+                self.warn_of_line(line, records.len(), now_us);
+                self.lines.failed(line, now_us);
+            }
             Ask::Cursor(wish) => self.reply_cursor(wish, None),
             Ask::Advance(updates) => {
                 self.archive.is_moving = false;
@@ -361,6 +383,20 @@ impl Relay {
                 add(&self.counts.cursors_left_out, left_out);
             }
             Ask::Probe => self.archive.is_probing = false,
+        }
+    }
+
+    /// Says that records wait for the archive, once in a while.
+    fn warn_of_line(&mut self, line: LineId, records: usize, now_us: u64) {
+        let warned_us = &mut self.archive.warned_us;
+        if now_us >= warned_us.saturating_add(ARCHIVE_WARN_US) {
+            *warned_us = now_us;
+            tracing::warn!(
+                ?line,
+                records,
+                "old records wait: the archive has to say first whether they were numbered; look \
+                 at PostgreSQL and the lag of the group archival"
+            );
         }
     }
 

@@ -80,3 +80,9 @@ pub const CURSORS_MAX: usize = interlink_relay::limits::CURSORS_MAX;
 /// How long events may be on their way to the archive before it is believed that it will not have
 /// them: the same as in the archive's own judgement of holes.
 pub const ARCHIVE_LAG_US: u64 = 300_000_000;
+
+/// An archive of which nothing was asked for so long is asked whether it is there.
+pub const ARCHIVE_PROBE_US: u64 = 5_000_000;
+
+/// How often it is said that lines wait for the archive.
+pub const ARCHIVE_WARN_US: u64 = 10_000_000;

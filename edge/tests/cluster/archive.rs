@@ -10,7 +10,7 @@ use super::stored::{archived, pair, read_all, say_all, sections_at, store, until
 use super::support::chat::{next, next_event, say, text_of};
 use super::support::proxy::Proxy;
 use super::support::raw::Raw;
-use super::support::{Node, Setup};
+use super::support::{client_at, Node, Setup};
 use super::{client, recovered, stand, unique};
 
 /// More events than Redis keeps of a channel: 1,024 and some.
@@ -31,15 +31,10 @@ async fn history_older_than_redis_keeps_comes_from_the_archive_in_order() {
 
     let there = client(&second, &first, &bob).await;
     let events = read_all(&there, &channel).await;
-    let numbers: Vec<_> = events
-        .iter()
-        .map(|(at, text)| (at.offset, &**text))
-        .collect();
-    let expected: Vec<_> = (1..=SAID)
-        .map(|number| (number, number.to_string()))
-        .collect();
-    let expected: Vec<_> = expected.iter().map(|(at, text)| (*at, &**text)).collect();
-    assert_eq!(numbers, expected);
+    for (number, (position, text)) in (1..).zip(&events) {
+        assert_eq!((position.offset, &**text), (number, &*number.to_string()));
+    }
+    assert_eq!(events.len() as u64, SAID);
     let asked = second.metric("interlink_edge_archive_answers_total");
     assert!(asked.is_some_and(|asked| asked >= 1.0), "{asked:?}");
 
@@ -126,6 +121,50 @@ async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
         Some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_behind_waits_for_the_archive_and_misses_nothing() {
+    let database: SocketAddr = stand::postgres()[0].parse().expect("an address");
+    let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+    let archive = Proxy::at(anywhere, database);
+    let archive_at = archive.address();
+    let sections = sections_at(&archive_at.to_string());
+    let name = unique("waiting");
+    let node = Setup::shards(1)
+        .config(&format!("[node]\nname = \"{name}\"\n{sections}{LONG}"))
+        .start();
+    let (ada, bob) = (unique("ada"), unique("bob"));
+    let channel = format!("chat.{ada}~{bob}");
+    let here = client(&node, &node, &ada).await;
+    let network = Proxy::at(anywhere, node.clients());
+    let network_at = network.address();
+    let there = client_at(network_at, node.token(&bob)).connect().await;
+    let there = there.expect("the node takes the client");
+    let mut heard = there.subscribe(&channel).await.expect("subscribed");
+    say_all(&here, &channel, 1..=1).await;
+    assert_eq!(next_event(&mut heard).await.position.offset, 1);
+
+    // The client loses its network, and comes back to its session when the archive is away.
+    drop(network);
+    say_all(&here, &channel, 2..=SAID).await;
+    archived(&store(), &channel, SAID).await;
+    drop(archive);
+    let _network = Proxy::at(network_at, node.clients());
+    let unanswered = || node.metric("interlink_edge_archive_unanswered_total");
+    until("two attempts to read on", async || {
+        (unanswered()? >= 2.0).then_some(())
+    })
+    .await;
+    recovered(&mut heard, (SAID - 1) as u32).await;
+    say_all(&here, &channel, SAID + 1..=SAID + 1).await;
+
+    let _archive = Proxy::at(archive_at, database);
+    for number in 2..=SAID + 1 {
+        let event = next_event(&mut heard).await;
+        assert_eq!(event.position.offset, number);
+        assert_eq!(text_of(&event.payload), number.to_string());
+    }
 }
 
 #[tokio::test]
