@@ -9,7 +9,7 @@
 //! stay here and go when it is back.
 //!
 //! Limits: as many calls as the port takes; shards bound what they ask, lines have one call each,
-//! cursors one batch under way and [`CURSORS_MAX`] that wait.
+//! cursors one batch under way, in parts when one is refused, and [`CURSORS_MAX`] that wait.
 //!
 //! Thread: relay; calls run as tasks of its runtime.
 
@@ -60,16 +60,22 @@ impl Ask {
     }
 }
 
+/// User, channel and device.
+type CursorKey = (Box<str>, Box<str>, Box<str>);
+
 /// The archive and what is asked of it.
 pub(super) struct Archived {
     port: Option<PostgresArchive>,
     guard: Guard,
+    /// What lines and publishers wait for; it goes before the rest.
+    urgent: VecDeque<Ask>,
     waiting: VecDeque<Ask>,
     under_way: HashMap<Ticket, Ask>,
     is_probing: bool,
     /// Cursors that moved, the furthest of each.
-    moved: BTreeMap<(Box<str>, Box<str>, Box<str>), Cursor>,
-    is_moving: bool,
+    moved: BTreeMap<CursorKey, Cursor>,
+    /// Batches of cursors that are asked; more than one while a refused one is divided.
+    moving: usize,
     moved_at_us: u64,
     asked: u64,
     /// When the last call was made.
@@ -88,11 +94,12 @@ impl Archived {
         Self {
             port,
             guard,
+            urgent: VecDeque::new(),
             waiting: VecDeque::new(),
             under_way: HashMap::new(),
             is_probing: false,
             moved: BTreeMap::new(),
-            is_moving: false,
+            moving: 0,
             moved_at_us: 0,
             asked: 0,
             called_us: 0,
@@ -107,7 +114,21 @@ impl Archived {
 
     /// Something is to be asked.
     pub fn ask(&mut self, ask: Ask) {
-        self.waiting.push_back(ask);
+        match ask {
+            Ask::Line(..) | Ask::Judge(_) | Ask::Place(_) => self.urgent.push_back(ask),
+            _ => self.waiting.push_back(ask),
+        }
+    }
+
+    fn next(&mut self) -> Option<Ask> {
+        self.urgent.pop_front().or_else(|| self.waiting.pop_front())
+    }
+
+    fn put_back(&mut self, ask: Ask) {
+        match ask {
+            Ask::Line(..) | Ask::Judge(_) | Ask::Place(_) => self.urgent.push_front(ask),
+            _ => self.waiting.push_front(ask),
+        }
     }
 
     /// Cursors have moved. Beyond the bound new ones are left out, so that their events come again
@@ -131,14 +152,14 @@ impl Archived {
 
     /// Whether every moved cursor is in the archive.
     pub fn is_idle(&self) -> bool {
-        self.moved.is_empty() && !self.is_moving
+        self.moved.is_empty() && self.moving == 0
     }
 
     /// Lets a batch of moved cursors be asked when it is due; all of them with `all`.
     fn move_cursors(&mut self, all: bool, now_us: u64) {
         let due_us = self.moved_at_us.saturating_add(CURSORS_EVERY_US);
         let is_due = all || now_us >= due_us;
-        if self.moved.is_empty() || self.is_moving || !is_due || !self.guard.is_connected() {
+        if self.moved.is_empty() || self.moving > 0 || !is_due || !self.guard.is_connected() {
             return;
         }
         let mut batch = Vec::new();
@@ -153,9 +174,9 @@ impl Archived {
                 cursor,
             });
         }
-        self.is_moving = true;
+        self.moving += 1;
         self.moved_at_us = now_us;
-        self.waiting.push_back(Ask::Advance(batch));
+        self.ask(Ask::Advance(batch));
     }
 
     /// Asks whether the archive is there: while the connection is lost when a probe is due, one
@@ -170,7 +191,7 @@ impl Archived {
             false => self.guard.traffic(now_us) == Traffic::All,
         };
         if is_due {
-            self.is_probing = self.submit(Ask::Probe, now_us).is_ok();
+            self.is_probing = self.submit(Ask::Probe, now_us).is_none();
         }
     }
 
@@ -183,22 +204,23 @@ impl Archived {
     /// When something is due without a call, microseconds since the Unix epoch.
     pub fn next_at_us(&self) -> Option<u64> {
         let connected = self.guard.is_connected();
-        let waits = !self.moved.is_empty() && !self.is_moving && connected;
+        let waits = !self.moved.is_empty() && self.moving == 0 && connected;
         waits.then(|| self.moved_at_us.saturating_add(CURSORS_EVERY_US))
     }
 
-    fn submit(&mut self, ask: Ask, now_us: u64) -> Result<(), Ask> {
+    /// Asks; what finds no room comes back.
+    fn submit(&mut self, ask: Ask, now_us: u64) -> Option<Ask> {
         let Some(port) = &mut self.port else {
-            return Err(ask);
+            return Some(ask);
         };
         match port.submit(request_of(&ask, &records_of(&ask), now_us), now_us) {
             Ok(ticket) => {
                 self.guard.called(ticket, now_us);
                 self.called_us = now_us;
                 self.under_way.insert(ticket, ask);
-                Ok(())
+                None
             }
-            Err(_) => Err(ask),
+            Err(_) => Some(ask),
         }
     }
 
@@ -298,7 +320,7 @@ impl Relay {
         let archive = &mut self.archive;
         archive.move_cursors(self.shards_ended, now_us);
         archive.probe(now_us);
-        while let Some(ask) = self.archive.waiting.pop_front() {
+        while let Some(ask) = self.archive.next() {
             let archive = &mut self.archive;
             archive.asked += 1;
             let hash = placement_hash(&archive.asked.to_le_bytes());
@@ -307,9 +329,8 @@ impl Relay {
                 self.deny(ask, now_us);
                 continue;
             }
-            if let Err(ask) = archive.submit(ask, now_us) {
-                archive.waiting.push_front(ask);
-                return;
+            if let Some(ask) = archive.submit(ask, now_us) {
+                return archive.put_back(ask);
             }
         }
     }
@@ -329,7 +350,10 @@ impl Relay {
                     ArchiveError::Lost { .. } => tracing::debug!(%error, "archive"),
                     _ => tracing::warn!(%error, "archive"),
                 }
-                return self.deny(ask, now_us);
+                return match (ask, error) {
+                    (Ask::Advance(updates), ArchiveError::Refused { .. }) => self.divide(updates),
+                    (ask, _) => self.deny(ask, now_us),
+                };
             }
         };
         if ask.is_question() {
@@ -355,7 +379,7 @@ impl Relay {
             }
             (Ask::Advance(updates), ArchiveAnswer::CursorsAdvanced) => {
                 add(&self.counts.cursors_archived, updates.len() as u64);
-                self.archive.is_moving = false;
+                self.archive.moving -= 1;
             }
             (Ask::Probe, _) => self.archive.is_probing = false,
             // An answer to another question is none.
@@ -378,12 +402,25 @@ impl Relay {
             }
             Ask::Cursor(wish) => self.reply_cursor(wish, None),
             Ask::Advance(updates) => {
-                self.archive.is_moving = false;
+                self.archive.moving -= 1;
                 let left_out = self.archive.advance(updates);
                 add(&self.counts.cursors_left_out, left_out);
             }
             Ask::Probe => self.archive.is_probing = false,
         }
+    }
+
+    /// A batch of cursors was refused for a value in it, such as a name that a client chose: the
+    /// others must not wait for it.
+    fn divide(&mut self, mut updates: Vec<CursorUpdate>) {
+        self.archive.moving -= 1;
+        if updates.len() <= 1 {
+            return add(&self.counts.cursors_left_out, updates.len() as u64);
+        }
+        let rest = updates.split_off(updates.len() / 2);
+        self.archive.moving += 2;
+        self.archive.ask(Ask::Advance(updates));
+        self.archive.ask(Ask::Advance(rest));
     }
 
     /// Says that records wait for the archive, once in a while.
@@ -410,5 +447,36 @@ impl Relay {
         let shard = usize::from(wish.shard);
         let answer = CursorAnswer { wish, cursor };
         self.peers[shard].reply(FilesReply::Cursor(Box::new(answer)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use interlink_protocol::ids::Position;
+
+    #[test]
+    fn the_furthest_place_of_each_device_waits_for_the_archive() {
+        let mut archive = Archived::new(None, 0);
+        let at = |device: &str, epoch, offset| CursorUpdate {
+            user: "ada".into(),
+            device: device.into(),
+            channel: "user.ada".into(),
+            cursor: Cursor {
+                position: Position {
+                    epoch,
+                    offset,
+                    chain: 1,
+                },
+                record: RecordId(0),
+            },
+        };
+        assert!(archive.is_idle());
+        let updates = vec![at("phone", 1, 9), at("phone", 1, 5), at("tablet", 1, 1)];
+        assert_eq!(archive.advance(updates), 0);
+        assert_eq!(archive.advance(vec![at("phone", 2, 3)]), 0);
+        let places: Vec<_> = archive.moved.values().map(place).collect();
+        assert_eq!(places, [(2, 3), (1, 1)]);
+        assert!(!archive.is_idle());
     }
 }

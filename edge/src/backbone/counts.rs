@@ -145,7 +145,7 @@ pub(crate) const METRICS: [Metric; 26] = [
     ),
     Metric::number(
         names::CURSORS_LEFT_OUT,
-        "Moves of cursors that found no room while the archive was away.",
+        "Moves of cursors that found no room while the archive was away, or that it refuses.",
         Counter,
         "it grows: devices that change nodes get events again",
     ),

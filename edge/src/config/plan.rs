@@ -101,7 +101,7 @@ impl MemoryPlan {
     pub fn of(config: &Config) -> Self {
         let shards = config.shard_count() as u64;
         let sessions = sessions_per_shard(u64::from(config.limits.max_sessions), shards);
-        let lines = vec![
+        let mut lines = vec![
             session_line(config, sessions),
             subscription_line(config, sessions),
             handshake_line(config, shards),
@@ -157,6 +157,7 @@ impl MemoryPlan {
                 reason: "2 kinds x 4 blocks x 128 KiB".to_owned(),
             },
         ];
+        lines.extend(config.has_archive().then(old_publishes_line));
         Self {
             shards,
             sessions_per_shard: sessions,
@@ -256,6 +257,14 @@ fn lane_line(shards: u64) -> PlanLine {
         name: "lanes",
         bytes: shards * LANE_ENTRIES * LANE_ENTRY_BYTES,
         reason: format!("{shards} senders x {LANE_ENTRIES} entries x {LANE_ENTRY_BYTES} B"),
+    }
+}
+
+fn old_publishes_line() -> PlanLine {
+    PlanLine {
+        name: "old publishes",
+        bytes: crate::shard::judged::WAITING_BYTES as u64,
+        reason: "what waits until the archive has judged it".to_owned(),
     }
 }
 

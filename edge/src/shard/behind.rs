@@ -124,12 +124,14 @@ impl Unwritten {
         fronts.into_iter().flatten().map(|entry| entry.2).min()
     }
 
-    /// The next of those whose time has come.
-    fn next(&mut self, now_ms: u32) -> Option<(u32, SessionKey)> {
+    /// The next of those whose time has come, and whether it waited for the archive.
+    fn next(&mut self, now_ms: u32) -> Option<(u32, SessionKey, bool)> {
         let is_due = |entry: &mut (u32, SessionKey, u32)| entry.2 <= now_ms;
-        let next = self.waiting.pop_front_if(is_due);
-        let next = next.or_else(|| self.archive.pop_front_if(is_due))?;
-        Some((next.0, next.1))
+        if let Some(next) = self.waiting.pop_front_if(is_due) {
+            return Some((next.0, next.1, false));
+        }
+        let next = self.archive.pop_front_if(is_due)?;
+        Some((next.0, next.1, true))
     }
 }
 
@@ -296,13 +298,14 @@ impl Shard {
 
     /// Subscriptions that waited look again.
     pub(super) fn look_again_for_writes(&mut self) {
-        while let Some((subscription, session)) = self.journal.unwritten.next(self.clock.now_ms) {
+        let now_ms = self.clock.now_ms;
+        while let Some((subscription, session, of_archive)) = self.journal.unwritten.next(now_ms) {
             let Some(behind) = self.behind.get_mut(&subscription) else {
                 continue;
             };
             let session_now = self.subscriptions[subscription].session;
             if self.sessions[session_now].key == session {
-                if let Source::History { fetching, .. } = &mut behind.source {
+                if let (Source::History { fetching, .. }, true) = (&mut behind.source, of_archive) {
                     *fetching = false;
                 }
                 self.fetch_if_behind(subscription);

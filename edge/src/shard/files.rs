@@ -6,8 +6,9 @@
 //!
 //! Limits: requests are bounded by what asks for them: one segment request for each
 //! prepared segment, one page for the subscriptions of each connection that are behind,
-//! 256 history requests, one look-up for each channel of a `Subscribe` that waits, one
-//! batch of cursors; the channel itself is unbounded.
+//! 256 history requests, one look-up and one cursor for each channel of a `Subscribe` that
+//! waits, one batch of cursors, one question for each old publish that waits; the channel
+//! itself is unbounded.
 //!
 //! Thread: the shard; `serve` in the files thread runs on the other side.
 

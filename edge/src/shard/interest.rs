@@ -4,7 +4,8 @@
 //! no longer when the last has gone; the owner grants them from a position. A request about
 //! channels that are not granted yet waits here, and later ones of its connection behind it.
 //!
-//! Limits: at most [`DEFERRED_MAX`] requests wait, each for the lanes' microseconds.
+//! Limits: at most [`DEFERRED_MAX`] requests wait, each for the lanes' microseconds, or for history
+//! that is looked up.
 //!
 //! Thread: the shard.
 
@@ -20,7 +21,8 @@ use super::connection::NONE;
 use super::mesh::Message;
 use super::Shard;
 
-/// Requests of all connections that may wait for grants, which take microseconds.
+/// Requests of all connections that may wait for grants, which take microseconds, or for what a
+/// disk or the archive knows, which takes milliseconds.
 const DEFERRED_MAX: usize = 1_024;
 
 impl Shard {

@@ -35,11 +35,12 @@ use super::Shard;
 /// Publishes of a connection and class that wait: as many as its credit.
 const WAITING_PER_LINE: usize = interlink_protocol::limits::PUBLISH_CREDIT as usize;
 
-/// Publishes of a shard that wait.
+/// Publishes of a shard that wait: sixty clients with full credit, which a call of the archive
+/// serves in milliseconds.
 const WAITING_MAX: usize = 4 * 1024;
 
-/// Their bytes.
-const WAITING_BYTES: usize = 16 << 20;
+/// Their bytes, which the memory plan has.
+pub const WAITING_BYTES: usize = 16 << 20;
 
 /// What is known of an old publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

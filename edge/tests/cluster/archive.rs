@@ -180,6 +180,9 @@ async fn a_device_continues_on_another_node_where_it_acknowledged() {
     };
     let phone = device(&first, "phone").await;
     let mut live = phone.subscribe(&inbox).manual_ack().await.expect("own");
+    // A name that the database does not take holds nobody up.
+    let hostile = device(&first, "a\0b").await;
+    let mut odd = hostile.subscribe(&inbox).await.expect("own");
     for number in 1..=5 {
         let text = number.to_string();
         robot
@@ -193,6 +196,7 @@ async fn a_device_continues_on_another_node_where_it_acknowledged() {
         if number == 3 {
             live.ack(&event);
         }
+        next_event(&mut odd).await;
     }
     let metric = "interlink_edge_cursors_archived_total";
     until("the cursor's archive", async || {
