@@ -5,7 +5,8 @@
 //! journal-files thread in batches, and with an archive to the relay thread for other nodes; a
 //! subscription without a position starts there.
 //!
-//! Invariants: nothing is acknowledged that was not sent; a cursor that is lost or
+//! Invariants: nothing is acknowledged that was not sent; while nobody can say what a device missed
+//! before it came, its acknowledgements move nothing; a cursor that is lost or
 //! written late means that events come again, never that one is skipped.
 //!
 //! Limits: the shard's share of `CURSORS_MAX`; one batch of [`BATCH`] is under way at a
@@ -144,6 +145,9 @@ impl Shard {
                 .filter(|&channel| self.policy(self.channels[channel].policy).cursor)
                 .and_then(|channel| self.find_subscription(session, channel));
             if let Some(subscription) = found {
+                if self.look_ups.unproven.contains(&subscription) {
+                    continue;
+                }
                 self.move_cursor(subscription, Position::from(entry.position()));
             }
         }

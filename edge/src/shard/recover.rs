@@ -11,11 +11,11 @@
 //! keeps, and a gap that it finds is announced by `Position`.
 //!
 //! Limits: look-ups belong to requests that wait, which `mesh` bounds; at most
-//! `CHANNELS_PER_REQUEST` for each.
+//! `CHANNELS_PER_REQUEST` for each. A subscription is noted as unproven at most once.
 //!
 //! Thread: the home shard of the session.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use interlink_protocol::channel::ChannelName;
 use interlink_protocol::frame::RecoveryFields;
@@ -50,6 +50,9 @@ pub struct LookUps {
     cursors: HashMap<SocketId, Vec<(Box<str>, bool)>>,
     /// Publishes that wait for the archive.
     pub doubts: Doubts,
+    /// Subscriptions of channels with cursors that are live although nobody could say what came
+    /// before. Their acknowledgements move no cursor: they would skip what was never sent.
+    pub unproven: HashSet<u32>,
 }
 
 impl LookUps {
@@ -330,6 +333,7 @@ impl Shard {
         if let (Some(wanted), Recovery::NotRecovered { .. }) = (wanted, decided) {
             position = self.start_at_values(subscription, wanted).unwrap_or(top);
         }
+        self.note_proof(subscription, channel, decided);
         match decided {
             Recovery::NotWanted => {}
             Recovery::Complete { .. } => self.counters.channels_recovered += 1,
@@ -342,6 +346,29 @@ impl Shard {
         Start {
             position,
             recovery: decided.fields(oldest, UNAVAILABLE_RETRY_MS),
+        }
+    }
+
+    /// Notes whether acknowledgements of a subscription say that nothing before them is missing.
+    fn note_proof(&mut self, subscription: u32, channel: u32, decided: Recovery) {
+        let temporary = matches!(
+            decided,
+            Recovery::NotRecovered {
+                temporary: true,
+                ..
+            }
+        );
+        let unproven = &mut self.look_ups.unproven;
+        if temporary
+            && self
+                .shared
+                .namespaces
+                .get(self.channels[channel].policy)
+                .cursor
+        {
+            unproven.insert(subscription);
+        } else if !unproven.is_empty() {
+            unproven.remove(&subscription);
         }
     }
 

@@ -21,7 +21,7 @@ use super::support::{Node, Setup};
 use super::{client, stand, unique};
 
 /// Partitions of the cluster, by default.
-const PARTITIONS: u64 = 128;
+pub const PARTITIONS: u64 = 128;
 
 /// Five minutes.
 pub const OLD_MS: u32 = 300_000;

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use interlink_client::{Code, Delivery, Error, ErrorCode, GapReason, Position};
+use interlink_protocol::ids::placement_hash;
 use interlink_wire::PublishStatus;
 
-use super::aged::{attempt, OLD_MS};
+use super::aged::{attempt, OLD_MS, PARTITIONS};
 use super::stored::{archived, pair, read_all, say_all, sections_at, store, until, LONG};
 use super::support::chat::{next, next_event, say, text_of};
 use super::support::proxy::Proxy;
@@ -217,5 +218,66 @@ async fn a_device_continues_on_another_node_where_it_acknowledged() {
             );
         }
         there.close().await;
+    }
+}
+
+/// Redis forgets the events of a channel, as it does an hour after the last.
+fn forget_events(channel: &str) {
+    let partition = placement_hash(channel.as_bytes()) % PARTITIONS;
+    let answer = stand::tell_redis(&format!("DEL interlink:{{p{partition}}}:s:{channel}"));
+    assert!(answer.starts_with(":1"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_acknowledgement_skips_nothing_that_the_archive_could_not_give() {
+    let database: SocketAddr = stand::postgres()[0].parse().expect("an address");
+    let proxy = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), database);
+    let address = proxy.address();
+    let sections = sections_at(&address.to_string());
+    let name = unique("unproven");
+    let node = Setup::shards(1)
+        .config(&format!("[node]\nname = \"{name}\"\n{sections}{LONG}"))
+        .start();
+    let ada = unique("ada");
+    let inbox = format!("user.{ada}");
+    let robot = node.token_of("robot", |grant| grant.roles.push("service".into()));
+    let robot = node.client_with(robot).connect().await.expect("a service");
+    let write = async |number: u64| {
+        let text = number.to_string().into_bytes();
+        robot.publish(&inbox, text).await.expect("sent");
+    };
+    for number in 1..=5 {
+        write(number).await;
+    }
+    archived(&store(), &inbox, 5).await;
+    forget_events(&inbox);
+    drop(proxy);
+    let device = async || {
+        let client = node.client_with(node.token(&ada)).device("phone");
+        client.connect().await.expect("the node takes the client")
+    };
+    let phone = device().await;
+    let mut live = phone.subscribe(&inbox).await.expect("own");
+    match next(&mut live).await {
+        Delivery::Recovered(recovery) => assert_eq!(recovery.reason, GapReason::Lagging),
+        other => panic!("not a recovery: {other:?}"),
+    }
+    write(6).await;
+    let event = next_event(&mut live).await;
+    assert_eq!(event.position.offset, 6);
+    live.ack(&event);
+    phone.close().await;
+
+    let _proxy = Proxy::at(address, database);
+    let state = "interlink_edge_breaker_state{system=\"postgres\"}";
+    until("the archive", async || {
+        (node.metric(state)? == 0.0).then_some(())
+    })
+    .await;
+    let phone = device().await;
+    let mut again = phone.subscribe(&inbox).await.expect("own");
+    recovered(&mut again, 6).await;
+    for number in 1..=6 {
+        assert_eq!(next_event(&mut again).await.position.offset, number);
     }
 }
