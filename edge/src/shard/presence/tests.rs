@@ -243,6 +243,7 @@ fn in_cluster(shard: &mut Shard, nodes: u64) {
         relay: 1,
         boot: 1,
         critical: CriticalWithoutKafka::Local,
+        archive: false,
     }));
     shard.presence = Presence::new(&config, 2);
     let view = ClusterView {
