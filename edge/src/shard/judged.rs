@@ -10,8 +10,9 @@
 //! whole.
 //!
 //! Limits: [`WAITING_PER_LINE`] publishes of a connection and class, [`WAITING_MAX`] and
-//! [`WAITING_BYTES`] of a shard; beyond them the answer is `overloaded`. The relay thread answers
-//! each question after the time of one call at most.
+//! [`WAITING_BYTES`] of a shard; beyond them the answer is `overloaded`. What services have under
+//! way is bounded where they ask (`gateway::limits`). The relay thread answers each question after
+//! the time of one call at most.
 //!
 //! Thread: the home shard of the publisher.
 

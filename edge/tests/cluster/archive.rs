@@ -11,7 +11,7 @@ use super::stored::{archived, pair, read_all, say_all, sections_at, store, until
 use super::support::chat::{next, next_event, say, text_of};
 use super::support::proxy::Proxy;
 use super::support::raw::Raw;
-use super::support::{client_at, Node, Setup};
+use super::support::{client_at, http_request, Node, Setup};
 use super::{client, recovered, stand, unique};
 
 /// More events than Redis keeps of a channel: 1,024 and some.
@@ -114,6 +114,16 @@ async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
     let refused = attempt(&mut old, &channel, (1, OLD_MS), "old");
     assert_eq!(refused.status, PublishStatus::Refused);
     assert_eq!(refused.code, ErrorCode::Unavailable.number());
+
+    // Services are told the same.
+    let service = node.token_of("reports", |grant| grant.roles.push("service".into()));
+    let (path, bearer) = (
+        format!("/v1/history?channel={channel}"),
+        format!("Authorization: Bearer {service}\r\n"),
+    );
+    let answered = http_request(node.api(), "GET", &path, &bearer).expect("an answer");
+    assert_eq!(answered.0, 503, "{}", answered.1);
+    assert!(answered.1.contains("history_lagging"), "{}", answered.1);
 
     let _proxy = Proxy::at(address, database);
     until("the archive", async || {
