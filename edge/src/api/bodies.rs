@@ -268,6 +268,9 @@ body! {
         users: Vec<PresentUser>,
         /// `after` of the next page; none at the end.
         next: Option<String>,
+        /// Whether the node could not ask all others of its cluster, so that their users are those
+        /// that it knew last.
+        stale: bool,
     }
 }
 

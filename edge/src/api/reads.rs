@@ -108,6 +108,7 @@ pub async fn presence(
         count: page.count,
         users: users.collect(),
         next: page.next.map(|next| next.to_string()),
+        stale: page.is_stale,
     };
     Ok(json(StatusCode::OK, &answer))
 }

@@ -36,7 +36,7 @@ fn services_read_who_is_present_until_they_have_left() {
         users.sort();
         let token = service_of(&node, "north");
         let query = "channel=inst.north";
-        let nobody = json!({"count": 0, "users": [], "next": null});
+        let nobody = json!({"count": 0, "users": [], "next": null, "stale": false});
         assert_eq!(read(&node, &token, query), nobody);
         run(async {
             let mut open = Vec::new();

@@ -87,6 +87,12 @@ impl Class {
             .collect()
     }
 
+    /// Whether pages say that other nodes could not be asked.
+    async fn is_stale(&self) -> bool {
+        let page = self.watcher.presence(&self.channel).page().await;
+        page.expect("a pupil").stale
+    }
+
     /// Waits until pages on a client's node list these users with their devices.
     async fn lists(&self, client: &Client, wanted: &[(String, u32)]) {
         let wanted: BTreeMap<String, u32> = wanted.iter().cloned().collect();
@@ -235,6 +241,7 @@ async fn nobody_is_told_to_have_left_while_redis_is_stopped_and_started_again() 
     kims.0.close().await;
     let known = [(name.clone(), 1), (bob.clone(), 2), (kim.clone(), 0)];
     class.lists(&class.watcher, &known).await;
+    assert!(class.is_stale().await, "what is known may be old");
     let back = Instant::now();
     redis.start_again();
     class.joins(&eve, 4).await;
@@ -242,4 +249,5 @@ async fn nobody_is_told_to_have_left_while_redis_is_stopped_and_started_again() 
     assert!(back.elapsed() >= LEASE, "{:?}", back.elapsed());
     let all = [(name.clone(), 1), (bob.clone(), 1), (eve.clone(), 1)];
     class.lists(&class.watcher, &all).await;
+    assert!(!class.is_stale().await);
 }

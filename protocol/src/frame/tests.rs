@@ -237,7 +237,7 @@ fn full_pages_pass_the_verifier() {
         };
         limits::PRESENCE_PAGE_MEMBERS
     ];
-    let frame = encoder.presence_page(1, "presence.a", 9, &members, Some("page"));
+    let frame = encoder.presence_page(1, "presence.a", 9, &members, (Some("page"), true));
     assert!(decode_server(frame, &FrameLimits::SERVER).is_ok());
 }
 

@@ -147,7 +147,7 @@ fn server() -> Vec<(&'static str, Vec<u8>)> {
         (
             "presence_page",
             encoder
-                .presence_page(8, "class.algebra-1", 31, &MEMBERS, Some("page-3"))
+                .presence_page(8, "class.algebra-1", 31, &MEMBERS, (Some("page-3"), false))
                 .to_vec(),
         ),
         (

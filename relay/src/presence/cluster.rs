@@ -207,7 +207,7 @@ impl PresenceTable {
     }
 
     /// Whether what is known of other nodes may be old, since the backplane is away.
-    pub fn is_stale(&self) -> bool {
+    pub(super) fn is_stale(&self) -> bool {
         self.cluster.is_clustered && !self.cluster.is_connected
     }
 

@@ -39,6 +39,12 @@ impl Asking {
         nodes.any(|heard| heard.source == source || heard.stale.contains(&source))
     }
 
+    /// Whether the word of somebody is missing, or of before the backplane came back.
+    pub(super) fn is_unsure(&self) -> bool {
+        let mut nodes = self.nodes.values();
+        nodes.any(|heard| !heard.is_silent && heard.confirmed_ms.is_none())
+    }
+
     /// Whether nobody has to be waited for.
     pub(super) fn is_whole(&self) -> bool {
         let mut nodes = self.nodes.values();

@@ -100,6 +100,9 @@ pub struct PresencePage {
     pub members: Vec<Present>,
     /// Where the next page begins; none on the last.
     pub next: Option<Arc<str>>,
+    /// Whether another node could not be asked or has not answered, so that its users are those
+    /// that were known last.
+    pub is_stale: bool,
 }
 
 /// Everything is full.

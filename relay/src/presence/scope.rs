@@ -86,6 +86,7 @@ impl Scope {
             count: self.count(),
             members,
             next: last.filter(|_| more),
+            is_stale: self.asking.is_unsure(),
         }
     }
 

@@ -114,7 +114,9 @@ impl PresenceTable {
     /// not ready.
     pub fn page(&self, round: Round, after: Option<&str>, most: usize) -> Option<PresencePage> {
         let scope = self.scopes.get(&round).filter(|scope| scope.is_ready())?;
-        Some(scope.page(after, most))
+        let mut page = scope.page(after, most);
+        page.is_stale |= self.is_stale();
+        Some(page)
     }
 
     /// A source of this node has so many devices of a user in the scope.

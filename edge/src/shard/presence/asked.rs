@@ -131,8 +131,8 @@ impl Shard {
     fn send_page(&mut self, connection: u32, request_id: u32, scope: &str, page: &PresencePage) {
         let mut encoder = self.take_encoder();
         let members = fields(&page.members);
-        let next = page.next.as_deref();
-        let frame = encoder.presence_page(request_id, scope, page.count, &members, next);
+        let rest = (page.next.as_deref(), page.is_stale);
+        let frame = encoder.presence_page(request_id, scope, page.count, &members, rest);
         self.queue_frame(connection, frame);
         self.encoder = Some(encoder);
     }

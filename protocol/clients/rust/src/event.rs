@@ -191,6 +191,9 @@ pub struct PresencePage {
     pub members: Vec<PresenceMember>,
     /// Where the next page begins; `None` on the last.
     pub next: Option<Box<str>>,
+    /// Whether the node could not ask all others of its cluster, so that their users are those that
+    /// it knew last.
+    pub stale: bool,
 }
 
 /// What a subscription hands out, in the order of the channel.

@@ -5014,6 +5014,7 @@ impl<'a> PresencePage<'a> {
   pub const VT_COUNT: ::flatbuffers::VOffsetT = 8;
   pub const VT_MEMBERS: ::flatbuffers::VOffsetT = 10;
   pub const VT_NEXT_PAGE: ::flatbuffers::VOffsetT = 12;
+  pub const VT_STALE: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -5030,6 +5031,7 @@ impl<'a> PresencePage<'a> {
     builder.add_count(args.count);
     if let Some(x) = args.channel { builder.add_channel(x); }
     builder.add_request_id(args.request_id);
+    builder.add_stale(args.stale);
     builder.finish()
   }
 
@@ -5074,6 +5076,14 @@ impl<'a> PresencePage<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(PresencePage::VT_NEXT_PAGE, None)}
   }
+  /// The node could not ask all others of its cluster: their users are those that it knew last.
+  #[inline]
+  pub fn stale(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(PresencePage::VT_STALE, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PresencePage<'_> {
@@ -5087,6 +5097,7 @@ impl ::flatbuffers::Verifiable for PresencePage<'_> {
      .visit_field::<u32>("count", Self::VT_COUNT, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<PresenceMember>>>>("members", Self::VT_MEMBERS, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("next_page", Self::VT_NEXT_PAGE, false)?
+     .visit_field::<bool>("stale", Self::VT_STALE, false)?
      .finish();
     Ok(())
   }
@@ -5097,6 +5108,7 @@ pub struct PresencePageArgs<'a> {
     pub count: u32,
     pub members: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PresenceMember<'a>>>>>,
     pub next_page: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub stale: bool,
 }
 impl<'a> Default for PresencePageArgs<'a> {
   #[inline]
@@ -5107,6 +5119,7 @@ impl<'a> Default for PresencePageArgs<'a> {
       count: 0,
       members: None,
       next_page: None,
+      stale: false,
     }
   }
 }
@@ -5137,6 +5150,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PresencePageBuilder<'a, 'b, A
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PresencePage::VT_NEXT_PAGE, next_page);
   }
   #[inline]
+  pub fn add_stale(&mut self, stale: bool) {
+    self.fbb_.push_slot::<bool>(PresencePage::VT_STALE, stale, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PresencePageBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PresencePageBuilder {
@@ -5160,6 +5177,7 @@ impl ::core::fmt::Debug for PresencePage<'_> {
       ds.field("count", &self.count());
       ds.field("members", &self.members());
       ds.field("next_page", &self.next_page());
+      ds.field("stale", &self.stale());
       ds.finish()
   }
 }

@@ -142,14 +142,15 @@ impl FrameEncoder {
         self.finish(wire::Body::PresenceChange, body)
     }
 
-    /// Answers `Presence`.
+    /// Answers `Presence`, with where the next page begins and whether other nodes could not be
+    /// asked.
     pub fn presence_page(
         &mut self,
         request_id: u32,
         channel: &str,
         count: u32,
         members: &[MemberFields<'_>],
-        next_page: Option<&str>,
+        (next_page, stale): (Option<&str>, bool),
     ) -> &[u8] {
         self.start();
         let members = Some(self.members(members));
@@ -161,6 +162,7 @@ impl FrameEncoder {
             count,
             members,
             next_page,
+            stale,
         };
         let body = wire::PresencePage::create(&mut self.builder, &args).as_union_value();
         self.finish(wire::Body::PresencePage, body)

@@ -281,6 +281,7 @@ impl Session {
             count: page.count(),
             members: members(page.members().into_iter().flatten()),
             next: page.next_page().map(Box::from),
+            stale: page.stale(),
         };
         let result = Ok(page);
         self.events

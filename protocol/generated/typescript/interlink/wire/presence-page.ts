@@ -77,8 +77,16 @@ nextPage(optionalEncoding?:any):string|Uint8Array|null {
   return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
 }
 
+/**
+ * The node could not ask all others of its cluster: their users are those that it knew last.
+ */
+stale():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 14);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
 static startPresencePage(builder:flatbuffers.Builder) {
-  builder.startObject(5);
+  builder.startObject(6);
 }
 
 static addRequestId(builder:flatbuffers.Builder, requestId:number) {
@@ -113,19 +121,24 @@ static addNextPage(builder:flatbuffers.Builder, nextPageOffset:flatbuffers.Offse
   builder.addFieldOffset(4, nextPageOffset, 0);
 }
 
+static addStale(builder:flatbuffers.Builder, stale:boolean) {
+  builder.addFieldInt8(5, +stale, +false);
+}
+
 static endPresencePage(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   builder.requiredField(offset, 6) // channel
   return offset;
 }
 
-static createPresencePage(builder:flatbuffers.Builder, requestId:number, channelOffset:flatbuffers.Offset, count:number, membersOffset:flatbuffers.Offset, nextPageOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createPresencePage(builder:flatbuffers.Builder, requestId:number, channelOffset:flatbuffers.Offset, count:number, membersOffset:flatbuffers.Offset, nextPageOffset:flatbuffers.Offset, stale:boolean):flatbuffers.Offset {
   PresencePage.startPresencePage(builder);
   PresencePage.addRequestId(builder, requestId);
   PresencePage.addChannel(builder, channelOffset);
   PresencePage.addCount(builder, count);
   PresencePage.addMembers(builder, membersOffset);
   PresencePage.addNextPage(builder, nextPageOffset);
+  PresencePage.addStale(builder, stale);
   return PresencePage.endPresencePage(builder);
 }
 }

@@ -312,7 +312,7 @@ fn presence_is_asked_again_after_a_loss_and_answered_by_its_page_or_its_error() 
         devices: 2,
     };
     let page = FrameEncoder::new()
-        .presence_page(1, "class.m1", 7, &[member], Some("ada"))
+        .presence_page(1, "class.m1", 7, &[member], (Some("ada"), true))
         .to_vec();
     session.on_message(&page, due_ms).unwrap();
     session
@@ -333,6 +333,7 @@ fn presence_is_asked_again_after_a_loss_and_answered_by_its_page_or_its_error() 
             devices: 2,
         }],
         next: Some("ada".into()),
+        stale: true,
     };
     let answers: Vec<_> = answers.collect();
     assert_eq!(answers, [(first, Some(expected)), (second, None)]);
