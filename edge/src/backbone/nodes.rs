@@ -4,9 +4,9 @@
 //! between the shards of all nodes that own the same channel. Each node hears a channel of its own,
 //! which no client can name. What the frames say is `interlink_relay::presence`'s matter.
 //!
-//! Order: no lease is asked for before the node hears its channel, so that nobody who sees the lease
-//! speaks to nobody. The lease comes before all other calls of a round, since a node that is only
-//! busy must not count as dead; frames come after all others.
+//! Order: no lease is asked for before the node hears its channel, so that nobody who sees the
+//! lease speaks to nobody. The lease comes before all other calls of a round, since a node that is
+//! only busy must not count as dead; frames come after all others.
 //!
 //! Limits: a shard has at most [`FRAMES_UNDER_WAY`] frames here and at the backplane together, of
 //! which it is told what has become; [`NODE_CALLS_MAX`] are at the backplane. A frame that was not
