@@ -12,7 +12,7 @@ use interlink_relay::backplane::{
 use interlink_relay::breaker::Traffic;
 use interlink_relay::event_log::{Append, AppendKind, EventLog, LogRecord, LogRequest};
 use interlink_relay::kafka::LogStanding;
-use interlink_relay::lines::{Fed, FeedBatch, Outcome, BATCHES_MAX};
+use interlink_relay::lines::{Fed, FeedBatch, Outcome, Question, BATCHES_MAX};
 use interlink_relay::ports::{Busy, Ticket};
 use interlink_relay::record::{Kind, Placement, RecordRef, Sequence};
 use interlink_wire as wire;
@@ -125,6 +125,11 @@ impl Relay {
                     self.lines.failed(line, now_us);
                 }
             }
+        } else if let Some((line, number)) = self.proofs.remove(&ticket) {
+            match answer {
+                Ok(BackplaneAnswer::Known(places)) => self.lines.known(line, number, &places),
+                _ => self.lines.not_known(line, number, now_us),
+            }
         } else if self.questions.is_asked(ticket) {
             let page = match answer {
                 Ok(BackplaneAnswer::History(page)) => Some(page),
@@ -187,6 +192,7 @@ impl Relay {
             self.watches.try_again();
         }
         let asked = self.keep_lease(now_us).and_then(|()| {
+            self.prove(now_us)?;
             self.publish(now_us)?;
             self.watch(now_us)?;
             self.inquire(now_us)?;
@@ -195,6 +201,29 @@ impl Relay {
         });
         let _ = asked;
         false
+    }
+
+    /// Asks servers that have taken over how much they have.
+    fn prove(&mut self, now_us: u64) -> Result<(), Busy> {
+        while let Some(question) = self.lines.next_question(now_us) {
+            let Question {
+                line,
+                number,
+                records,
+            } = question;
+            let (partition, records) = (line.partition, records.as_slice());
+            let request = BackplaneRequest::Known { partition, records };
+            match self.backplane.submit(request, now_us) {
+                Ok(ticket) => {
+                    self.proofs.insert(ticket, (line, number));
+                }
+                Err(busy) => {
+                    self.lines.not_known(line, number, now_us);
+                    return Err(busy);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn publish(&mut self, now_us: u64) -> Result<(), Busy> {

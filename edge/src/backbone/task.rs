@@ -80,6 +80,8 @@ pub struct Relay {
     pub(super) critical_since_us: Option<u64>,
     pub(super) lines: Lines,
     pub(super) calls: HashMap<Ticket, LineId>,
+    /// Questions to servers that have taken over, with their numbers.
+    pub(super) proofs: HashMap<Ticket, (LineId, u64)>,
     pub(super) feeder: Feeder,
     /// What is on its way to Kafka.
     pub(super) batches: HashMap<Ticket, Sent>,
@@ -146,6 +148,7 @@ impl Relay {
             critical_since_us: None,
             lines: lines.with_boot(plan.boot).with_settled(&plan.logs.settled),
             calls: HashMap::new(),
+            proofs: HashMap::new(),
             feeder: Feeder::new(logs),
             batches: HashMap::new(),
             held: Default::default(),

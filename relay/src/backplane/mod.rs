@@ -93,6 +93,14 @@ pub enum BackplaneRequest<'a> {
         /// Most events.
         limit: usize,
     },
+    /// Where records stand that were placed within the last minutes; nothing is placed. At most
+    /// [`crate::limits::PORT_BATCH_MAX`].
+    Known {
+        /// Their partition.
+        partition: u16,
+        /// Their ids.
+        records: &'a [RecordId],
+    },
     /// Position of the newest event.
     Top {
         /// Full channel name.
@@ -135,6 +143,8 @@ pub enum BackplaneAnswer {
     Published(Vec<Published>),
     /// The events.
     History(HistoryPage),
+    /// One entry for each record, in their order; nothing where an id is not known.
+    Known(Vec<Option<Placement>>),
     /// The position; [`Position::ZERO`] offsets mean that nothing was published.
     Top(Position),
     /// The subscription is live after this position.
@@ -225,7 +235,8 @@ pub enum BackplaneEvent {
         reason: SkipReason,
     },
     /// The server of these partitions may have lost what was placed last: records of the last
-    /// 60 seconds are submitted again, in order. What was submitted before this was taken is not
+    /// 60 seconds are submitted again, in order, behind the newest that stands where it was
+    /// placed ([`BackplaneRequest::Known`]). What was submitted before this was taken is not
     /// placed after it: it is answered [`BackplaneError::Away`].
     LineageChanged {
         /// The partitions, ascending.

@@ -90,14 +90,26 @@ impl OneNodeBackplane {
         Ok(BackplaneAnswer::Published(published))
     }
 
+    fn known(&self, records: &[RecordId]) -> Result<BackplaneAnswer, BackplaneError> {
+        if records.len() > PORT_BATCH_MAX {
+            return Err(BackplaneError::TooMany {
+                records: records.len(),
+                limit: PORT_BATCH_MAX,
+            });
+        }
+        let known = records.iter().map(|record| self.place_of(*record));
+        Ok(BackplaneAnswer::Known(known.collect()))
+    }
+
+    fn place_of(&self, record: RecordId) -> Option<Placement> {
+        let mut turns = self.placed.iter();
+        turns.find_map(|placed| placed.get(&record)).copied()
+    }
+
     fn place(&mut self, publish: &Publish<'_>) -> Published {
-        let known = self
-            .placed
-            .iter()
-            .find_map(|placed| placed.get(&publish.record));
-        if let Some(placement) = known {
+        if let Some(placement) = self.place_of(publish.record) {
             return Published {
-                placement: *placement,
+                placement,
                 repeated: true,
             };
         }
@@ -228,6 +240,7 @@ impl Backplane for OneNodeBackplane {
             } => Ok(BackplaneAnswer::History(
                 self.history(channel, after, limit),
             )),
+            BackplaneRequest::Known { records, .. } => self.known(records),
             BackplaneRequest::Top { channel } => Ok(BackplaneAnswer::Top(self.top(channel))),
             BackplaneRequest::Subscribe { channel } => {
                 self.subscribed.insert(channel.into());

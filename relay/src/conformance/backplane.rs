@@ -32,6 +32,7 @@ pub fn backplane<B: Backplane>(mut make: impl FnMut() -> B, partitions: u16) {
     positions_count_and_chain(&mut make());
     channels_are_numbered_apart(&mut make());
     a_repeat_keeps_its_place(&mut make());
+    it_is_told_where_records_stand(&mut make(), partitions);
     a_new_channel_goes_on_after_its_floor(&mut make());
     history_follows_a_position_or_says_why_not(&mut make());
     subscribers_get_every_event_in_order(&mut make());
@@ -144,6 +145,16 @@ impl<B: Backplane> Driver<'_, B> {
         }
     }
 
+    fn known(&mut self, partition: u16, ids: &[u64]) -> Vec<Option<Placement>> {
+        let records: Vec<_> = ids.iter().map(|id| RecordId(u128::from(*id))).collect();
+        let records = &records;
+        let request = BackplaneRequest::Known { partition, records };
+        match self.call(request, SECOND_US) {
+            BackplaneAnswer::Known(known) => known,
+            other => panic!("not an answer about records: {other:?}"),
+        }
+    }
+
     fn history(&mut self, channel: &str, after: Position, limit: usize) -> HistoryPage {
         let request = BackplaneRequest::History {
             channel,
@@ -249,6 +260,19 @@ fn a_repeat_keeps_its_place<B: Backplane>(backplane: &mut B) {
     assert_eq!(again[2].placement, first[0].placement);
     assert_eq!(again[3].placement, again[1].placement);
     assert_eq!(driver.top(A).offset, 3);
+}
+
+fn it_is_told_where_records_stand<B: Backplane>(backplane: &mut B, partitions: u16) {
+    let mut driver = drive(backplane);
+    let partition = partition_of(A, partitions);
+    let placed = driver.publish(A, &[21, 22], SECOND_US);
+    let places: Vec<_> = placed.iter().map(|it| Some(it.placement)).collect();
+    let known = driver.known(partition, &[22, 23, 21]);
+    assert_eq!(known, [places[1], None, places[0]]);
+    assert!(
+        !driver.publish(A, &[23], SECOND_US)[0].repeated,
+        "asked only"
+    );
 }
 
 fn a_new_channel_goes_on_after_its_floor<B: Backplane>(backplane: &mut B) {

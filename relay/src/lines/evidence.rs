@@ -11,7 +11,7 @@ use super::line::{Attempts, Line, Source};
 use super::outcome::{Outcome, Placed};
 use super::planted::{is_planted, Planted};
 use super::sequencing::{LineId, Lines};
-use super::track::{Times, Track};
+use super::track::{Proof, Times, Track};
 use crate::backplane::Published;
 use crate::event_log::LogRecord;
 use crate::record::Placement;
@@ -130,8 +130,16 @@ impl Lines {
             Found::New(_) => Some(Times::at(now_us)),
             _ => may_have_moved,
         };
+        let proof = match found {
+            Found::New(placement) => Some(Proof {
+                at: record.at,
+                record: record.record,
+                placement,
+            }),
+            _ => None,
+        };
         match source {
-            Source::Again(_) => return track.pass_again(record.at, times),
+            Source::Again(_) => return track.pass_again(record.at, times, proof),
             Source::Asked(_) => {
                 if let Some(times) = times {
                     track.set_one(record.at, times);
@@ -154,6 +162,6 @@ impl Lines {
             earliest_us: earliest_us.max(1),
             latest_us,
         };
-        track.place(record.at, times, now_us);
+        track.place(record.at, times, proof, now_us);
     }
 }

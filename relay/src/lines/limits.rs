@@ -39,11 +39,15 @@ pub const REWIND_US: u64 = 60_000_000;
 
 /// Records of a line whose times of placement are this near are kept as one stretch: a rewind
 /// goes back by at most this much more.
-pub const SPAN_US: u64 = 2_000_000;
+pub const SPAN_US: u64 = 1_000_000;
 
 /// Stretches of a log that a line keeps: four times those of a rewind's minute, since records that
-/// moved divide them. 56 bytes each.
+/// moved divide them. 130 bytes each.
 pub const SPANS_MAX: usize = 4 * (REWIND_US / SPAN_US) as usize;
+
+/// Attempts to ask a server how much it has of a line: one that cannot be asked is given the whole
+/// minute, as soon as it takes calls again.
+pub const QUESTIONS_MAX: u32 = 3;
 
 /// Records of rewinds that wait in memory.
 pub const REWIND_RECORDS_MAX: usize = 4 * READ_RECORDS;

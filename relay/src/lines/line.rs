@@ -7,8 +7,8 @@ use std::sync::Arc;
 use super::lane::LaneId;
 use super::limits::CALL_RECORDS_MAX;
 use super::planted::{is_planted, Planted};
-use super::track::{Stretch, Times, Track};
-use crate::event_log::LogRecord;
+use super::track::{Proof, Stretch, Times, Track};
+use crate::event_log::{LogPosition, LogRecord};
 
 /// Where a record of a line comes from.
 #[derive(Clone, Debug)]
@@ -279,6 +279,21 @@ impl Line {
     pub fn times(&self, record: &LogRecord) -> Times {
         let track = self.known((record.at.shard, record.at.kind));
         track.map_or(Times::LONG_AGO, |track| track.times(record.at))
+    }
+
+    /// Records by which a server can prove how much it has of the line, for each log the newest
+    /// first.
+    pub fn proofs(&self) -> impl Iterator<Item = (LaneId, Proof)> + '_ {
+        let tracks = self.tracks.iter().filter(|track| track.floor().is_some());
+        tracks.flat_map(|track| track.proofs().map(|proof| (track.lane, proof)))
+    }
+
+    /// The server has everything of a log up to here.
+    pub fn confirm(&mut self, lane: LaneId, at: LogPosition) {
+        let mut tracks = self.tracks.iter_mut();
+        if let Some(track) = tracks.find(|track| track.lane == lane) {
+            track.confirm(at);
+        }
     }
 
     /// What the line goes through again in every log.

@@ -21,6 +21,7 @@ mod line;
 mod outcome;
 pub(crate) mod planted;
 mod positions;
+mod proving;
 mod rewind;
 mod sequencing;
 #[cfg(test)]
@@ -35,4 +36,5 @@ pub use limits::{
     ASKED_MAX, BATCHES_MAX, CALL_RECORDS_MAX, POSITION_WAIT_US, READ_RECORDS, REWIND_US,
 };
 pub use outcome::{Outcome, Placed};
+pub use proving::Question;
 pub use sequencing::{Call, LineCounters, LineId, Lines};

@@ -24,6 +24,10 @@ pub(crate) enum Planted {
     RewindUnordered,
     /// An answer from before a change of lineage is believed.
     StaleBelieved,
+    /// A server that another one has followed proves what that one has.
+    ProofLate,
+    /// A record that a server knows at another place proves what was before it.
+    ProofAnywhere,
     /// A record whose id was known counts as placed just now.
     RepeatIsNew,
     /// A rewind begins at the oldest open record of a log instead of a minute ago.
@@ -41,7 +45,7 @@ pub(crate) enum Planted {
 #[cfg(test)]
 impl Planted {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::HoleUnnoticed,
         Self::WatermarkPasses,
         Self::BootsMixed,
@@ -52,6 +56,8 @@ impl Planted {
         Self::SettledForgotten,
         Self::RewindUnordered,
         Self::StaleBelieved,
+        Self::ProofLate,
+        Self::ProofAnywhere,
         Self::RepeatIsNew,
         Self::RewindTooFar,
         Self::PositionUntold,

@@ -1,8 +1,9 @@
 //! Goes back when a server may have lost what it placed last.
 //!
 //! An asynchronous replica that becomes the master lacks the end of what the old one had
-//! answered. The lines of its partitions submit again what they placed within the last minute,
-//! in order and before anything new; ids that are still known are answered with their places.
+//! answered. The lines of its partitions submit again what they placed within the last minute and
+//! the server does not prove to have, in order and before anything new; ids that are still known
+//! are answered with their places.
 //!
 //! Invariant: what a line goes through again it has placed within a minute or a little more, so
 //! that the backplane remembers every id that was not lost.
@@ -106,7 +107,22 @@ impl Lines {
             }
         }
         self.begin_again();
+        self.rewinds
+            .concerned()
+            .into_iter()
+            .for_each(|id| self.prove(id));
         self.release();
+    }
+
+    /// A server has everything of a line and log up to here.
+    pub(super) fn confirm(&mut self, id: LineId, lane: LaneId, at: LogPosition) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.confirm(lane, at);
+        }
+        let rewind = self.rewinds.logs.get_mut(&lane);
+        if let Some(stretch) = rewind.and_then(|rewind| rewind.stretches.get_mut(&id)) {
+            stretch.0 = at.max(stretch.0);
+        }
     }
 
     /// Lines of these partitions know what earlier processes have settled lately, also those that
@@ -140,7 +156,11 @@ impl Lines {
 
     /// Every rewind starts where its first line does. One that was under way goes through all
     /// of it anew, for its other lines too: their places are known by then.
-    fn begin_again(&mut self) {
+    pub(super) fn begin_again(&mut self) {
+        self.rewinds.logs.retain(|_, rewind| {
+            rewind.stretches.retain(|_, stretch| stretch.0 < stretch.1);
+            !rewind.stretches.is_empty()
+        });
         for (lane, rewind) in &mut self.rewinds.logs {
             let stretches = rewind.stretches.values();
             let start = stretches.clone().map(|stretch| stretch.0).min();
@@ -153,7 +173,7 @@ impl Lines {
 
     /// The next stretch that a rewind reads.
     pub fn next_rewind(&mut self) -> Option<(LaneId, Read)> {
-        if self.rewinds.is_empty() {
+        if self.rewinds.is_empty() || !self.proving.is_over() {
             return None;
         }
         let waiting: usize = self.lines.values().map(|line| line.again()).sum();
@@ -244,7 +264,7 @@ impl Lines {
     }
 
     /// Lines that no rewind concerns any more go on.
-    fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         let concerned = self.rewinds.concerned();
         let mut free = Vec::new();
         for (id, line) in &mut self.lines {

@@ -17,6 +17,7 @@ use super::limits::{ASKED_MAX, ASK_WITHIN_US};
 use super::line::{Attempts, Calling, Line, Source};
 use super::outcome::Placed;
 use super::planted::{is_planted, Planted};
+use super::proving::Proving;
 use super::rewind::Rewinds;
 use crate::backplane::{partition_of, Published};
 use crate::breaker::Traffic;
@@ -60,6 +61,8 @@ pub struct LineCounters {
     pub failures: u64,
     /// Rewinds.
     pub rewinds: u64,
+    /// Logs of lines of which a server proved that it had lost little.
+    pub proved: u64,
     /// Stretches of the journal that could not be read any more.
     pub holes: u64,
 }
@@ -67,9 +70,9 @@ pub struct LineCounters {
 /// The sequencing of a node.
 ///
 /// The driver offers what becomes durable, and in every round carries out [`Self::next_read`],
-/// [`Self::next_rewind`] and [`Self::next_call`] until they give nothing. Each call is answered by
-/// [`Self::placed`] or [`Self::failed`], each read by [`Self::read`], each rewind's by
-/// [`Self::rewound`].
+/// [`Self::next_rewind`], [`Self::next_question`] and [`Self::next_call`] until they give nothing.
+/// Each call is answered by [`Self::placed`] or [`Self::failed`], each read by [`Self::read`], each
+/// rewind's by [`Self::rewound`], each question by [`Self::known`] or [`Self::not_known`].
 #[derive(Debug)]
 pub struct Lines {
     partitions: u16,
@@ -84,6 +87,7 @@ pub struct Lines {
     pub(super) lowest: HashMap<LaneId, LogPosition>,
     pub(super) lines: HashMap<LineId, Line>,
     pub(super) rewinds: Rewinds,
+    pub(super) proving: Proving,
     /// Lines that have something to call, for each class.
     ready: [VecDeque<LineId>; Priority::COUNT],
     /// Lines that pause after a failure.
@@ -109,6 +113,7 @@ impl Lines {
             lowest: HashMap::new(),
             lines: HashMap::new(),
             rewinds: Rewinds::default(),
+            proving: Proving::default(),
             ready: Default::default(),
             paused: Vec::new(),
             traffic: (Traffic::All, 0),
@@ -387,7 +392,11 @@ impl Lines {
         let paused = self.paused.iter().filter_map(|id| self.lines.get(id));
         let pauses = paused.map(|line| line.again_at_us);
         let reads = self.lanes.values().filter_map(Lane::next_at_us);
-        pauses.chain(reads).chain(self.rewinds.next_at_us()).min()
+        let others = [self.rewinds.next_at_us(), self.proving.next_at_us()];
+        pauses
+            .chain(reads)
+            .chain(others.into_iter().flatten())
+            .min()
     }
 
     /// Gives what lanes have taken to the lines.

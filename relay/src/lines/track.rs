@@ -15,10 +15,13 @@
 
 use std::collections::VecDeque;
 
+use interlink_protocol::ids::RecordId;
+
 use super::lane::{before, LaneId};
 use super::limits::{REWIND_US, SPANS_MAX, SPAN_US};
 use crate::cursors::Settled;
 use crate::event_log::LogPosition;
+use crate::record::Placement;
 
 /// Between which times something was placed, microseconds since the Unix epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,11 +65,35 @@ impl Times {
     }
 }
 
+/// A record that got its place by a call of this process. A server that still has it at that very
+/// place has everything that it or its master had before, and so all earlier records of the line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Proof {
+    pub at: LogPosition,
+    pub record: RecordId,
+    pub placement: Placement,
+}
+
 /// Records of a stretch, from the one behind the span before.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     through: LogPosition,
     times: Times,
+    /// The last one of the span, if it has any.
+    proof: Option<Proof>,
+}
+
+impl Span {
+    /// Whether records of these times belong to the span as well.
+    fn takes(&mut self, at: LogPosition, times: Times, proof: Option<Proof>) -> bool {
+        let near = self.times.is_near(times);
+        if near {
+            self.through = at;
+            self.times = self.times.with(times);
+            self.proof = proof.or(self.proof);
+        }
+        near
+    }
 }
 
 /// What a line goes through again in one log: behind the first position, up to the second.
@@ -110,22 +137,24 @@ impl Track {
                 earliest_us: 0,
                 latest_us: point.at_us.saturating_add(down_us),
             };
-            track.append(point.through, times);
+            track.append(point.through, times, None);
         }
-        track.append(begin, Times::LONG_AGO);
+        track.append(begin, Times::LONG_AGO, None);
         track
     }
 
-    fn append(&mut self, at: LogPosition, times: Times) {
+    fn append(&mut self, at: LogPosition, times: Times, proof: Option<Proof>) {
         if at <= self.through() {
             return;
         }
-        match self.spans.back_mut() {
-            Some(last) if last.times.is_near(times) => {
-                last.through = at;
-                last.times = last.times.with(times);
-            }
-            _ => self.spans.push_back(Span { through: at, times }),
+        let last = self.spans.back_mut();
+        if !last.is_some_and(|last| last.takes(at, times, proof)) {
+            let through = at;
+            self.spans.push_back(Span {
+                through,
+                times,
+                proof,
+            });
         }
         self.bound();
     }
@@ -148,49 +177,53 @@ impl Track {
     }
 
     /// A record was placed, behind all others.
-    pub fn place(&mut self, at: LogPosition, times: Times, now_us: u64) {
+    pub fn place(&mut self, at: LogPosition, times: Times, proof: Option<Proof>, now_us: u64) {
         if at <= self.through() {
-            return self.set(before(at), at, times);
+            return self.set(before(at), at, times, proof);
         }
-        self.append(at, times);
+        self.append(at, times, proof);
         self.trim(now_us);
     }
 
     /// A rewind has come to a record; `times` are new ones, if it has other ones now.
-    pub fn pass_again(&mut self, at: LogPosition, times: Option<Times>) {
+    pub fn pass_again(&mut self, at: LogPosition, times: Option<Times>, proof: Option<Proof>) {
         let last = self.again.replace(at).filter(|last| *last < at);
         if let Some(times) = times {
             // The line has no record between two that a rewind comes to.
-            self.set(last.unwrap_or(before(at)), at, times);
+            self.set(last.unwrap_or(before(at)), at, times, proof);
         }
     }
 
     /// A single record has other times now.
     pub fn set_one(&mut self, at: LogPosition, times: Times) {
-        self.set(before(at), at, times);
+        self.set(before(at), at, times, None);
     }
 
-    fn set(&mut self, after: LogPosition, at: LogPosition, times: Times) {
+    fn set(&mut self, after: LogPosition, at: LogPosition, times: Times, proof: Option<Proof>) {
+        let span = Span {
+            through: at,
+            times,
+            proof,
+        };
         if at <= self.begin {
             if at < self.begin {
-                let (through, times) = (self.begin, Times::LONG_AGO);
-                self.spans.push_front(Span { through, times });
+                self.spans.push_front(Span {
+                    through: self.begin,
+                    times: Times::LONG_AGO,
+                    proof: None,
+                });
             }
             self.begin = after;
-            self.spans.push_front(Span { through: at, times });
+            self.spans.push_front(span);
             return self.bound();
         }
         let (from, to) = (self.cut(after), self.cut(at));
         self.spans.drain(from..to);
-        let joined = from
+        let last = from
             .checked_sub(1)
             .and_then(|last| self.spans.get_mut(last));
-        match joined.filter(|last| last.times.is_near(times)) {
-            Some(last) => {
-                last.through = at;
-                last.times = last.times.with(times);
-            }
-            None => self.spans.insert(from, Span { through: at, times }),
+        if !last.is_some_and(|last| last.takes(at, times, proof)) {
+            self.spans.insert(from, span);
         }
         self.bound();
     }
@@ -205,17 +238,35 @@ impl Track {
         if at <= first {
             return index;
         }
-        if let Some(span) = self.spans.get(index).copied() {
-            self.spans.insert(
-                index,
-                Span {
-                    through: at,
-                    ..span
-                },
-            );
-            return index + 1;
-        }
-        index
+        let Some(span) = self.spans.get_mut(index) else {
+            return index;
+        };
+        let (earlier, later) = match span.proof {
+            Some(proof) if proof.at <= at => (span.proof, None),
+            proof => (None, proof),
+        };
+        span.proof = later;
+        let before = Span {
+            through: at,
+            proof: earlier,
+            ..*span
+        };
+        self.spans.insert(index, before);
+        index + 1
+    }
+
+    /// Records by which a server can prove how much it has, the newest first and the others ever
+    /// further apart.
+    pub fn proofs(&self) -> impl Iterator<Item = Proof> + '_ {
+        let proofs = self.spans.iter().rev().filter_map(|span| span.proof);
+        let wanted = |(index, _): &(usize, Proof)| index.is_power_of_two() || *index == 0;
+        proofs.enumerate().filter(wanted).map(|(_, proof)| proof)
+    }
+
+    /// The server has proved that it has everything up to here: the rewind that is not over
+    /// begins behind it.
+    pub fn confirm(&mut self, at: LogPosition) {
+        self.floor = self.floor.map(|floor| floor.max(at));
     }
 
     /// What the line has to go through again, if anything; it is not over until
@@ -297,21 +348,52 @@ mod tests {
     #[test]
     fn records_that_are_placed_one_behind_the_other_share_spans() {
         let mut track = track();
-        (1..=600).for_each(|it| track.place(at(it), Times::at(it * 100_000), it * 100_000));
-        assert_eq!(track.spans.len(), 29);
-        assert_eq!(track.rewind(100 * SECOND_US), Some((at(399), at(600))));
+        (1..=600).for_each(|it| track.place(at(it), Times::at(it * 100_000), None, it * 100_000));
+        assert_eq!(track.spans.len(), 55);
+        assert_eq!(track.rewind(100 * SECOND_US), Some((at(396), at(600))));
     }
 
     #[test]
     fn records_that_move_do_not_divide_what_lies_between_them() {
         let mut track = track();
-        track.place(at(1_000), Times::at(SECOND_US), SECOND_US);
+        track.place(at(1_000), Times::at(SECOND_US), None, SECOND_US);
         track.rewind(2 * SECOND_US);
-        track.pass_again(at(10), None);
-        (11..=100).for_each(|it| track.pass_again(at(it * 10), Some(between(9, 9))));
+        track.pass_again(at(10), None, None);
+        (11..=100).for_each(|it| track.pass_again(at(it * 10), Some(between(9, 9)), None));
         assert_eq!(track.spans.len(), 2);
         assert_eq!(track.times(at(10)), between(1, 1));
         assert_eq!(track.times(at(11)), between(9, 9));
+    }
+
+    #[test]
+    fn proofs_are_the_last_records_of_spans_and_stay_with_their_side_of_a_cut() {
+        let proof = |sequence| {
+            Some(Proof {
+                at: at(sequence),
+                record: RecordId(sequence.into()),
+                placement: Placement::default(),
+            })
+        };
+        let sequences =
+            |track: &Track| -> Vec<u64> { track.proofs().map(|it| it.at.sequence.0).collect() };
+        let mut track = track();
+        for second in 1..=20 {
+            let now_us = 2 * second * SECOND_US;
+            track.place(
+                at(10 * second),
+                Times::at(now_us),
+                proof(10 * second),
+                now_us,
+            );
+            track.place(at(10 * second + 1), between(1, 2 * second), None, now_us);
+        }
+        assert_eq!(sequences(&track), [200, 190, 180, 160, 120, 40]);
+        track.rewind(41 * SECOND_US);
+        track.pass_again(at(190), Some(between(41, 41)), proof(190));
+        track.pass_again(at(191), Some(between(41, 41)), None);
+        assert_eq!(sequences(&track)[..3], [200, 190, 180]);
+        track.confirm(at(120));
+        assert_eq!(track.floor(), Some(at(120)));
     }
 
     #[test]
@@ -351,7 +433,7 @@ mod tests {
                 } else {
                     newest += random.random_range(1..5);
                     plain.0.insert(newest, times);
-                    track.place(at(newest), times, now_us);
+                    track.place(at(newest), times, None, now_us);
                 }
                 assert!(track.spans.len() <= SPANS_MAX);
                 check(&mut track, &plain, now_us);

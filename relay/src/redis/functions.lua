@@ -278,15 +278,39 @@ local function recent(keys, args)
   return {epoch, next_from, found}
 end
 
--- Sends a probe, as nothing but a master that takes writes can. args: lineage, PUBLISH or
--- SPUBLISH, pub/sub name, message.
-local function probe(keys, args)
+-- An error for a lineage that is past.
+local function refuse_past(keys, lineage)
   local meta = redis.call('HMGET', keys[1], 'lineage', 'past')
   local past = meta[2] or ''
   for at = 1, #past, LINEAGE_BYTES do
-    if meta[1] ~= args[1] and past:sub(at, at + LINEAGE_BYTES - 1) == args[1] then
+    if meta[1] ~= lineage and past:sub(at, at + LINEAGE_BYTES - 1) == lineage then
       return redis.error_reply('STALE_LINEAGE read the lineage of the server again')
     end
+  end
+end
+
+-- Where records stand. args: lineage, record ids. Returns a place for each record, empty where it is
+-- not known. Only the server that the caller means answers.
+local function known(keys, args)
+  local refusal = refuse_past(keys, args[1])
+  if refusal then
+    return refusal
+  end
+  local ids = {unpack(args, 2)}
+  local found = redis.call('HMGET', keys[4], unpack(ids))
+  local before = redis.call('HMGET', keys[5], unpack(ids))
+  for at = 1, #ids do
+    found[at] = found[at] or before[at] or ''
+  end
+  return found
+end
+
+-- Sends a probe, as nothing but a master that takes writes can. args: lineage, PUBLISH or
+-- SPUBLISH, pub/sub name, message.
+local function probe(keys, args)
+  local refusal = refuse_past(keys, args[1])
+  if refusal then
+    return refusal
   end
   redis.call(args[2], args[3], args[4])
   return redis.status_reply('OK')
@@ -310,6 +334,9 @@ end
 redis.register_function('@LIBRARY@_publish', publish)
 redis.register_function('@LIBRARY@_lease', lease)
 redis.register_function('@LIBRARY@_probe', probe)
+redis.register_function{
+  function_name = '@LIBRARY@_known', callback = known, flags = {'no-writes'},
+}
 redis.register_function{
   function_name = '@LIBRARY@_range', callback = range, flags = {'no-writes'},
 }

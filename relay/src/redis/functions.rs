@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use interlink_protocol::ids::{placement_hash, Position};
+use interlink_protocol::ids::{placement_hash, Position, RecordId};
 use interlink_protocol::priority::Priority;
 use redis::{Cmd, Value};
 
@@ -17,6 +17,7 @@ use super::message::{event, floor, head, number, placement, top, HEAD_BYTES};
 use super::range::Range;
 use crate::backplane::{Leases, NodeId, Publish, Published};
 use crate::limits::NODES_MAX;
+use crate::record::Placement;
 
 const TEXT: &str = include_str!("functions.lua");
 
@@ -181,6 +182,16 @@ impl Functions {
         command
     }
 
+    /// Reads where records of a partition stand, of the server that is meant.
+    pub fn known(&self, partition: u16, lineage: Lineage, records: &[RecordId]) -> Cmd {
+        let mut command = self.call("known", partition, &[], true);
+        command.arg(lineage.as_bytes().as_slice());
+        for record in records {
+            command.arg(record.0.to_be_bytes().as_slice());
+        }
+        command
+    }
+
     /// Reads the tops of channels of one partition.
     pub fn tops(&self, partition: u16, channels: &[&str]) -> Cmd {
         let mut command = self.call("tops", partition, &[], true);
@@ -233,6 +244,16 @@ pub fn published(reply: &Value, records: usize) -> Option<(u64, Vec<Published>)>
         })
     });
     Some((u64::from_be_bytes(*epoch), places.collect::<Option<_>>()?))
+}
+
+/// Reads the reply to a question for so many records.
+pub fn read_known(reply: &Value, records: usize) -> Option<Vec<Option<Placement>>> {
+    let places = list(reply)?.iter().map(|place| match bytes(place)? {
+        [] => Some(None),
+        bytes => placement(bytes).map(Some),
+    });
+    let places = places.collect::<Option<Vec<_>>>()?;
+    (places.len() == records).then_some(places)
 }
 
 /// Reads the reply to a range.

@@ -45,6 +45,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
+use interlink_protocol::ids::RecordId;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch as watch_channel};
 
@@ -154,6 +155,23 @@ impl RedisBackplane {
         }
     }
 
+    /// What is answered at once to a question about records, if anything.
+    fn check_known(
+        &self,
+        partition: u16,
+        records: &[RecordId],
+    ) -> Result<(), Result<BackplaneAnswer, BackplaneError>> {
+        match records.len() {
+            0 => Err(Ok(BackplaneAnswer::Known(Vec::new()))),
+            records if records > PORT_BATCH_MAX => Err(Err(BackplaneError::TooMany {
+                records,
+                limit: PORT_BATCH_MAX,
+            })),
+            _ if partition >= self.partitions => Err(Err(BackplaneError::Partitions)),
+            _ => Ok(()),
+        }
+    }
+
     /// A request as the task takes it, or the answer that needs nobody.
     fn request(
         &self,
@@ -176,6 +194,10 @@ impl RedisBackplane {
                 after,
                 limit,
             } => Request::History(channel.into(), after, limit),
+            BackplaneRequest::Known { partition, records } => {
+                self.check_known(partition, records)?;
+                Request::Known(partition, records.into(), self.changes)
+            }
             BackplaneRequest::Top { channel } => Request::Top(channel.into()),
             BackplaneRequest::Subscribe { channel } => Request::Subscribe(channel.into()),
             BackplaneRequest::Unsubscribe { channel } => Request::Unsubscribe(channel.into()),

@@ -8,6 +8,7 @@ use interlink_protocol::priority::Priority;
 
 use crate::backplane::{Published, Sequencer};
 use crate::event_log::{LogPosition, LogRecord};
+use crate::lines::Question;
 use crate::record::{Kind, Placement, Sequence};
 
 pub const PARTITIONS: u16 = 4;
@@ -60,6 +61,13 @@ impl Server {
     pub fn publish(&mut self, records: &[Arc<LogRecord>], now_us: u64) -> Vec<Published> {
         let place = |record: &Arc<LogRecord>| self.place(record, now_us);
         records.iter().map(place).collect()
+    }
+
+    /// Places of the records that are known.
+    pub fn look_up(&self, question: &Question, now_us: u64) -> Vec<Option<Placement>> {
+        let known = question.records.iter().map(|record| self.ids.get(record));
+        let is_known = |known: &&(Placement, u64)| now_us < known.1 + REMEMBERED_US;
+        known.map(|known| Some(known.filter(is_known)?.0)).collect()
     }
 
     fn place(&mut self, record: &LogRecord, now_us: u64) -> Published {

@@ -41,6 +41,7 @@ pub struct World {
     /// the backplane was then.
     trails: Vec<Trail>,
     kept_epoch: u64,
+    epochs: u64,
     pub lines: Lines,
     feeder: Feeder,
     server: Server,
@@ -48,6 +49,7 @@ pub struct World {
     replica_us: u64,
     away: HashSet<u16>,
     calls: VecDeque<(Call, Option<Vec<Published>>)>,
+    questions: VecDeque<(Question, Option<Vec<Option<Placement>>>)>,
     batches: VecDeque<FeedBatch>,
     placed: HashSet<RecordId>,
     pub fed: Vec<RecordId>,
@@ -78,11 +80,13 @@ impl World {
             feeder: Feeder::new(&cursors),
             trails: cursors.iter().map(|begin| trail(*begin)).collect(),
             kept_epoch: 0,
+            epochs: 0,
             server: Server::default(),
             replica: Server::default(),
             replica_us: 0,
             away: HashSet::new(),
             calls: VecDeque::new(),
+            questions: VecDeque::new(),
             batches: VecDeque::new(),
             placed: HashSet::new(),
             fed: Vec::new(),
@@ -180,6 +184,9 @@ impl World {
                 self.feeder.give_up(&record);
             }
         }
+        while let Some(question) = self.lines.next_question(self.now_us) {
+            self.questions.push_back((question, None));
+        }
         while let Some(call) = self.lines.next_call(self.now_us) {
             assert!(call.records.len() <= CALL_RECORDS_MAX && !call.records.is_empty());
             for record in &call.records {
@@ -227,6 +234,21 @@ impl World {
         for placed in self.lines.placed(call.line, &published) {
             self.feeder.placed(&placed);
         }
+    }
+
+    /// Tells which records the server has, or fails.
+    fn tell_known(&mut self, faults: bool) {
+        let Some((question, earlier)) = self.questions.pop_front() else {
+            return;
+        };
+        let is_away = self.away.contains(&question.line.partition);
+        let fails = earlier.is_none() && faults && (is_away || self.fate() == 0);
+        if fails {
+            let (line, number) = (question.line, question.number);
+            return self.lines.not_known(line, number, self.now_us);
+        }
+        let places = earlier.unwrap_or_else(|| self.server.look_up(&question, self.now_us));
+        self.lines.known(question.line, question.number, &places);
     }
 
     fn apply(&mut self, call: &Call) -> Vec<Published> {
@@ -282,13 +304,20 @@ impl World {
     /// The replica takes over without what it had not got yet. Calls that name the lineage of
     /// before are refused; some were answered before.
     pub fn fail_over(&mut self) {
-        let epoch = self.server.epoch + 1;
+        self.epochs += 1;
+        let epoch = self.epochs;
         for index in 0..self.calls.len() {
             if self.chance(50) && self.calls[index].1.is_none() {
                 let call = self.calls[index].0.clone();
                 if !self.away.contains(&call.line.partition) {
                     self.calls[index].1 = Some(self.apply(&call));
                 }
+            }
+        }
+        for index in 0..self.questions.len() {
+            if self.chance(50) && self.questions[index].1.is_none() {
+                let places = self.server.look_up(&self.questions[index].0, self.now_us);
+                self.questions[index].1 = Some(places);
             }
         }
         self.server = self.replica.clone();
@@ -390,6 +419,7 @@ impl World {
             self.read();
             self.submit();
             self.answer(false);
+            self.tell_known(false);
             self.feed();
             self.append(false);
             if self.lines.is_idle() && self.feeder.is_idle() && self.calls.is_empty() {
@@ -447,6 +477,7 @@ impl World {
         let most = if self.calm { 20 } else { 6 };
         for _ in 0..self.random.random_range(0..most) {
             self.answer(true);
+            self.tell_known(true);
         }
         self.feed();
         for _ in 0..self.random.random_range(0..most) {

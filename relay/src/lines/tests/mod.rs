@@ -1,5 +1,6 @@
 //! Single rules of lanes, lines and feeder; the simulation has the rest.
 
+mod proving;
 mod rewinds;
 
 use std::sync::Arc;

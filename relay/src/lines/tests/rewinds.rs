@@ -17,8 +17,16 @@ fn place(lines: &mut Lines, now_us: u64, repeated: bool) -> Vec<Placed> {
     lines.placed(call.line, &answer)
 }
 
-/// Reads for a rewind; `records` are what the log has.
+/// The server proves nothing.
+fn unproved(lines: &mut Lines) {
+    while let Some(question) = lines.next_question(0) {
+        lines.known(question.line, question.number, &[]);
+    }
+}
+
+/// Reads for a rewind of which nothing is proved; `records` are what the log has.
 fn rewind_to(lines: &mut Lines, records: &[LogRecord]) {
+    unproved(lines);
     while let Some((id, read)) = lines.next_rewind() {
         let after = read.reader.after();
         let later = records.iter().filter(|record| record.at > after);
@@ -54,9 +62,11 @@ fn a_rewind_that_begins_during_another_drops_nothing_of_it() {
         own.map(plain).collect::<Vec<_>>()
     };
     lines.rewind(&[own], 0);
+    unproved(&mut lines);
     let (id, read) = lines.next_rewind().expect("a read");
     lines.rewound(id, Some((read.reader, stretch(id))));
     lines.rewind(&[partition_of(&other, 8)], 0);
+    unproved(&mut lines);
     while let Some((id, read)) = lines.next_rewind() {
         lines.rewound(id, Some((read.reader, stretch(id))));
     }
@@ -80,6 +90,7 @@ fn a_rewind_goes_back_by_a_minute_and_not_to_what_was_placed_before() {
     lines.next_call(160_000_000);
     let partition = partition_of("class.algebra", 8);
     lines.rewind(&[partition], 160_000_000);
+    unproved(&mut lines);
     let (id, read) = lines.next_rewind().expect("a read");
     let all = [1, 2, 3].map(|sequence| plain(&record(sequence)));
     lines.rewound(id, Some((read.reader, all.to_vec())));
@@ -261,10 +272,12 @@ fn a_rewind_goes_back_to_what_was_settled_before_the_start() {
 fn a_rewind_after_a_start_leaves_what_was_settled_a_minute_ago() {
     let mut lines = started_and_heard();
     lines.rewind(&[partition()], 109 * SECOND_US);
+    unproved(&mut lines);
     let (_, read) = lines.next_rewind().expect("a read");
     assert_eq!(read.reader.after(), at(1, 0, 2));
     let mut lines = started_and_heard();
     lines.rewind(&[partition()], 110 * SECOND_US);
+    unproved(&mut lines);
     let (_, read) = lines.next_rewind().expect("a read");
     assert_eq!(read.reader.after(), at(1, 0, 4));
 }

@@ -1,6 +1,6 @@
 //! Requests of the caller as calls to servers, and their answers.
 
-use interlink_protocol::ids::Position;
+use interlink_protocol::ids::{Position, RecordId};
 use redis::{RedisError, Value};
 
 use super::{Core, Request};
@@ -8,7 +8,9 @@ use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::ports::Ticket;
 use crate::redis::fault::Fault;
-use crate::redis::functions::{published, read_leases, read_range, read_tops, Batch, LEASES};
+use crate::redis::functions::{
+    published, read_known, read_leases, read_range, read_tops, Batch, LEASES,
+};
 use crate::redis::message::told;
 use crate::redis::outcome::Outcome;
 
@@ -22,6 +24,9 @@ impl Core {
                     return self.answer(ticket, Err(BackplaneError::Away));
                 }
                 self.publish(ticket, batch, now_us);
+            }
+            Request::Known(partition, records, seen) => {
+                self.ask_known(ticket, partition, &records, seen);
             }
             Request::Tell(channel, frame) => self.tell(ticket, &channel, &frame),
             Request::History(channel, after, limit) => {
@@ -119,6 +124,21 @@ impl Core {
         self.ask(ticket, partition, command, move |reply| {
             let page = read_range(reply)?.page(after, limit);
             Some(BackplaneAnswer::History(page))
+        });
+    }
+
+    fn ask_known(&mut self, ticket: Ticket, partition: u16, records: &[RecordId], seen: u64) {
+        let up = self.owner(partition).and_then(|link| link.up.as_ref());
+        let is_late = seen < self.changed[usize::from(partition)];
+        let Some(lineage) = up.map(|up| up.lineage).filter(|_| !is_late) else {
+            return self.answer(ticket, Err(BackplaneError::Away));
+        };
+        let (command, count) = (
+            self.functions.known(partition, lineage, records),
+            records.len(),
+        );
+        self.ask(ticket, partition, command, move |reply| {
+            Some(BackplaneAnswer::Known(read_known(reply, count)?))
         });
     }
 

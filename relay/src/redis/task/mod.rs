@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use interlink_protocol::ids::Position;
+use interlink_protocol::ids::{Position, RecordId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -46,6 +46,9 @@ pub enum Request {
     /// Place records, as of microseconds since the Unix epoch; asked when the caller had taken so
     /// many changes of lineage.
     Publish(Batch, u64, u64),
+    /// Say where records of a partition stand; asked when the caller had taken so many changes of
+    /// lineage.
+    Known(u16, Box<[RecordId]>, u64),
     /// Tell other nodes.
     Tell(Box<str>, Vec<u8>),
     /// Read events.

@@ -103,6 +103,10 @@ fn a_promoted_replica_that_lacks_events_gives_no_offset_again() {
         });
         assert!(went_back, "{}", node.story());
     }
+    let known = here.known(&config, A, 1..=9);
+    assert_eq!(known[2], Some(kept[2].placement));
+    assert_eq!(known[3], Some(again[1].placement), "not the lost one");
+    assert_eq!(known[8], None);
     let request = BackplaneRequest::History {
         channel: A,
         after: lost[0].placement.position,

@@ -20,9 +20,10 @@ use tokio::runtime::Handle;
 
 use super::{Config, RedisBackplane};
 use crate::backplane::{
-    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
-    Published, Standing,
+    partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
+    Publish, Published, Standing,
 };
+use crate::record::Placement;
 
 /// A server that has not done something by then does not do it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -165,6 +166,22 @@ impl Node {
                 Err(error) => assert_eq!(error, BackplaneError::Away),
             }
             assert!(start.elapsed() < PATIENCE, "it stays away");
+        }
+    }
+
+    /// Where records of a channel's partition stand.
+    fn known(
+        &mut self,
+        config: &Config,
+        channel: &str,
+        ids: std::ops::RangeInclusive<u128>,
+    ) -> Vec<Option<Placement>> {
+        let partition = partition_of(channel, config.partitions);
+        let records: Vec<_> = ids.map(RecordId).collect();
+        let records = records.as_slice();
+        match self.call(BackplaneRequest::Known { partition, records }) {
+            Ok(BackplaneAnswer::Known(known)) => known,
+            other => panic!("not an answer about records: {other:?}"),
         }
     }
 
