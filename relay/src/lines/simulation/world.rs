@@ -95,7 +95,7 @@ impl World {
             untold: HashSet::new(),
             held: Default::default(),
             restarts: seed % 4 < 2,
-            calm: seed % 3 == 0,
+            calm: seed.is_multiple_of(3),
         }
     }
 
