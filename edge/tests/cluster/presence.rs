@@ -17,10 +17,12 @@ const SHORT: &str = "[presence]\ngrace = \"200ms\"\nchange_interval = \"10ms\"";
 const LEASE: Duration = Duration::from_millis(LEASE_MS);
 const RENEWAL: Duration = Duration::from_millis(LEASE_RENEW_MS);
 
-/// Two nodes that know each other, a class, and who watches it on the first.
+/// Two nodes that are a cluster alone, since leaves wait for every node that lives; a class, and
+/// who watches it on the first.
 struct Class {
     first: Node,
     second: Node,
+    redis: OwnRedis,
     channel: String,
     watcher: Client,
     changes: Subscription,
@@ -28,12 +30,13 @@ struct Class {
 }
 
 impl Class {
-    /// With `sections` of servers.
-    async fn begin(sections: &str) -> Self {
+    async fn begin() -> Self {
+        let redis = OwnRedis::start();
+        let sections = stand::sections_on(&redis.address());
         let (first, second) = pair_on(&format!("{sections}{SHORT}"));
         for node in [&first, &second] {
             wait_for("the other node", || {
-                (node.metric("interlink_edge_cluster_nodes")? >= 1.0).then_some(())
+                (node.metric("interlink_edge_cluster_nodes")? == 1.0).then_some(())
             });
         }
         let (class, name) = (unique("m"), unique("ada"));
@@ -48,6 +51,7 @@ impl Class {
         Self {
             first,
             second,
+            redis,
             channel,
             watcher,
             changes,
@@ -134,7 +138,7 @@ fn told(change: &PresenceChange) -> (Vec<&str>, Vec<&str>, u32) {
 
 #[tokio::test]
 async fn users_of_both_nodes_are_on_one_page_and_in_one_count() {
-    let mut class = Class::begin(&stand::sections()).await;
+    let mut class = Class::begin().await;
     let [bob, eve] = ["bob", "eve"].map(unique);
     let (there, _bobs) = class.on(&class.second, &bob).await;
     class.joins(&bob, 2).await;
@@ -160,7 +164,7 @@ async fn users_of_both_nodes_are_on_one_page_and_in_one_count() {
 
 #[tokio::test]
 async fn who_comes_and_leaves_on_the_other_node_is_told_once() {
-    let mut class = Class::begin(&stand::sections()).await;
+    let mut class = Class::begin().await;
     let [bob, eve, kim] = ["bob", "eve", "kim"].map(unique);
     let bobs = class.on(&class.second, &bob).await;
     class.joins(&bob, 2).await;
@@ -177,7 +181,7 @@ async fn who_comes_and_leaves_on_the_other_node_is_told_once() {
 
 #[tokio::test]
 async fn a_user_with_devices_on_both_nodes_leaves_with_the_last_one() {
-    let mut class = Class::begin(&stand::sections()).await;
+    let mut class = Class::begin().await;
     class.settle().await;
     let [bob, kim] = ["bob", "kim"].map(unique);
     let name = class.name.clone();
@@ -201,7 +205,7 @@ async fn a_user_with_devices_on_both_nodes_leaves_with_the_last_one() {
 
 #[tokio::test]
 async fn users_of_a_killed_node_leave_after_its_lease_and_not_before() {
-    let mut class = Class::begin(&stand::sections()).await;
+    let mut class = Class::begin().await;
     class.settle().await;
     let bob = unique("bob");
     let _bobs = class.on(&class.second, &bob).await;
@@ -218,9 +222,24 @@ async fn users_of_a_killed_node_leave_after_its_lease_and_not_before() {
 }
 
 #[tokio::test]
+async fn users_of_a_node_that_stops_in_order_leave_without_waiting_for_its_lease() {
+    let mut class = Class::begin().await;
+    class.settle().await;
+    let bob = unique("bob");
+    let _bobs = class.on(&class.second, &bob).await;
+    class.joins(&bob, 2).await;
+    class.second.ask_to_stop();
+    let stopped = class.second.wait_for_end();
+    assert!(stopped.success(), "{stopped}");
+    let ended = Instant::now();
+    class.leaves(&bob, 1).await;
+    let told_after = ended.elapsed();
+    assert!(told_after < LEASE - RENEWAL, "{told_after:?}");
+}
+
+#[tokio::test]
 async fn nobody_is_told_to_have_left_while_redis_is_stopped_and_started_again() {
-    let mut redis = OwnRedis::start();
-    let mut class = Class::begin(&stand::sections_on(&redis.address())).await;
+    let mut class = Class::begin().await;
     class.settle().await;
     let [bob, eve, kim] = ["bob", "eve", "kim"].map(unique);
     let name = class.name.clone();
@@ -228,7 +247,7 @@ async fn nobody_is_told_to_have_left_while_redis_is_stopped_and_started_again() 
     class.joins(&bob, 2).await;
     let kims = class.on(&class.first, &kim).await;
     class.joins(&kim, 3).await;
-    redis.stop();
+    class.redis.stop();
     for node in [&class.first, &class.second] {
         wait_for("the loss of Redis", || {
             (node.metric("interlink_edge_backplane_away")? > 0.0).then_some(())
@@ -243,7 +262,7 @@ async fn nobody_is_told_to_have_left_while_redis_is_stopped_and_started_again() 
     class.lists(&class.watcher, &known).await;
     assert!(class.is_stale().await, "what is known may be old");
     let back = Instant::now();
-    redis.start_again();
+    class.redis.start_again();
     class.joins(&eve, 4).await;
     class.leaves(&kim, 3).await;
     assert!(back.elapsed() >= LEASE, "{:?}", back.elapsed());
