@@ -14,6 +14,9 @@ use super::{pair_on, stand, unique};
 /// A grace that a test can wait for.
 const SHORT: &str = "[presence]\ngrace = \"200ms\"\nchange_interval = \"10ms\"";
 
+/// Users that take several messages between nodes.
+const PUPILS: u32 = 200;
+
 const LEASE: Duration = Duration::from_millis(LEASE_MS);
 const RENEWAL: Duration = Duration::from_millis(LEASE_RENEW_MS);
 
@@ -160,6 +163,26 @@ async fn users_of_both_nodes_are_on_one_page_and_in_one_count() {
         assert_eq!(status, 200, "{page}");
         assert!(page.contains("\"count\":3"), "{page}");
     }
+}
+
+#[tokio::test]
+async fn the_first_page_has_everybody_of_the_other_node() {
+    let mut class = Class::begin().await;
+    let mut pupils = Vec::new();
+    for _ in 0..PUPILS {
+        pupils.push(class.on(&class.first, &unique("pupil")).await);
+    }
+    while next_change(&mut class.changes).await.count < PUPILS + 1 {}
+    // Nobody has asked the other node so far; it asks this one and is answered in many parts.
+    let name = class.channel.trim_start_matches("class.");
+    let there = member(&class.second, &class.first, &unique("eve"), name).await;
+    let page = there
+        .presence(&class.channel)
+        .page()
+        .await
+        .expect("a pupil");
+    assert_eq!((page.count, page.stale), (PUPILS + 1, false));
+    assert_eq!(page.members.len(), PUPILS as usize + 1);
 }
 
 #[tokio::test]
