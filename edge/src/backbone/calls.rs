@@ -1,8 +1,7 @@
-//! What the relay thread asks Redis and Kafka, and what they answer.
+//! What the relay thread asks Redis, and what it answers.
 
 use std::sync::Arc;
 
-use interlink_protocol::frame::event::patch_position;
 use interlink_protocol::ids::Position;
 use interlink_protocol::priority::Priority;
 use interlink_relay::backplane::{
@@ -10,19 +9,18 @@ use interlink_relay::backplane::{
     SkipReason, Standing,
 };
 use interlink_relay::breaker::Traffic;
-use interlink_relay::event_log::{Append, AppendKind, EventLog, LogRecord, LogRequest};
-use interlink_relay::kafka::LogStanding;
-use interlink_relay::lines::{Fed, FeedBatch, Outcome, Question, BATCHES_MAX};
+use interlink_relay::event_log::LogRecord;
+use interlink_relay::lines::{Outcome, Question};
 use interlink_relay::ports::{Busy, Ticket};
-use interlink_relay::record::{Kind, Placement, RecordRef, Sequence};
+use interlink_relay::record::{Kind, Sequence};
 use interlink_wire as wire;
 
 use super::archive::Ask;
 use super::counts::add;
 use super::guard::End;
-use super::limits::{APPEND_US, EVENTS_PER_ROUND, LOG_AWAY_AFTER_US, OUTGOING_MAX, TRY_AGAIN_US};
+use super::limits::{EVENTS_PER_ROUND, OUTGOING_MAX, TRY_AGAIN_US};
 use super::questions::Answered;
-use super::task::{Relay, Sent};
+use super::task::Relay;
 use super::watches::Wish;
 use crate::shard::backbone::Skip;
 use crate::shard::files::event_of;
@@ -178,20 +176,21 @@ impl Relay {
             .push(owner, class, Message::Place(Box::new(foreign)));
     }
 
-    /// Asks the backplane for what is next; says whether it was too busy for more.
-    pub(super) fn ask_backplane(&mut self, now_us: u64) -> bool {
+    /// Asks the backplane for what is next, until it is too busy for more.
+    pub(super) fn ask_backplane(&mut self, now_us: u64) {
         let connected = self.standing == Standing::Connected;
         let traffic = self.redis.traffic(now_us);
         self.lines.admit(traffic, self.redis.turn());
         // While the connection is sought, what is reachable is tried at each probe.
         if !connected && traffic == Traffic::None {
-            return false;
+            return;
         }
         if self.watches.has_failed() && connected && now_us >= self.again_at_us {
             self.again_at_us = now_us + TRY_AGAIN_US;
             self.watches.try_again();
         }
-        let asked = self.keep_lease(now_us).and_then(|()| {
+        // Its next answer wakes the thread, which then goes on.
+        let _: Result<(), Busy> = self.keep_lease(now_us).and_then(|()| {
             self.prove(now_us)?;
             self.publish(now_us)?;
             self.watch(now_us)?;
@@ -199,8 +198,6 @@ impl Relay {
             self.tell(now_us)?;
             self.send_frames(now_us)
         });
-        let _ = asked;
-        false
     }
 
     /// Asks servers that have taken over how much they have.
@@ -314,118 +311,6 @@ impl Relay {
         Ok(())
     }
 
-    /// Takes answers of Kafka.
-    pub(super) fn hear_log(&mut self, now_us: u64) {
-        while let Some((ticket, answer)) = self.log.complete() {
-            let Some(Sent {
-                class,
-                number,
-                records,
-            }) = self.batches.remove(&ticket)
-            else {
-                continue;
-            };
-            let end = match &answer {
-                Ok(_) => End::Answered,
-                Err(_) => End::Failed,
-            };
-            self.kafka.ended(ticket, end, now_us);
-            if let Err(error) = answer {
-                tracing::error!(%error, ?class, "Kafka does not take a batch; it goes again");
-                self.feeder.failed(class, number);
-                // What was to follow it goes after it.
-                self.held[class.index()] = None;
-                continue;
-            }
-            add(&self.counts.fed, records);
-            self.feeder.appended(class, number);
-            if class == Priority::P0 {
-                self.critical_since_us = Some(now_us);
-            }
-        }
-        if !self.feeder.is_under_way(Priority::P0) {
-            self.critical_since_us = None;
-        }
-        self.tell_replicated();
-        let late = self
-            .critical_since_us
-            .is_some_and(|since_us| now_us > since_us.saturating_add(LOG_AWAY_AFTER_US));
-        let reachable = self.log.standing() == LogStanding::Connected;
-        self.kafka.connected(reachable, now_us);
-        self.kafka.give_up_overdue(APPEND_US, now_us);
-        let away = late || !reachable || self.kafka.is_open();
-        if away != self.log_away {
-            self.log_away = away;
-            tracing::info!(away, "Kafka");
-            for shard in 0..self.peers.len() as u16 {
-                self.send_as(shard, Priority::P0, Message::LogAway(away));
-            }
-        }
-    }
-
-    /// Tells shards what `replicated` may be said of, before they hear of what was fed.
-    fn tell_replicated(&mut self) {
-        let replicated = Priority::ALL.map(|class| self.log.is_replicated(class));
-        if replicated != self.replicated {
-            self.replicated = replicated;
-            for shard in 0..self.peers.len() as u16 {
-                self.send_as(shard, Priority::P0, Message::Replicated(replicated));
-            }
-        }
-    }
-
-    /// Gives Kafka what is next; says whether more waits.
-    pub(super) fn feed(&mut self, now_us: u64) -> bool {
-        let window = window_of(self.kafka.traffic(now_us));
-        for class in Priority::ALL {
-            let under_way = self.batches.values().filter(|sent| sent.class == class);
-            let mut room = window.saturating_sub(under_way.count());
-            while room > 0 {
-                room -= 1;
-                let held = self.held[class.index()].take();
-                let lines = &self.lines;
-                let batch = held.or_else(|| {
-                    self.feeder
-                        .next_batch(class, now_us, |it| lines.is_placed(it))
-                });
-                let Some(batch) = batch else {
-                    break;
-                };
-                if class == Priority::P0 {
-                    self.critical_since_us.get_or_insert(now_us);
-                }
-                if !self.append(&batch, now_us) {
-                    self.held[class.index()] = Some(batch);
-                    break;
-                }
-            }
-        }
-        false
-    }
-
-    fn append(&mut self, batch: &FeedBatch, now_us: u64) -> bool {
-        let frames: Vec<Vec<u8>> = batch.records.iter().map(frame_of).collect();
-        let appends: Vec<Append<'_>> = batch
-            .records
-            .iter()
-            .zip(&frames)
-            .map(|(fed, frame)| append_of(fed, frame))
-            .collect();
-        match self.log.submit(LogRequest::Append(&appends), now_us) {
-            Ok(ticket) => {
-                let sent = Sent {
-                    class: batch.class,
-                    number: batch.number,
-                    records: batch.records.len() as u64,
-                };
-                self.kafka.called(ticket, now_us);
-                self.batches.insert(ticket, sent);
-                true
-            }
-            Err(Busy) => false,
-        }
-    }
-
     fn send_to_each(&mut self, shards: u64, channel: &str, make: impl Fn() -> Message) {
         for shard in (0..self.peers.len() as u16).filter(|shard| shards & (1 << shard) != 0) {
             self.send(shard, channel, make());
@@ -439,22 +324,18 @@ impl Relay {
         let class = policy.map_or(Priority::P1, |policy| policy.priority);
         self.send_as(shard, class, message);
     }
+
+    /// Sends in order; what finds the lane full waits here.
+    pub(super) fn send_as(&mut self, shard: u16, class: Priority, message: Message) {
+        self.outgoing
+            .send(&mut self.port.sender, shard, class, message);
+    }
 }
 
-/// Why a channel goes on elsewhere, as clients are told.
 fn told_reason(reason: SkipReason) -> wire::PositionReason {
     match reason {
         SkipReason::Lineage => wire::PositionReason::Lineage,
         SkipReason::Retention => wire::PositionReason::Retention,
-    }
-}
-
-/// Batches of a class that may be under way: a class is one line, whose share is of its window.
-fn window_of(traffic: Traffic) -> usize {
-    match traffic {
-        Traffic::All => BATCHES_MAX,
-        Traffic::Share(percent) => (BATCHES_MAX * usize::from(percent) / 100).max(1),
-        Traffic::None => 0,
     }
 }
 
@@ -466,49 +347,5 @@ fn publish_of(record: &LogRecord, floor: Position) -> Publish<'_> {
         accepted_at_us: record.accepted_at_us,
         floor,
         frame: &record.frame,
-    }
-}
-
-/// The event as Kafka keeps it: with its position when that is known.
-fn frame_of(fed: &Fed) -> Vec<u8> {
-    let mut frame = fed.record.frame.to_vec();
-    if let Some(Placement {
-        position,
-        previous_chain,
-    }) = fed.placement
-    {
-        // Only events are journaled; a frame that is none keeps its bytes.
-        let _ = patch_position(&mut frame, position, previous_chain);
-    }
-    frame
-}
-
-fn append_of<'a>(fed: &'a Fed, frame: &'a [u8]) -> Append<'a> {
-    let record = &fed.record;
-    Append {
-        from: record.at,
-        kind: match fed.positioned {
-            true => AppendKind::Positioned,
-            false => AppendKind::Event,
-        },
-        record: RecordRef {
-            class: record.class,
-            record: record.record,
-            instance: record.instance,
-            client_message_id: record.client_message_id,
-            payload_hash: record.payload_hash,
-            accepted_at_us: record.accepted_at_us,
-            channel: &record.channel,
-            placement: fed.placement,
-            frame,
-        },
-    }
-}
-
-impl Relay {
-    /// Sends in order; what finds the lane full waits here.
-    pub(super) fn send_as(&mut self, shard: u16, class: Priority, message: Message) {
-        self.outgoing
-            .send(&mut self.port.sender, shard, class, message);
     }
 }

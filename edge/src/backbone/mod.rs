@@ -5,11 +5,12 @@
 //! go to the shards that have subscribers; shards are told how far their records have come. What
 //! does not fit memory, and what earlier boots left, is read from the journal again.
 //!
-//! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks the brokers
-//! and hears them; `watches` are subscriptions, `questions` history, `past` the history that only
-//! the archive has, `archive` all that is asked of it, `nodes` the lease and what nodes tell each
-//! other; `settings` names the servers, `guard` has the breakers, `counts` are the metrics, `kept`
-//! is what a later process needs, `feed` does the same for a dead node's journal.
+//! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks Redis and
+//! hears it, `log` does that with Kafka; `watches` are subscriptions, `questions` history, `past`
+//! the history that only the archive has, `archive` all that is asked of it, `nodes` the lease and
+//! what nodes tell each other; `settings` names the servers, `guard` has the breakers, `counts` are
+//! the metrics, `kept` is what a later process needs, `feed` does the same for a dead node's
+//! journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -23,6 +24,7 @@ mod guard;
 mod intake;
 pub(crate) mod kept;
 pub mod limits;
+mod log;
 mod nodes;
 mod past;
 pub mod questions;

@@ -211,9 +211,9 @@ impl Relay {
         busy |= self.hear_backplane(now_us);
         self.hear_log(now_us);
         busy |= self.hear_archive(now_us);
-        busy |= self.ask_backplane(now_us);
+        self.ask_backplane(now_us);
         self.ask_archive(now_us);
-        busy |= self.feed(now_us);
+        self.feed(now_us);
         self.read_journal();
         self.tell_progress();
         self.tell_nodes();
