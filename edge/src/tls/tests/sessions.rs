@@ -255,8 +255,10 @@ proptest! {
         let mut record = Vec::new();
         pair.client.write_tls(&mut record).expect("a vector takes");
         let at = at % record.len();
-        // The version field of a record is ignored (RFC 8446, section 5.1).
-        prop_assume!(!(1..3).contains(&at));
+        // The version field of a record is ignored (RFC 8446, section 5.1), and the library takes
+        // its outer type for the one that a sealed record has (section 5.2) whatever it says; the
+        // type that counts is inside.
+        prop_assume!(at >= 3);
         record[at] ^= change;
         let opened = pair.feed_server(&record);
         prop_assert!(pair.plain.is_empty());
