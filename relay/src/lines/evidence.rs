@@ -119,8 +119,11 @@ impl Lines {
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
-        let settled = self.settled.get(&lane).map_or(&[][..], Vec::as_slice);
-        let track = line.track(lane, || Track::behind(lane, begin, settled, 0));
+        let settled = &self.settled;
+        let track = line.track(lane, || {
+            let points = settled.get(&lane).map_or(&[][..], Vec::as_slice);
+            Track::behind(lane, begin, points, 0)
+        });
         let known = track.times(record.at);
         let may_have_moved = attempts.uncertain.then_some(Times {
             earliest_us: known.earliest_us,
