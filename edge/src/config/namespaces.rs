@@ -23,6 +23,8 @@ words! {
         Accepted = "accepted",
         /// Synced to the disk of the node.
         Local = "local",
+        /// Acknowledged by Kafka from two disks at least; on a node alone as `local`.
+        Replicated = "replicated",
     }
 }
 
@@ -73,6 +75,7 @@ impl NamespaceSettings {
             policy.ack_level = match level {
                 AckLevel::Accepted => wire::AckLevel::Accepted,
                 AckLevel::Local => wire::AckLevel::Local,
+                AckLevel::Replicated => wire::AckLevel::Replicated,
             };
         }
         if let Some(age) = self.history_age {

@@ -6,10 +6,12 @@
 //! Runs on: the main thread; values are read only afterwards.
 
 use interlink_relay::limits::{CURSORS_MAX, CURSOR_BYTES, KEYS_BYTES, KEYS_PER_SET};
+use interlink_relay::record::Kind;
 
 use super::sections::Tls;
 use super::setting::ByteSize;
 use super::Config;
+use crate::shard::leaving::LEAVING_BYTES_MAX;
 use crate::telemetry::latency::{Stage, SLOTS};
 use crate::tls::limits as tls_limits;
 
@@ -157,6 +159,7 @@ impl MemoryPlan {
                 reason: "2 kinds x 4 blocks x 128 KiB".to_owned(),
             },
         ];
+        lines.extend(config.is_clustered().then(leaving_line));
         lines.extend(config.has_archive().then(old_publishes_line));
         Self {
             shards,
@@ -257,6 +260,18 @@ fn lane_line(shards: u64) -> PlanLine {
         name: "lanes",
         bytes: shards * LANE_ENTRIES * LANE_ENTRY_BYTES,
         reason: format!("{shards} senders x {LANE_ENTRIES} entries x {LANE_ENTRY_BYTES} B"),
+    }
+}
+
+fn leaving_line() -> PlanLine {
+    let logs = Kind::ALL.len();
+    PlanLine {
+        name: "records that leave",
+        bytes: (logs * LEAVING_BYTES_MAX) as u64,
+        reason: format!(
+            "{logs} logs x {}, while the disk or the relay thread stands still",
+            ByteSize(LEAVING_BYTES_MAX as u64).text()
+        ),
     }
 }
 

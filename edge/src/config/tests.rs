@@ -419,6 +419,15 @@ fn the_plan_is_the_sum_of_its_lines_and_grows_with_sessions() {
     assert_eq!(plan::SESSION_BYTES, 498);
 }
 
+#[test]
+fn the_plan_of_a_cluster_has_the_records_that_wait_for_the_relay_thread() {
+    let alone = load_text("[node]\nshards = 1\n").expect("valid");
+    let mut clustered = alone.clone();
+    clustered.redis.mode = RedisMode::Single;
+    let plans = [alone, clustered].map(|config| MemoryPlan::of(&config).bytes());
+    assert_eq!(plans[1] - plans[0], 2 * (16 << 20));
+}
+
 mod values {
     use std::time::Duration;
 

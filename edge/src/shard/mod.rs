@@ -39,7 +39,7 @@ mod interest;
 mod journal;
 pub mod judged;
 mod latencies;
-mod leaving;
+pub(crate) mod leaving;
 mod limits;
 mod logs;
 mod measure;
