@@ -110,10 +110,14 @@ impl Load {
     pub fn wait_settled(&self, seconds: f64) -> Option<f64> {
         let start = Instant::now();
         let all = async {
+            // All at once: clients go on, and one after the other would wait for ever later events.
+            let mut waiting = JoinSet::new();
             for client in &self.clients {
+                let client = client.clone();
                 // A client that is closed has settled what it will.
-                let _ = client.settled().await;
+                waiting.spawn(async move { drop(client.settled().await) });
             }
+            while waiting.join_next().await.is_some() {}
         };
         let limit = Duration::from_secs_f64(seconds);
         let settled = self
