@@ -65,7 +65,8 @@ async fn replicated_is_claimed_only_where_kafka_keeps_two_copies() {
 async fn a_namespace_may_wait_for_kafka_and_others_of_its_class_do_not() {
     let sections = stand::sections();
     let config = format!(
-        "[node]\nname = \"{}\"\n{sections}[namespaces.chat]\nack_level = \"replicated\"\n",
+        "[node]\nname = \"{}\"\n{sections}[namespaces.chat]\nack_level = \"replicated\"\n\
+         opaque_allowed = true\n[namespaces.user]\nopaque_allowed = true\n",
         unique("waiting")
     );
     let node = Setup::shards(2).config(&config).start();
