@@ -160,15 +160,9 @@ fn append_of<'a>(fed: &'a Fed, frame: &'a [u8]) -> Append<'a> {
             false => AppendKind::Event,
         },
         record: RecordRef {
-            class: record.class,
-            record: record.record,
-            instance: record.instance,
-            client_message_id: record.client_message_id,
-            payload_hash: record.payload_hash,
-            accepted_at_us: record.accepted_at_us,
-            channel: &record.channel,
             placement: fed.placement,
             frame,
+            ..record.borrowed()
         },
     }
 }

@@ -68,16 +68,42 @@ async fn history_older_than_redis_keeps_comes_from_the_archive_in_order() {
     }
 }
 
-#[tokio::test]
-async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
+/// The way of a node to the database.
+struct Way {
+    database: SocketAddr,
+    address: SocketAddr,
+    proxy: Option<Proxy>,
+}
+
+impl Way {
+    fn cut(&mut self) {
+        self.proxy = None;
+    }
+
+    fn mend(&mut self) {
+        self.proxy = Some(Proxy::at(self.address, self.database));
+    }
+}
+
+/// A node, and its way to the database.
+fn behind_a_way(name: &str) -> (Node, Way) {
     let database: SocketAddr = stand::postgres()[0].parse().expect("an address");
     let proxy = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), database);
     let address = proxy.address();
     let sections = sections_at(&address.to_string());
-    let name = unique("cut-off");
-    let node = Setup::shards(1)
-        .config(&format!("[node]\nname = \"{name}\"\n{sections}{LONG}"))
-        .start();
+    let config = format!("[node]\nname = \"{}\"\n{sections}{LONG}", unique(name));
+    let node = Setup::shards(1).config(&config).start();
+    let way = Way {
+        database,
+        address,
+        proxy: Some(proxy),
+    };
+    (node, way)
+}
+
+#[tokio::test]
+async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
+    let (node, mut way) = behind_a_way("cut-off");
     let (ada, bob) = (unique("ada"), unique("bob"));
     let channel = format!("chat.{ada}~{bob}");
     let here = client(&node, &node, &ada).await;
@@ -87,7 +113,7 @@ async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
     let events = read_all(&there, &channel).await;
     let from = events[9].0;
 
-    drop(proxy);
+    way.cut();
     until("the loss of the archive", async || {
         let error = there.history(&channel).after(from).limit(10).await.err()?;
         assert!(is_lagging(&error), "{error}");
@@ -125,7 +151,7 @@ async fn an_archive_that_is_away_is_a_matter_of_time_and_stops_nothing_live() {
     assert_eq!(answered.0, 503, "{}", answered.1);
     assert!(answered.1.contains("history_lagging"), "{}", answered.1);
 
-    let _proxy = Proxy::at(address, database);
+    way.mend();
     until("the archive", async || {
         let page = there.history(&channel).after(from).limit(10).await.ok()?;
         assert_eq!(page.events[0].position.offset, 11);
@@ -240,14 +266,7 @@ fn forget_events(channel: &str) {
 
 #[tokio::test]
 async fn an_acknowledgement_skips_nothing_that_the_archive_could_not_give() {
-    let database: SocketAddr = stand::postgres()[0].parse().expect("an address");
-    let proxy = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), database);
-    let address = proxy.address();
-    let sections = sections_at(&address.to_string());
-    let name = unique("unproven");
-    let node = Setup::shards(1)
-        .config(&format!("[node]\nname = \"{name}\"\n{sections}{LONG}"))
-        .start();
+    let (node, mut way) = behind_a_way("unproven");
     let ada = unique("ada");
     let inbox = format!("user.{ada}");
     let robot = node.token_of("robot", |grant| grant.roles.push("service".into()));
@@ -261,7 +280,7 @@ async fn an_acknowledgement_skips_nothing_that_the_archive_could_not_give() {
     }
     archived(&store(), &inbox, 5).await;
     forget_events(&inbox);
-    drop(proxy);
+    way.cut();
     let device = async || {
         let client = node.client_with(node.token(&ada)).device("phone");
         client.connect().await.expect("the node takes the client")
@@ -278,7 +297,7 @@ async fn an_acknowledgement_skips_nothing_that_the_archive_could_not_give() {
     live.ack(&event);
     phone.close().await;
 
-    let _proxy = Proxy::at(address, database);
+    way.mend();
     let state = "interlink_edge_breaker_state{system=\"postgres\"}";
     until("the archive", async || {
         (node.metric(state)? == 0.0).then_some(())
