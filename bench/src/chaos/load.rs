@@ -81,6 +81,11 @@ impl Load {
         self.tally().begin_round(sys::monotonic_ns());
     }
 
+    /// Called right before a failed server is started again, after others have taken over.
+    pub fn returns(&self) {
+        self.tally().begin_return(sys::monotonic_ns());
+    }
+
     /// Notes that the driver ended the fault.
     pub fn healed(&self) {
         self.shared.history.note(&Line::Healed {});

@@ -53,6 +53,8 @@ pub struct Shown {
     pub delivery: Latency,
     /// From a fault to the last late event, by channel.
     pub repair: Latency,
+    /// From the return of a server that had failed to the last event that became late by it.
+    pub after_return: Latency,
     /// From a fault to the last subscription that goes on, by client.
     pub resume: Latency,
     /// Acknowledged publishes of each second of the run.
@@ -166,6 +168,7 @@ impl Stage {
             ack: tally.ack.clone(),
             delivery: tally.delivery.clone(),
             repair: tally.repair.clone(),
+            after_return: tally.after_return.clone(),
             resume: tally.resume.clone(),
             connects_max: tally.connects.iter().skip(1).copied().max().unwrap_or(0),
             is_whole,
@@ -234,10 +237,11 @@ impl Shown {
         report.text("limited_by", words.join("; "));
         let is_whole = all.iter().all(|shown| shown.is_whole);
         report.text("settled_at_end", if is_whole { "yes" } else { "no" });
-        let latencies: [(&str, LatencyOf); 4] = [
+        let latencies: [(&str, LatencyOf); 5] = [
             ("ack", |shown| &shown.ack),
             ("delivery", |shown| &shown.delivery),
             ("repair", |shown| &shown.repair),
+            ("after_return", |shown| &shown.after_return),
             ("resume", |shown| &shown.resume),
         ];
         for (name, of) in latencies {

@@ -36,6 +36,15 @@ struct Round {
     started_ns: u64,
     /// By channel: how long after its start the last late event came; 0 when none was late.
     repaired_ns: Vec<u64>,
+    /// What failed is back, and the same from then on.
+    returned: Option<Returned>,
+}
+
+/// What happens to events while a failed server comes back.
+#[derive(Clone, Debug)]
+struct Returned {
+    at_ns: u64,
+    late_ns: Vec<u64>,
 }
 
 /// A publish that was answered.
@@ -70,6 +79,8 @@ pub struct Tally {
     pub ack: Latency,
     /// From a fault's start to the last late event, for each channel and fault.
     pub repair: Latency,
+    /// From the return of what had failed to the last event that became late after it.
+    pub after_return: Latency,
     /// From the loss of a connection, or the fault that caused it, to the last subscription that
     /// goes on.
     pub resume: Latency,
@@ -97,6 +108,7 @@ impl Tally {
             delivery: Latency::new(),
             ack: Latency::new(),
             repair: Latency::new(),
+            after_return: Latency::new(),
             resume: Latency::new(),
             delivered: 0,
             acked: 0,
@@ -169,8 +181,15 @@ impl Tally {
         if now_ns.saturating_sub(scheduled_ns) < LATE_NS {
             return;
         }
-        if let Some(round) = &mut self.round {
-            round.repaired_ns[channel] = now_ns.saturating_sub(round.started_ns);
+        let Some(round) = &mut self.round else {
+            return;
+        };
+        match &mut round.returned {
+            // An event that was late by then is late by the fault, whenever it comes.
+            Some(returned) if scheduled_ns + LATE_NS > returned.at_ns => {
+                returned.late_ns[channel] = now_ns.saturating_sub(returned.at_ns);
+            }
+            _ => round.repaired_ns[channel] = now_ns.saturating_sub(round.started_ns),
         }
     }
 
@@ -188,7 +207,19 @@ impl Tally {
         self.round = Some(Round {
             started_ns: now_ns,
             repaired_ns: vec![0; self.subscribers.len()],
+            returned: None,
         });
+    }
+
+    /// What failed comes back now: events that become late from here on are its doing, and no
+    /// part of the repair.
+    pub fn begin_return(&mut self, now_ns: u64) {
+        if let Some(round) = &mut self.round {
+            round.returned = Some(Returned {
+                at_ns: now_ns,
+                late_ns: vec![0; self.subscribers.len()],
+            });
+        }
     }
 
     /// When the fault that is under way began.
@@ -196,12 +227,16 @@ impl Tally {
         self.round.as_ref().map(|round| round.started_ns)
     }
 
-    /// The fault and its consequences are over: the longest time that a channel waited, in
-    /// milliseconds.
+    /// The fault and its consequences are over: the longest time that a channel waited for its
+    /// repair, in milliseconds.
     pub fn end_round(&mut self) -> f64 {
         let Some(round) = self.round.take() else {
             return 0.0;
         };
+        let returned = round.returned.iter().flat_map(|it| &it.late_ns);
+        returned
+            .filter(|&&time| time > 0)
+            .for_each(|&time| self.after_return.record(time));
         let late = round.repaired_ns.iter().filter(|&&time| time > 0);
         let longest = late.inspect(|&&time| self.repair.record(time)).max();
         longest.map_or(0.0, |&time| time as f64 / 1e6)
@@ -298,6 +333,22 @@ mod tests {
         assert!((tally.end_round() - 2_500.0).abs() < 1.0);
         assert_eq!(tally.repair.count(), 2);
         assert_eq!(tally.end_round(), 0.0);
+    }
+
+    #[test]
+    fn what_was_late_before_a_return_is_late_by_the_fault_and_the_rest_by_the_return() {
+        let at = |ms: u64| ms * 1_000_000;
+        let mut tally = Tally::new(vec![1; 3]);
+        tally.begin_round(at(1_000));
+        tally.deliver(9, 0, at(1_100), at(2_000));
+        tally.begin_return(at(5_000));
+        tally.deliver(9, 0, at(4_900), at(5_200));
+        tally.deliver(9, 1, at(5_100), at(5_900));
+        tally.deliver(9, 2, at(4_700), at(6_000));
+        assert!((tally.end_round() - 5_000.0).abs() < 10.0);
+        assert_eq!(tally.repair.count(), 2);
+        assert_eq!(tally.after_return.count(), 2);
+        assert!((tally.after_return.percentile_ms(100.0) - 900.0).abs() < 2.0);
     }
 
     #[test]
