@@ -25,8 +25,10 @@
 local LINEAGE_BYTES = 32
 local PAST_LINEAGES = 8
 local IDS_TURN_MS = 300000
+local IDS_LIFE_MS = 3 * IDS_TURN_MS
 local TOPS_TURN_MS = 30 * 86400000
 local RECENT_MS = 60000
+local RECENT_LIFE_MS = 3 * RECENT_MS
 local MESSAGE_BYTES_MAX = 65536
 local ZERO = '\0\0\0\0\0\0\0\0'
 
@@ -50,6 +52,14 @@ local function hex(bytes)
   return (bytes:gsub('.', function(byte)
     return string.format('%02x', byte:byte())
   end))
+end
+
+-- Keeps a key for its life from now on, or a quarter less: each command of a call is one more for
+-- the replicas and the file, and what a key has left is not.
+local function keep(key, life)
+  if redis.call('PTTL', key) < life * 3 / 4 then
+    redis.call('PEXPIRE', key, life)
+  end
 end
 
 -- Lets the older of two keys go and the younger take its place.
@@ -141,7 +151,7 @@ local function publish(keys, args)
   if not epoch then
     return refusal
   end
-  local command, prefix, entries_max, life_ms = args[4], args[5], args[6], args[7]
+  local command, prefix, entries_max, life_ms = args[4], args[5], args[6], tonumber(args[7])
   local channels = tonumber(args[8])
   local names, first = {}, 9 + 2 * channels
   for at = 1, channels do
@@ -197,22 +207,23 @@ local function publish(keys, args)
   end
   if #new_ids > 0 then
     redis.call('HSET', keys[4], unpack(new_ids))
-    redis.call('PEXPIRE', keys[4], 2 * IDS_TURN_MS)
+    keep(keys[4], IDS_LIFE_MS)
     local changed, times, score = {}, {}, string.format('%.0f', now)
     for channel = 1, channels do
       if #messages[channel] > 1 then
         local top = pack('>I8', offsets[channel]) .. chains[channel]
         changed[#changed + 1], changed[#changed + 2] = names[channel], top
         times[#times + 1], times[#times + 2] = score, names[channel]
-        redis.call('PEXPIRE', keys[6 + channel], life_ms)
+        keep(keys[6 + channel], life_ms)
         full[#full + 1], full[#full + 2] = prefix .. names[channel], table.concat(messages[channel])
       end
     end
     redis.call('HSET', keys[2], unpack(changed))
     redis.call('ZADD', keys[6], unpack(times))
     redis.call('ZREMRANGEBYSCORE', keys[6], '-inf', string.format('(%.0f', now - RECENT_MS))
-    redis.call('PEXPIRE', keys[6], 2 * RECENT_MS)
-    -- Last, so that nothing is half placed when it is refused.
+    keep(keys[6], RECENT_LIFE_MS)
+    -- Nobody listens at replicas. Last, so that nothing is half placed when it is refused.
+    redis.set_repl(redis.REPL_NONE)
     for at = 1, #full, 2 do
       redis.call(command, full[at], full[at + 1])
     end
@@ -312,6 +323,7 @@ local function probe(keys, args)
   if refusal then
     return refusal
   end
+  redis.set_repl(redis.REPL_NONE)
   redis.call(args[2], args[3], args[4])
   return redis.status_reply('OK')
 end

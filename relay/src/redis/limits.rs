@@ -9,7 +9,8 @@ use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX, RECENT_EVENTS_MAX};
 /// does not go to the archive.
 pub const STREAM_ENTRIES: usize = 4 * RECENT_EVENTS_MAX;
 
-/// A stream goes so long after its channel's last event. Older events are the archive's.
+/// A stream goes so long after its channel's last event, or a quarter earlier. Older events are
+/// the archive's.
 pub const STREAM_LIFE: Duration = Duration::from_secs(3_600);
 
 /// An answer later than this counts as lost: fifty times what a full call takes, and short

@@ -177,3 +177,33 @@ fn streams_are_bounded_and_end_with_time() {
     };
     assert!((1..=3_600_000).contains(&life), "{life} ms");
 }
+
+/// How often a server has run a command.
+fn runs(server: &Server, command: &str) -> u64 {
+    let Value::BulkString(stats) = server.ask(&["INFO", "commandstats"]) else {
+        panic!("no statistics")
+    };
+    let stats = String::from_utf8(stats).expect("a text");
+    let line = format!("cmdstat_{command}:calls=");
+    let calls = stats.lines().find_map(|it| it.strip_prefix(&*line));
+    let calls = calls.and_then(|it| it.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("a number"))
+}
+
+#[test]
+fn replicas_are_sent_what_a_call_keeps_and_neither_messages_nor_the_same_lives_again() {
+    let (master, replica) = (Server::start(&[]), Server::start(&[]));
+    replica.follow(&master);
+    let config = single(master.address());
+    let mut node = Node::connected(&config);
+    node.publish(A, &[1]);
+    master.replicate();
+    let lives = runs(&replica, "pexpireat");
+    assert!(lives > 0, "what ends with time ends there too");
+    (2..=20).for_each(|id| drop(node.publish(A, &[id])));
+    master.replicate();
+    assert_eq!(runs(&replica, "xadd"), 20);
+    assert_eq!(runs(&replica, "pexpireat"), lives);
+    assert_eq!(runs(&replica, "publish"), 0);
+    assert!(runs(&master, "publish") >= 20);
+}
