@@ -3,6 +3,7 @@
 mod aged;
 mod archive;
 mod breaker;
+mod forms;
 mod levels;
 mod presence;
 mod stand;

@@ -34,6 +34,59 @@ fn sections_with(redis: &str, redis_lines: &str) -> String {
     )
 }
 
+/// How the servers of Redis are arranged.
+#[derive(Clone, Copy, Debug)]
+pub enum Form {
+    /// One, through TLS and with passwords; Kafka too.
+    Tls,
+    /// A master and replicas that Sentinels watch.
+    Sentinel,
+    /// Redis Cluster.
+    Cluster,
+}
+
+/// As [`sections`], with the Redis of a form.
+pub fn sections_of_form(form: Form) -> String {
+    let stand = stand();
+    let (redis, broker) = (&stand["redis"], &stand["kafka"]["brokers"][0]);
+    let addresses = |servers: &Value| -> Vec<String> {
+        let servers = servers.as_array();
+        let cure = "a stand with every form of Redis: run `deploy/stand/stand up`";
+        let servers = servers.expect(cure).iter();
+        let addresses = servers.filter_map(|server| server["address"].as_str());
+        addresses.map(str::to_owned).collect()
+    };
+    let settings = |mode: &str, addresses: &[String]| {
+        let broker = &broker["address"];
+        format!(
+            "[redis]\nmode = {mode:?}\naddresses = {addresses:?}\n[kafka]\nbrokers = [{broker}]\n"
+        )
+    };
+    match form {
+        Form::Sentinel => settings("sentinel", &addresses(&redis["sentinel"]["sentinels"])),
+        Form::Cluster => settings("cluster", &addresses(&redis["cluster"]["nodes"])),
+        Form::Tls => {
+            let (redis, kafka) = (&redis["single"]["tls"], &broker["tls"]);
+            let secured = |at: &Value| {
+                let (user, password) = (&at["username"], &at["password_file"]);
+                let authorities = &at["authorities"];
+                format!(
+                    "username = {user}\npassword_file = {password}\ntls = true\n\
+                     authorities = {authorities}\n"
+                )
+            };
+            format!(
+                "[redis]\nmode = \"single\"\naddresses = [{}]\n{}[kafka]\nbrokers = [{}]\n\
+                 mechanism = \"scram-sha-512\"\n{}",
+                redis["address"],
+                secured(redis),
+                kafka["address"],
+                secured(kafka)
+            )
+        }
+    }
+}
+
 /// A Redis of one test, which keeps nothing when it is stopped.
 pub struct OwnRedis {
     port: u16,
