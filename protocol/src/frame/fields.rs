@@ -305,6 +305,8 @@ pub struct HistoryPageFields<'a> {
     pub reason: wire::PositionReason,
     /// True when more events follow this page.
     pub more: bool,
+    /// The node could not ask the store of its cluster and answers from what it keeps itself.
+    pub stale: bool,
 }
 
 /// Values of `Error`.

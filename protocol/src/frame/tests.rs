@@ -225,6 +225,7 @@ fn full_pages_pass_the_verifier() {
         recovered: true,
         reason: wire::PositionReason::None,
         more: true,
+        stale: true,
     };
     let events = std::iter::repeat_n(event(b"x", Some(trace)), limits::HISTORY_PAGE_EVENTS);
     let frame = encoder.history_page(&page, events);

@@ -119,6 +119,7 @@ fn server() -> Vec<(&'static str, Vec<u8>)> {
         recovered: true,
         reason: PositionReason::None,
         more: true,
+        stale: false,
     };
     let skipped = ("activity.ada", LATER, 17, PositionReason::Conflated);
     let error = ErrorFields {

@@ -235,6 +235,9 @@ pub struct HistoryPage {
     pub reason: GapReason,
     /// True when more events follow this page.
     pub more: bool,
+    /// Whether the node could not ask the store of its cluster, so that the events are those that
+    /// it keeps itself: older and newer ones may exist.
+    pub stale: bool,
 }
 
 /// Where a client stands.

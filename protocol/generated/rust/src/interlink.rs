@@ -5205,6 +5205,7 @@ impl<'a> HistoryPage<'a> {
   pub const VT_RECOVERED: ::flatbuffers::VOffsetT = 12;
   pub const VT_REASON: ::flatbuffers::VOffsetT = 14;
   pub const VT_MORE: ::flatbuffers::VOffsetT = 16;
+  pub const VT_STALE: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -5220,6 +5221,7 @@ impl<'a> HistoryPage<'a> {
     if let Some(x) = args.events { builder.add_events(x); }
     if let Some(x) = args.channel { builder.add_channel(x); }
     builder.add_request_id(args.request_id);
+    builder.add_stale(args.stale);
     builder.add_more(args.more);
     builder.add_reason(args.reason);
     builder.add_recovered(args.recovered);
@@ -5283,6 +5285,15 @@ impl<'a> HistoryPage<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(HistoryPage::VT_MORE, Some(false)).unwrap()}
   }
+  /// The node could not ask the store of its cluster: the events are those that it keeps itself.
+  /// Older and newer ones may exist.
+  #[inline]
+  pub fn stale(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(HistoryPage::VT_STALE, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for HistoryPage<'_> {
@@ -5298,6 +5309,7 @@ impl ::flatbuffers::Verifiable for HistoryPage<'_> {
      .visit_field::<bool>("recovered", Self::VT_RECOVERED, false)?
      .visit_field::<PositionReason>("reason", Self::VT_REASON, false)?
      .visit_field::<bool>("more", Self::VT_MORE, false)?
+     .visit_field::<bool>("stale", Self::VT_STALE, false)?
      .finish();
     Ok(())
   }
@@ -5310,6 +5322,7 @@ pub struct HistoryPageArgs<'a> {
     pub recovered: bool,
     pub reason: PositionReason,
     pub more: bool,
+    pub stale: bool,
 }
 impl<'a> Default for HistoryPageArgs<'a> {
   #[inline]
@@ -5322,6 +5335,7 @@ impl<'a> Default for HistoryPageArgs<'a> {
       recovered: false,
       reason: PositionReason::None,
       more: false,
+      stale: false,
     }
   }
 }
@@ -5360,6 +5374,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> HistoryPageBuilder<'a, 'b, A>
     self.fbb_.push_slot::<bool>(HistoryPage::VT_MORE, more, false);
   }
   #[inline]
+  pub fn add_stale(&mut self, stale: bool) {
+    self.fbb_.push_slot::<bool>(HistoryPage::VT_STALE, stale, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> HistoryPageBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     HistoryPageBuilder {
@@ -5385,6 +5403,7 @@ impl ::core::fmt::Debug for HistoryPage<'_> {
       ds.field("recovered", &self.recovered());
       ds.field("reason", &self.reason());
       ds.field("more", &self.more());
+      ds.field("stale", &self.stale());
       ds.finish()
   }
 }

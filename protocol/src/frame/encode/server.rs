@@ -191,6 +191,7 @@ impl FrameEncoder {
             recovered: fields.recovered,
             reason: fields.reason,
             more: fields.more,
+            stale: fields.stale,
         };
         let body = wire::HistoryPage::create(builder, &args).as_union_value();
         self.finish(wire::Body::HistoryPage, body)

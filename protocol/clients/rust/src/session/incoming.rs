@@ -254,6 +254,7 @@ impl Session {
             recovered: page.recovered(),
             reason: GapReason::from_wire(page.reason()),
             more: page.more(),
+            stale: page.stale(),
         };
         self.events.push_back(SessionEvent::History {
             ticket,

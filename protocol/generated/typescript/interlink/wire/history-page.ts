@@ -93,8 +93,17 @@ more():boolean {
   return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
 }
 
+/**
+ * The node could not ask the store of its cluster: the events are those that it keeps itself.
+ * Older and newer ones may exist.
+ */
+stale():boolean {
+  const offset = this.bb!.__offset(this.bb_pos, 18);
+  return offset ? !!this.bb!.readInt8(this.bb_pos + offset) : false;
+}
+
 static startHistoryPage(builder:flatbuffers.Builder) {
-  builder.startObject(7);
+  builder.startObject(8);
 }
 
 static addRequestId(builder:flatbuffers.Builder, requestId:number) {
@@ -135,6 +144,10 @@ static addReason(builder:flatbuffers.Builder, reason:PositionReason) {
 
 static addMore(builder:flatbuffers.Builder, more:boolean) {
   builder.addFieldInt8(6, +more, +false);
+}
+
+static addStale(builder:flatbuffers.Builder, stale:boolean) {
+  builder.addFieldInt8(7, +stale, +false);
 }
 
 static endHistoryPage(builder:flatbuffers.Builder):flatbuffers.Offset {

@@ -257,32 +257,38 @@ fn history_is_answered_by_its_page_or_its_error() {
         limit: 5,
     };
     let first = session.history(query.clone(), 0).unwrap();
-    let second = session.history(query, 0).unwrap();
-    assert_eq!(next_kind(&mut session, 0), Some("History"));
-    assert_eq!(next_kind(&mut session, 0), Some("History"));
-    let fields = HistoryPageFields {
-        request_id: 1,
-        channel: "chat.a~b",
-        top: None,
-        recovered: true,
-        reason: wire::PositionReason::None,
-        more: false,
+    let second = session.history(query.clone(), 0).unwrap();
+    let third = session.history(query, 0).unwrap();
+    for _ in 0..3 {
+        assert_eq!(next_kind(&mut session, 0), Some("History"));
+    }
+    let page = |request_id, stale| {
+        let fields = HistoryPageFields {
+            request_id,
+            channel: "chat.a~b",
+            top: None,
+            recovered: true,
+            reason: wire::PositionReason::None,
+            more: false,
+            stale,
+        };
+        let mut encoder = FrameEncoder::new();
+        encoder.history_page(&fields, std::iter::empty()).to_vec()
     };
-    let page = FrameEncoder::new()
-        .history_page(&fields, std::iter::empty())
-        .to_vec();
-    session.on_message(&page, 0).unwrap();
+    session.on_message(&page(1, false), 0).unwrap();
     session
         .on_message(&error(ErrorCode::HistoryUnavailable, 2), 0)
         .unwrap();
-    let answers: Vec<(u64, bool)> = events(&mut session)
+    session.on_message(&page(3, true), 0).unwrap();
+    let answers: Vec<(u64, Option<bool>)> = events(&mut session)
         .into_iter()
         .map(|event| match event {
-            SessionEvent::History { ticket, result } => (ticket, result.is_ok()),
+            SessionEvent::History { ticket, result } => (ticket, result.ok().map(|it| it.stale)),
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(answers, [(first, true), (second, false)]);
+    let expected = [(first, Some(false)), (second, None), (third, Some(true))];
+    assert_eq!(answers, expected);
 }
 
 #[test]
