@@ -313,15 +313,7 @@ impl FilesThread {
             Ok(page) => HistoryAnswer::of(wish, page),
             Err(error) => {
                 warn!(%error, "history could not be read");
-                let last = wish.after;
-                HistoryAnswer {
-                    wish,
-                    frames: Vec::new(),
-                    last,
-                    complete: false,
-                    more: false,
-                    later: false,
-                }
+                HistoryAnswer::nothing(wish)
             }
         }
     }

@@ -236,6 +236,9 @@ body! {
         more: bool,
         /// Newest position of the channel, if it had events since the start of the node.
         top: Option<String>,
+        /// Whether the node could not ask the store of its cluster, so that the events are those
+        /// that it keeps itself: older and newer ones may exist.
+        stale: bool,
     }
 }
 

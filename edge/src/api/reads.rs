@@ -83,6 +83,7 @@ pub async fn history(
         next,
         more: page.more,
         top: page.top.map(position_text),
+        stale: page.stale,
     };
     Ok(json(StatusCode::OK, &answer))
 }

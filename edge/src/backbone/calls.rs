@@ -20,10 +20,12 @@ use super::counts::add;
 use super::guard::End;
 use super::limits::{EVENTS_PER_ROUND, OUTGOING_MAX, TRY_AGAIN_US};
 use super::questions::Answered;
+use super::reads::Admission;
 use super::task::Relay;
 use super::watches::Wish;
 use crate::shard::backbone::Skip;
 use crate::shard::files::event_of;
+use crate::shard::kept::KeptWish;
 use crate::shard::{Foreign, Message};
 
 type Answer = Result<BackplaneAnswer, BackplaneError>;
@@ -85,24 +87,22 @@ impl Relay {
 
     fn on_standing(&mut self, standing: Standing, now_us: u64) {
         tracing::info!(?standing, "backplane");
-        self.redis
-            .connected(standing == Standing::Connected, now_us);
+        let connected = standing == Standing::Connected;
+        self.redis.connected(connected, now_us);
+        self.reads.connected(connected, now_us);
         self.standing = standing;
         self.nodes.on_standing(standing, now_us);
-        if standing == Standing::Connected {
+        if connected {
             self.lines.resume();
             self.watches.try_again();
         }
     }
 
     fn on_answer(&mut self, ticket: Ticket, answer: Answer, now_us: u64) {
+        // A call is of one of them or of none.
+        self.redis.ended(ticket, End::of(&answer), now_us);
+        self.reads.ended(ticket, End::of(&answer), now_us);
         if let Some(line) = self.calls.remove(&ticket) {
-            let end = match &answer {
-                Ok(_) => End::Answered,
-                Err(BackplaneError::Away) => End::Lost,
-                Err(_) => End::Failed,
-            };
-            self.redis.ended(ticket, end, now_us);
             match answer {
                 Ok(BackplaneAnswer::Published(published)) => {
                     for placed in self.lines.placed(line, &published) {
@@ -134,11 +134,8 @@ impl Relay {
                 _ => None,
             };
             let archive = self.archive.is_there();
-            match self.questions.answered(ticket, page, archive) {
-                Answered::Nothing => {}
-                Answered::Reply(shard, reply) => self.peers[usize::from(shard)].reply(reply),
-                Answered::Archive(past) => self.archive.ask(Ask::Past(past)),
-            }
+            let answered = self.questions.answered(ticket, page, archive);
+            self.on_answered(answered);
         } else if self.watches.is_asked(ticket) {
             let top = match answer {
                 Ok(BackplaneAnswer::Subscribed(position)) => Some(position),
@@ -149,6 +146,23 @@ impl Relay {
             }
         } else if self.nodes.is_asked(ticket) {
             self.on_node_answer(ticket, &answer, now_us);
+        }
+    }
+
+    fn on_answered(&mut self, answered: Answered) {
+        match answered {
+            Answered::Nothing => {}
+            Answered::Reply(shard, reply) => self.peers[usize::from(shard)].reply(reply),
+            Answered::Archive(past) => self.archive.ask(Ask::Past(past)),
+            Answered::Kept(wish) => {
+                add(&self.counts.histories_kept, 1);
+                let shards = self.watches.hearing(&wish.channel);
+                let channel = wish.channel.clone();
+                let mut kept = KeptWish::new(wish, shards);
+                // Behind the events of the channel that the shard was sent before.
+                let shard = kept.next_shard();
+                self.send(shard, &channel, Message::ReadLog(Box::new(kept)));
+            }
         }
     }
 
@@ -181,8 +195,17 @@ impl Relay {
         let connected = self.standing == Standing::Connected;
         let traffic = self.redis.traffic(now_us);
         self.lines.admit(traffic, self.redis.turn());
+        let reads = self.reads.admission(now_us);
+        // Nobody waits for a page until it is known which servers are there.
+        let questions = match connected {
+            true => reads,
+            false => Admission::NONE,
+        };
+        while let Some(answered) = self.questions.next_held(questions, connected) {
+            self.on_answered(answered);
+        }
         // While the connection is sought, what is reachable is tried at each probe.
-        if !connected && traffic == Traffic::None {
+        if !connected && traffic == Traffic::None && reads.is_none() {
             return;
         }
         if self.watches.has_failed() && connected && now_us >= self.again_at_us {
@@ -193,14 +216,15 @@ impl Relay {
         let _: Result<(), Busy> = self.keep_lease(now_us).and_then(|()| {
             self.prove(now_us)?;
             self.publish(now_us)?;
-            self.watch(now_us)?;
-            self.inquire(now_us)?;
+            self.watch(reads, now_us)?;
+            self.inquire(questions, now_us)?;
             self.tell(now_us)?;
             self.send_frames(now_us)
         });
     }
 
-    /// Asks servers that have taken over how much they have.
+    /// Asks servers that have taken over how much they have. Lines wait for the answers, so that
+    /// they are calls of the lines: a slow read of history does not hold them up.
     fn prove(&mut self, now_us: u64) -> Result<(), Busy> {
         while let Some(question) = self.lines.next_question(now_us) {
             let Question {
@@ -212,6 +236,7 @@ impl Relay {
             let request = BackplaneRequest::Known { partition, records };
             match self.backplane.submit(request, now_us) {
                 Ok(ticket) => {
+                    self.redis.called(ticket, now_us);
                     self.proofs.insert(ticket, (line, number));
                 }
                 Err(busy) => {
@@ -262,14 +287,15 @@ impl Relay {
         Ok(())
     }
 
-    fn watch(&mut self, now_us: u64) -> Result<(), Busy> {
-        while let Some(wish) = self.watches.next_wish() {
+    fn watch(&mut self, admission: Admission, now_us: u64) -> Result<(), Busy> {
+        while let Some(wish) = self.watches.next_wish(admission) {
             let request = match &wish {
                 Wish::Subscribe(channel) => BackplaneRequest::Subscribe { channel },
                 Wish::Unsubscribe(channel) => BackplaneRequest::Unsubscribe { channel },
             };
             match self.backplane.submit(request, now_us) {
                 Ok(ticket) => {
+                    self.reads.called(ticket, now_us);
                     if let Wish::Subscribe(channel) = wish {
                         self.watches.asked(ticket, channel);
                     }
@@ -283,13 +309,13 @@ impl Relay {
         Ok(())
     }
 
-    fn inquire(&mut self, now_us: u64) -> Result<(), Busy> {
-        if self.standing != Standing::Connected {
-            return Ok(());
-        }
-        while let Some(question) = self.questions.next_question() {
+    fn inquire(&mut self, admission: Admission, now_us: u64) -> Result<(), Busy> {
+        while let Some(question) = self.questions.next_question(admission) {
             match self.backplane.submit(question.request(), now_us) {
-                Ok(ticket) => self.questions.asked(ticket, question),
+                Ok(ticket) => {
+                    self.reads.called(ticket, now_us);
+                    self.questions.asked(ticket, question);
+                }
                 Err(busy) => {
                     self.questions.put_back(question);
                     return Err(busy);

@@ -10,7 +10,7 @@ use crate::telemetry::metric::Metric;
 use crate::telemetry::names;
 
 /// The metrics, in the order of [`BackboneCounts::values`].
-pub(crate) const METRICS: [Metric; 26] = [
+pub(crate) const METRICS: [Metric; 27] = [
     Metric::number(
         names::BACKPLANE_AWAY,
         "0 while Redis answers, 1 while its connections are sought, 2 when that lasts.",
@@ -149,6 +149,13 @@ pub(crate) const METRICS: [Metric; 26] = [
         Counter,
         "it grows: devices that change nodes get events again",
     ),
+    Metric::number(
+        names::HISTORIES_KEPT,
+        "Pages of history for which Redis could not be asked, so that the node's own memory \
+         answers, or nobody.",
+        Counter,
+        "it grows: clients are given stale pages; see the breaker redis_reads",
+    ),
     Metric {
         name: names::BREAKER_STATE,
         text: "State of the breaker of a system: 0 closed, 1 restarting, 2 half-open, 3 open, \
@@ -174,7 +181,7 @@ pub(crate) const METRICS: [Metric; 26] = [
 ];
 
 /// Systems with a breaker, as they are labelled.
-pub(crate) const SYSTEMS: [&str; 3] = ["redis", "kafka", "postgres"];
+pub(crate) const SYSTEMS: [&str; 4] = ["redis", "kafka", "postgres", "redis_reads"];
 
 /// What the breaker of a system shows.
 #[derive(Debug, Default)]
@@ -255,6 +262,8 @@ pub struct BackboneCounts {
     pub cursors_waiting: AtomicU64,
     /// Moves of cursors that were left out.
     pub cursors_left_out: AtomicU64,
+    /// Pages of history for which the backplane was not asked.
+    pub histories_kept: AtomicU64,
     /// Breakers of [`SYSTEMS`].
     pub breakers: [BreakerCounts; SYSTEMS.len()],
 }
@@ -285,6 +294,7 @@ impl BackboneCounts {
             &self.cursors_archived,
             &self.cursors_waiting,
             &self.cursors_left_out,
+            &self.histories_kept,
         ]
     }
 
@@ -323,10 +333,8 @@ impl BackboneCounts {
     /// State and last trip of each breaker.
     pub(crate) fn breaker_states(&self) -> [(u64, u64); SYSTEMS.len()] {
         let read = |value: &AtomicU64| value.load(Ordering::Relaxed);
-        [0, 1, 2].map(|index| {
-            let counts = &self.breakers[index];
-            (read(&counts.state), read(&counts.trip))
-        })
+        let states = self.breakers.each_ref();
+        states.map(|counts| (read(&counts.state), read(&counts.trip)))
     }
 }
 

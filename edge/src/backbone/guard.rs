@@ -1,7 +1,8 @@
 //! The breaker of one system that the relay thread calls, with the calls that are under way.
 //!
 //! Purpose: an ordered line is never refused, it pauses. [`Guard::traffic`] says how much of the
-//! lines may call now; each call that was made is noted, and its end is a sample.
+//! lines may call now, [`Guard::admission`] which reads may be made; each call that was made is
+//! noted, and its end is a sample.
 //!
 //! Invariants: a lost connection is the state `reconnecting` and no sample; a call counts once,
 //! by its answer or when it is overdue. Latencies below the floor of the system count as the
@@ -12,12 +13,14 @@
 
 use std::collections::HashMap;
 
+use interlink_relay::backplane::{BackplaneAnswer, BackplaneError};
 use interlink_relay::breaker::{Breaker, Outcome, Permit, State, Traffic, Trip};
 use interlink_relay::limits::PORT_CALLS_MAX;
 use interlink_relay::ports::Ticket;
 
 use super::counts::{set, BreakerCounts};
 use super::limits::TURN_US;
+use super::reads::Admission;
 
 /// How a call ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +31,17 @@ pub enum End {
     Failed,
     /// Its connection went, which the standing tells.
     Lost,
+}
+
+impl End {
+    /// How a call to the backplane ended.
+    pub fn of(answer: &Result<BackplaneAnswer, BackplaneError>) -> Self {
+        match answer {
+            Ok(_) => Self::Answered,
+            Err(BackplaneError::Away) => Self::Lost,
+            Err(_) => Self::Failed,
+        }
+    }
 }
 
 /// A breaker and its calls.
@@ -64,6 +78,11 @@ impl Guard {
             true => Traffic::All,
             false => traffic,
         }
+    }
+
+    /// Which reads may be made now.
+    pub fn admission(&mut self, now_us: u64) -> Admission {
+        Admission::of(self.traffic(now_us), self.turn())
     }
 
     /// Which part of the lines a share is, now: it moves on, so that each line has its turn even

@@ -46,6 +46,10 @@ pub const LOG_AWAY_AFTER_US: u64 = 3_000_000;
 /// record takes at night, and twice this is still within what chat promises.
 pub const REDIS_FLOOR_US: u64 = 25_000;
 
+/// Reads of Redis up to this are not slow: a full page of history, or as many subscriptions as the
+/// port takes, which come together when clients return.
+pub const READS_FLOOR_US: u64 = 100_000;
+
 /// Appends to Kafka up to this are not slow: the linger of P2 and P3 alone is 100 ms.
 pub const KAFKA_FLOOR_US: u64 = 250_000;
 

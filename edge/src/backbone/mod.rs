@@ -6,11 +6,11 @@
 //! does not fit memory, and what earlier boots left, is read from the journal again.
 //!
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks Redis and
-//! hears it, `log` does that with Kafka; `watches` are subscriptions, `questions` history, `past`
-//! the history that only the archive has, `archive` all that is asked of it, `nodes` the lease and
-//! what nodes tell each other; `settings` names the servers, `guard` has the breakers, `counts` are
-//! the metrics, `kept` is what a later process needs, `feed` does the same for a dead node's
-//! journal.
+//! hears it, `log` does that with Kafka; `watches` are subscriptions, `questions` history, `reads`
+//! which of both may be asked, `past` the history that only the archive has, `archive` all that is
+//! asked of it, `nodes` the lease and what nodes tell each other; `settings` names the servers,
+//! `guard` has the breakers, `counts` are the metrics, `kept` is what a later process needs, `feed`
+//! does the same for a dead node's journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -28,6 +28,7 @@ mod log;
 mod nodes;
 mod past;
 pub mod questions;
+mod reads;
 mod settings;
 mod task;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! Pure but for the replies. Thread: relay.
 
 use interlink_protocol::ids::Position;
+use interlink_protocol::ErrorCode;
 use interlink_relay::archive::ArchiveRequest;
 use interlink_relay::files::{Gap, HistoryFloor, HistoryPage};
 
@@ -157,7 +158,11 @@ impl Relay {
 
     fn on_past_later(&mut self, wanted: Wanted) {
         let (shard, reply) = match wanted {
-            Wanted::Page(wish) => (wish.shard, FilesReply::Page(HistoryAnswer::later(wish))),
+            Wanted::Page(wish) => {
+                let shard = wish.shard;
+                let answer = HistoryAnswer::later(wish, ErrorCode::HistoryLagging);
+                (shard, FilesReply::Page(answer))
+            }
             Wanted::LookUp(wish) => found(wish, Finding::Unreadable),
         };
         self.peers[usize::from(shard)].reply(reply);

@@ -2,14 +2,22 @@
 //!
 //! Purpose: what a shard of a node alone asks the journal-files thread, a shard of a cluster asks
 //! here; the backplane knows recent events, and [`super::past`] says when the archive is asked
-//! after it. Pages for subscribers and clients wait while the backplane is away; a look-up is
-//! answered `unreadable` then, which tells the client to come again.
+//! after it.
+//!
+//! What becomes of a question that cannot be asked, since the connection is sought or the breaker
+//! of the reads holds it back, or whose call has failed:
+//!
+//! | question | connection is sought | held back | the call failed |
+//! |---|---|---|---|
+//! | page that a client or service asks for | from the node's memory | the same | the same |
+//! | page for a subscription that is behind | waits | waits | is asked again |
+//! | look-up | waits | `unreadable`: come again | `unreadable` |
 //!
 //! Limits: shards bound what they have asked (`shard::files`).
 //!
 //! Thread: relay.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use interlink_protocol::ids::Position;
 use interlink_relay::backplane::BackplaneRequest;
@@ -17,8 +25,10 @@ use interlink_relay::files::{Gap, HistoryPage};
 use interlink_relay::ports::Ticket;
 
 use super::past::{begins_late, Past, Wanted};
+use super::reads::{part_of, Admission, Parts};
 use crate::shard::files::{
-    FilesReply, FilesRequest, Finding, HistoryAnswer, LookUpAnswer, LookUpWish,
+    FilesReply, FilesRequest, Finding, HistoryAnswer, HistoryFor, HistoryWish, LookUpAnswer,
+    LookUpWish,
 };
 
 /// Something that a shard wants to know.
@@ -47,6 +57,57 @@ impl Question {
             limit,
         }
     }
+
+    /// The part of its channel.
+    fn part(&self) -> usize {
+        part_of(match self {
+            Self::Wanted(wanted) | Self::Known(wanted, _) => wanted.range().0,
+            Self::Oldest(wish, _) => &wish.channel,
+        })
+    }
+
+    /// Where the question waits.
+    fn place(&self) -> Place {
+        match self {
+            Self::Wanted(Wanted::LookUp(_)) | Self::Known(Wanted::LookUp(_), _) => Place::LookUp,
+            Self::Oldest(..) => Place::LookUp,
+            Self::Wanted(Wanted::Page(wish)) | Self::Known(Wanted::Page(wish), _) => {
+                match wish.purpose {
+                    HistoryFor::Subscription { .. } => Place::Recovery,
+                    HistoryFor::Request { .. } | HistoryFor::Service { .. } => Place::Request,
+                }
+            }
+        }
+    }
+
+    /// What becomes of it when it cannot be asked.
+    ///
+    /// # Errors
+    /// What is wanted comes back when it can only be asked again: a subscription would skip what
+    /// the node does not keep itself.
+    fn unasked(self) -> Result<Answered, Wanted> {
+        let place = self.place();
+        let wanted = match self {
+            Self::Wanted(wanted) | Self::Known(wanted, _) => wanted,
+            Self::Oldest(wish, _) => Wanted::LookUp(wish),
+        };
+        match wanted {
+            Wanted::LookUp(wish) => Ok(found(wish, Finding::Unreadable).into()),
+            Wanted::Page(wish) if place == Place::Request => Ok(Answered::Kept(wish)),
+            page @ Wanted::Page(_) => Err(page),
+        }
+    }
+}
+
+/// Where questions wait.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// A client or service waits for a page.
+    Request,
+    /// A `Subscribe` waits for what follows its position.
+    LookUp,
+    /// A subscription that is behind waits for a page.
+    Recovery,
 }
 
 /// What becomes of an answer.
@@ -58,6 +119,8 @@ pub(super) enum Answered {
     Reply(u16, FilesReply),
     /// The archive is asked.
     Archive(Past),
+    /// The shards of this node are asked what they keep.
+    Kept(HistoryWish),
 }
 
 impl From<(u16, FilesReply)> for Answered {
@@ -69,7 +132,8 @@ impl From<(u16, FilesReply)> for Answered {
 /// All questions of a node.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    waiting: VecDeque<Question>,
+    /// By [`Place`].
+    waiting: [Parts<Question>; 3],
     under_way: HashMap<Ticket, Question>,
 }
 
@@ -87,17 +151,32 @@ impl Questions {
 
     /// Something is to be asked.
     pub fn ask(&mut self, question: Question) {
-        self.waiting.push_back(question);
+        let (place, part) = (question.place(), question.part());
+        self.waiting[place as usize].push(part, question);
     }
 
     /// The next question to be asked.
-    pub fn next_question(&mut self) -> Option<Question> {
-        self.waiting.pop_front()
+    pub fn next_question(&mut self, admission: Admission) -> Option<Question> {
+        let mut places = self.waiting.iter_mut();
+        places.find_map(|place| place.next(admission))
+    }
+
+    /// What becomes of the next question that is not to be asked now, unless all of those wait.
+    /// `connected` says whether the connection stands.
+    pub fn next_held(&mut self, admission: Admission, connected: bool) -> Option<Answered> {
+        let [requests, look_ups, _] = &mut self.waiting;
+        let held = requests.next_held(admission);
+        let held = held.or_else(|| match connected {
+            true => look_ups.next_held(admission),
+            false => None,
+        });
+        held.and_then(|question| question.unasked().ok())
     }
 
     /// The backplane was too busy for a question.
     pub fn put_back(&mut self, question: Question) {
-        self.waiting.push_front(question);
+        let (place, part) = (question.place(), question.part());
+        self.waiting[place as usize].put_back(part, question);
     }
 
     /// A question is under way.
@@ -110,7 +189,7 @@ impl Questions {
         self.under_way.contains_key(&ticket)
     }
 
-    /// The answer, `None` when the backplane is away. `archive` says whether there is one.
+    /// The answer, `None` when the backplane has none. `archive` says whether there is one.
     pub fn answered(
         &mut self,
         ticket: Ticket,
@@ -127,7 +206,7 @@ impl Questions {
                     return Answered::Archive(Past::Wanted(wanted, page));
                 }
                 if archive && page.gap == Some(Gap::Unknown) {
-                    self.waiting.push_front(Question::Known(wanted, page));
+                    self.put_back(Question::Known(wanted, page));
                     return Answered::Nothing;
                 }
                 self.conclude(wanted, page)
@@ -139,13 +218,10 @@ impl Questions {
             (Question::Oldest(wish, gap), Some(page)) => {
                 found(wish, Finding::Broken(gap, before_first(&page))).into()
             }
-            (Question::Wanted(page @ Wanted::Page(_)) | Question::Known(page, _), None) => {
-                self.waiting.push_back(Question::Wanted(page));
+            (question, None) => question.unasked().unwrap_or_else(|page| {
+                self.ask(Question::Wanted(page));
                 Answered::Nothing
-            }
-            (Question::Wanted(Wanted::LookUp(wish)) | Question::Oldest(wish, _), None) => {
-                found(wish, Finding::Unreadable).into()
-            }
+            }),
         }
     }
 
@@ -160,7 +236,7 @@ impl Questions {
             Wanted::LookUp(wish) => match gap_after(&page, wish.after) {
                 None => found(wish, Finding::Whole).into(),
                 Some(gap) => {
-                    self.waiting.push_front(Question::Oldest(wish, gap));
+                    self.put_back(Question::Oldest(wish, gap));
                     Answered::Nothing
                 }
             },
@@ -191,4 +267,119 @@ pub fn before_first(page: &HistoryPage) -> Option<Position> {
         offset: first.position.offset.saturating_sub(1),
         chain: first.previous_chain,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use interlink_protocol::ids::SessionKey;
+    use interlink_relay::breaker::Traffic;
+    use interlink_relay::files::HistoryFloor;
+    use interlink_uring::SocketId;
+
+    const FOR_CLIENT: HistoryFor = HistoryFor::Request {
+        socket: SocketId::NONE,
+        request_id: 1,
+    };
+    const FOR_SERVICE: HistoryFor = HistoryFor::Service { from: 1, number: 1 };
+
+    fn page(purpose: HistoryFor) -> FilesRequest {
+        FilesRequest::History(HistoryWish {
+            shard: 1,
+            channel: "class.algebra".into(),
+            after: Position::ZERO,
+            limit: 100,
+            floor: HistoryFloor::default(),
+            purpose,
+        })
+    }
+
+    fn recovery() -> FilesRequest {
+        page(HistoryFor::Subscription {
+            subscription: 1,
+            session: SessionKey(1),
+        })
+    }
+
+    fn look_up() -> FilesRequest {
+        FilesRequest::LookUp(LookUpWish {
+            shard: 1,
+            socket: SocketId::NONE,
+            channel: "class.algebra".into(),
+            after: Position::ZERO,
+            floor: HistoryFloor::default(),
+        })
+    }
+
+    /// What becomes of a question while it may not be asked.
+    fn held(request: FilesRequest, connected: bool) -> &'static str {
+        let mut questions = Questions::default();
+        assert!(questions.take(request).is_none(), "a question");
+        let held = questions.next_held(Admission::NONE, connected);
+        assert!(questions.next_held(Admission::NONE, connected).is_none());
+        let left = questions.next_question(Admission::ALL);
+        assert_eq!(left.is_some(), held.is_none(), "one or the other");
+        word(held)
+    }
+
+    fn word(answered: Option<Answered>) -> &'static str {
+        match answered {
+            None | Some(Answered::Nothing) => "waits",
+            Some(Answered::Kept(_)) => "kept",
+            Some(Answered::Archive(_)) => "archive",
+            Some(Answered::Reply(1, FilesReply::Found(answer))) => match answer.finding {
+                Finding::Unreadable => "unreadable",
+                _ => "found",
+            },
+            Some(Answered::Reply(..)) => "page",
+        }
+    }
+
+    #[test]
+    fn requests_are_answered_from_memory_and_recovery_waits_while_nothing_may_be_asked() {
+        for connected in [true, false] {
+            assert_eq!(held(page(FOR_CLIENT), connected), "kept");
+            assert_eq!(held(page(FOR_SERVICE), connected), "kept");
+            assert_eq!(held(recovery(), connected), "waits");
+        }
+        assert_eq!(held(look_up(), true), "unreadable");
+        assert_eq!(held(look_up(), false), "waits", "it is a matter of moments");
+    }
+
+    /// What becomes of a question whose call has failed, and whether it is asked again.
+    fn failed(request: FilesRequest) -> (&'static str, bool) {
+        let mut questions = Questions::default();
+        questions.take(request);
+        let question = questions.next_question(Admission::ALL).expect("a question");
+        questions.asked(Ticket(1), question);
+        let told = word(Some(questions.answered(Ticket(1), None, true)));
+        let again = questions.next_question(Admission::ALL).is_some();
+        (told, again)
+    }
+
+    #[test]
+    fn a_call_that_failed_is_made_again_for_recovery_alone() {
+        assert_eq!(failed(page(FOR_CLIENT)), ("kept", false));
+        assert_eq!(failed(page(FOR_SERVICE)), ("kept", false));
+        assert_eq!(failed(look_up()), ("unreadable", false));
+        assert_eq!(failed(recovery()), ("waits", true));
+    }
+
+    #[test]
+    fn what_a_share_lets_through_is_asked_and_the_rest_is_held() {
+        let part = part_of("class.algebra") as u64;
+        let share = |turn| Admission::of(Traffic::Share(10), turn);
+        let (out, into) = (share(11 - part), share(10 - part));
+        let mut questions = Questions::default();
+        questions.take(page(FOR_CLIENT));
+        questions.take(recovery());
+        assert!(questions.next_question(out).is_none());
+        assert!(questions.next_held(into, true).is_none());
+        assert!(matches!(
+            questions.next_held(out, true),
+            Some(Answered::Kept(_))
+        ));
+        let asked = questions.next_question(into).expect("the recovery");
+        assert_eq!(asked.place(), Place::Recovery);
+    }
 }

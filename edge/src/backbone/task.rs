@@ -28,7 +28,7 @@ use super::archive::Archived;
 use super::counts::{set, BackboneCounts};
 use super::guard::Guard;
 use super::intake::Reading;
-use super::limits::{KAFKA_FLOOR_US, REDIS_FLOOR_US, SLEEP_MAX};
+use super::limits::{KAFKA_FLOOR_US, READS_FLOOR_US, REDIS_FLOOR_US, SLEEP_MAX};
 use super::nodes::Nodes;
 use super::questions::Questions;
 use super::settings::Servers;
@@ -72,8 +72,10 @@ pub struct Relay {
     pub(super) log_away: bool,
     /// Classes that shards were told to be replicated.
     pub(super) replicated: [bool; Priority::COUNT],
-    /// The breaker of Redis.
+    /// The breaker of Redis for the lines.
     pub(super) redis: Guard,
+    /// The breaker of Redis for subscriptions and history.
+    pub(super) reads: Guard,
     /// The breaker of Kafka.
     pub(super) kafka: Guard,
     /// Since when a batch of P0 waits for Kafka.
@@ -122,8 +124,11 @@ impl Relay {
         log.watch_replicas()?;
         let logs = &plan.logs.after;
         let lines = Lines::new(plan.config.cluster.partitions as u16, logs);
-        let mut redis = Guard::new(REDIS_FLOOR_US, unix_us());
-        redis.connected(false, unix_us());
+        let now_us = unix_us();
+        let mut redis = Guard::new(REDIS_FLOOR_US, now_us);
+        let mut reads = Guard::new(READS_FLOOR_US, now_us);
+        redis.connected(false, now_us);
+        reads.connected(false, now_us);
         Ok(Self {
             outgoing: Overflow::new(plan.port.sender.threads()),
             port: plan.port,
@@ -144,7 +149,8 @@ impl Relay {
             log_away: false,
             replicated: Default::default(),
             redis,
-            kafka: Guard::new(KAFKA_FLOOR_US, unix_us()),
+            reads,
+            kafka: Guard::new(KAFKA_FLOOR_US, now_us),
             critical_since_us: None,
             lines: lines.with_boot(plan.boot).with_settled(&plan.logs.settled),
             calls: HashMap::new(),
@@ -318,6 +324,7 @@ impl Relay {
         self.redis.show(&counts.breakers[0]);
         self.kafka.show(&counts.breakers[1]);
         self.archive.show(counts);
+        self.reads.show(&counts.breakers[3]);
         set(&counts.backplane_away, away);
         set(&counts.log_away, u64::from(self.log_away));
         let unreplicated = self.replicated.iter().filter(|replicated| !**replicated);

@@ -7,14 +7,18 @@
 //! Invariants: a shard is granted a channel once for each time that it asks, and gets every event
 //! behind the granted position; a channel that nobody wants is unsubscribed.
 //!
-//! Limits: an entry for each channel that a shard has subscribers of, which the shards bound.
+//! Limits: an entry for each channel that a shard has subscribers of, which the shards bound, and
+//! one for each that is subscribed and nobody wants any more: clients that come and go while
+//! nothing may be asked cost nothing.
 //!
 //! Thread: relay.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use interlink_protocol::ids::Position;
 use interlink_relay::ports::Ticket;
+
+use super::reads::{part_of, Admission, PARTS};
 
 /// What the node has of a channel.
 #[derive(Debug)]
@@ -40,6 +44,13 @@ pub enum Wish {
     Unsubscribe(Box<str>),
 }
 
+/// What is to be asked about a channel, in this order.
+#[derive(Clone, Copy, Default, Debug)]
+struct Wishes {
+    unsubscribe: bool,
+    subscribe: bool,
+}
+
 /// Shards to be granted a channel.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Granted {
@@ -56,8 +67,11 @@ pub struct Granted {
 pub struct Watches {
     channels: HashMap<Box<str>, Watch>,
     asked: HashMap<Ticket, Box<str>>,
-    wishes: VecDeque<Wish>,
-    failed: VecDeque<Box<str>>,
+    /// What is to be asked, by the parts of the channels; never nothing.
+    wishes: [BTreeMap<Box<str>, Wishes>; PARTS],
+    /// The part that is looked at first, so that each has its turn.
+    first: usize,
+    failed: BTreeSet<Box<str>>,
 }
 
 impl Watches {
@@ -86,8 +100,12 @@ impl Watches {
             durable,
         };
         self.channels.insert(channel.into(), watch);
-        self.wishes.push_back(Wish::Subscribe(channel.into()));
+        self.wish(channel.into()).subscribe = true;
         None
+    }
+
+    fn wish(&mut self, channel: Box<str>) -> &mut Wishes {
+        self.wishes[part_of(&channel)].entry(channel).or_default()
     }
 
     /// A shard wants a channel no more.
@@ -99,18 +117,44 @@ impl Watches {
         watch.waiting &= watch.shards;
         if watch.shards == 0 {
             self.channels.remove(channel);
-            self.wishes.push_back(Wish::Unsubscribe(channel.into()));
+            self.failed.remove(channel);
+            let wishes = self.wish(channel.into());
+            // What was not asked for need not be ended.
+            wishes.unsubscribe |= !std::mem::take(&mut wishes.subscribe);
+            if !wishes.unsubscribe {
+                self.wishes[part_of(channel)].remove(channel);
+            }
         }
     }
 
-    /// The next request for the backplane.
-    pub fn next_wish(&mut self) -> Option<Wish> {
-        self.wishes.pop_front()
+    /// The next request for the backplane, of those that may be made.
+    pub fn next_wish(&mut self, admission: Admission) -> Option<Wish> {
+        let parts = (self.first..self.first + PARTS).map(|place| place % PARTS);
+        for part in parts.filter(|part| admission.admits(*part)) {
+            let Some(mut entry) = self.wishes[part].first_entry() else {
+                continue;
+            };
+            self.first = part + 1;
+            let channel = entry.key().clone();
+            let wishes = entry.get_mut();
+            if !std::mem::take(&mut wishes.unsubscribe) {
+                entry.remove();
+                return Some(Wish::Subscribe(channel));
+            }
+            if !wishes.subscribe {
+                entry.remove();
+            }
+            return Some(Wish::Unsubscribe(channel));
+        }
+        None
     }
 
     /// The backplane was too busy for a wish.
     pub fn put_back(&mut self, wish: Wish) {
-        self.wishes.push_front(wish);
+        match wish {
+            Wish::Subscribe(channel) => self.wish(channel).subscribe = true,
+            Wish::Unsubscribe(channel) => self.wish(channel).unsubscribe = true,
+        }
     }
 
     /// A subscription is under way.
@@ -130,7 +174,7 @@ impl Watches {
             return None;
         }
         let Some(position) = top else {
-            self.failed.push_back(channel);
+            self.failed.insert(channel);
             return None;
         };
         watch.top = Some(position);
@@ -150,8 +194,8 @@ impl Watches {
 
     /// Subscriptions that failed are tried again.
     pub fn try_again(&mut self) {
-        for channel in self.failed.drain(..) {
-            self.wishes.push_back(Wish::Subscribe(channel));
+        for channel in std::mem::take(&mut self.failed) {
+            self.wish(channel).subscribe = true;
         }
     }
 
@@ -163,6 +207,12 @@ impl Watches {
     /// Channels that are watched.
     pub fn len(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Shards that get the events of a channel, a bit each.
+    pub fn hearing(&self, channel: &str) -> u64 {
+        let watch = self.channels.get(channel);
+        watch.map_or(0, |watch| watch.shards & !watch.waiting)
     }
 
     /// The newest position of a channel that this node knows.
@@ -187,6 +237,7 @@ impl Watches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use interlink_relay::breaker::Traffic;
 
     const CLASS: &str = "class.algebra";
 
@@ -211,8 +262,11 @@ mod tests {
         let mut watches = Watches::default();
         assert_eq!(watches.want(0, CLASS, true), None);
         assert_eq!(watches.want(2, CLASS, true), None);
-        assert_eq!(watches.next_wish(), Some(Wish::Subscribe(CLASS.into())));
-        assert_eq!(watches.next_wish(), None);
+        assert_eq!(
+            watches.next_wish(Admission::ALL),
+            Some(Wish::Subscribe(CLASS.into()))
+        );
+        assert_eq!(watches.next_wish(Admission::ALL), None);
         watches.asked(Ticket(1), CLASS.into());
         assert_eq!(watches.answered(Ticket(1), Some(at(4))), granted(4, 0b101));
         assert_eq!(watches.advance(CLASS, at(5)), 0b101);
@@ -224,15 +278,21 @@ mod tests {
     fn a_failed_subscription_is_asked_again_and_one_that_nobody_wants_is_not() {
         let mut watches = Watches::default();
         watches.want(0, CLASS, true);
-        watches.next_wish();
+        watches.next_wish(Admission::ALL);
         watches.asked(Ticket(1), CLASS.into());
         assert_eq!(watches.answered(Ticket(1), None), None);
         assert!(watches.has_failed());
         watches.try_again();
-        assert_eq!(watches.next_wish(), Some(Wish::Subscribe(CLASS.into())));
+        assert_eq!(
+            watches.next_wish(Admission::ALL),
+            Some(Wish::Subscribe(CLASS.into()))
+        );
         watches.asked(Ticket(2), CLASS.into());
         watches.leave(0, CLASS);
-        assert_eq!(watches.next_wish(), Some(Wish::Unsubscribe(CLASS.into())));
+        assert_eq!(
+            watches.next_wish(Admission::ALL),
+            Some(Wish::Unsubscribe(CLASS.into()))
+        );
         assert_eq!(watches.answered(Ticket(2), Some(at(1))), None);
         assert_eq!(watches.advance(CLASS, at(2)), 0);
     }
@@ -241,13 +301,19 @@ mod tests {
     fn the_answer_of_an_ended_subscription_grants_nothing() {
         let mut watches = Watches::default();
         watches.want(0, CLASS, true);
-        watches.next_wish();
+        watches.next_wish(Admission::ALL);
         watches.asked(Ticket(1), CLASS.into());
         watches.leave(0, CLASS);
         watches.want(0, CLASS, true);
         assert_eq!(watches.answered(Ticket(1), Some(at(1))), None);
-        assert_eq!(watches.next_wish(), Some(Wish::Unsubscribe(CLASS.into())));
-        assert_eq!(watches.next_wish(), Some(Wish::Subscribe(CLASS.into())));
+        assert_eq!(
+            watches.next_wish(Admission::ALL),
+            Some(Wish::Unsubscribe(CLASS.into()))
+        );
+        assert_eq!(
+            watches.next_wish(Admission::ALL),
+            Some(Wish::Subscribe(CLASS.into()))
+        );
         watches.asked(Ticket(2), CLASS.into());
         assert_eq!(watches.answered(Ticket(2), Some(at(2))), granted(2, 1));
     }
@@ -256,8 +322,82 @@ mod tests {
     fn nobody_waits_for_positions_of_what_is_not_stored() {
         let mut watches = Watches::default();
         watches.want(0, "activity.ada", false);
-        watches.next_wish();
+        watches.next_wish(Admission::ALL);
         watches.asked(Ticket(1), "activity.ada".into());
         assert_eq!(watches.answered(Ticket(1), Some(Position::ZERO)), None);
+    }
+
+    #[test]
+    fn clients_that_come_and_go_while_nothing_may_be_asked_cost_no_memory() {
+        let mut watches = Watches::default();
+        watches.want(0, CLASS, true);
+        watches.next_wish(Admission::ALL);
+        watches.asked(Ticket(1), CLASS.into());
+        watches.answered(Ticket(1), Some(at(1)));
+        for number in 0..10_000 {
+            let name = format!("class.{number}");
+            watches.want(0, &name, true);
+            assert_eq!(watches.next_wish(Admission::NONE), None);
+            watches.leave(0, &name);
+            watches.leave(0, CLASS);
+            watches.want(0, CLASS, true);
+        }
+        let waiting: usize = watches.wishes.iter().map(BTreeMap::len).sum();
+        assert_eq!(waiting, 1);
+        let next = |watches: &mut Watches| watches.next_wish(Admission::ALL);
+        assert_eq!(next(&mut watches), Some(Wish::Unsubscribe(CLASS.into())));
+        assert_eq!(next(&mut watches), Some(Wish::Subscribe(CLASS.into())));
+        assert_eq!(next(&mut watches), None);
+    }
+
+    #[test]
+    fn a_channel_that_was_left_after_its_subscription_failed_is_not_asked_for_again() {
+        let mut watches = Watches::default();
+        watches.want(0, CLASS, true);
+        watches.next_wish(Admission::ALL);
+        watches.asked(Ticket(1), CLASS.into());
+        watches.answered(Ticket(1), None);
+        watches.leave(0, CLASS);
+        watches.try_again();
+        let unsubscribe = Some(Wish::Unsubscribe(CLASS.into()));
+        assert_eq!(watches.next_wish(Admission::ALL), unsubscribe);
+        assert_eq!(watches.next_wish(Admission::ALL), None);
+    }
+
+    #[test]
+    fn a_share_of_the_channels_is_asked_for_and_the_rest_waits_its_turn() {
+        let mut watches = Watches::default();
+        let names: Vec<_> = (0..100).map(|it| format!("class.{it}")).collect();
+        names
+            .iter()
+            .for_each(|name| drop(watches.want(0, name, true)));
+        let mut asked = Vec::new();
+        for turn in 0..10 {
+            let share = Admission::of(Traffic::Share(10), turn);
+            while let Some(wish) = watches.next_wish(share) {
+                let Wish::Subscribe(name) = wish else {
+                    panic!("not a subscription: {wish:?}");
+                };
+                assert!(share.admits(part_of(&name)));
+                asked.push(name.into_string());
+            }
+            assert!(turn == 9 || asked.len() < names.len(), "all at once");
+        }
+        asked.sort();
+        let mut names = names;
+        names.sort();
+        assert_eq!(asked, names);
+    }
+
+    #[test]
+    fn shards_that_were_granted_a_channel_hear_it() {
+        let mut watches = Watches::default();
+        watches.want(0, CLASS, true);
+        assert_eq!((watches.hearing(CLASS), watches.hearing("class.b")), (0, 0));
+        watches.next_wish(Admission::ALL);
+        watches.asked(Ticket(1), CLASS.into());
+        watches.answered(Ticket(1), Some(at(4)));
+        watches.want(2, CLASS, true);
+        assert_eq!(watches.hearing(CLASS), 0b101);
     }
 }

@@ -250,7 +250,7 @@ impl Shard {
         let Source::History { tries, .. } = behind.source else {
             return;
         };
-        if answer.later {
+        if answer.later.is_some() {
             return self.wait_for_archive(subscription);
         }
         let was_empty = answer.frames.is_empty();
@@ -388,8 +388,8 @@ impl Shard {
     }
 
     fn answer_history(&mut self, connection: u32, request_id: u32, answer: &HistoryAnswer) {
-        if answer.later {
-            return self.reply_error(connection, ErrorCode::HistoryLagging, request_id);
+        if let Some(code) = answer.later {
+            return self.reply_error(connection, code, request_id);
         }
         let top = self
             .find_channel(&answer.wish.channel)
@@ -417,12 +417,14 @@ impl Shard {
                 channel: &answer.wish.channel,
                 top,
                 recovered: answer.complete,
-                reason: if answer.complete {
-                    wire::PositionReason::None
-                } else {
-                    wire::PositionReason::Retention
+                reason: match (answer.complete, answer.stale) {
+                    (true, _) => wire::PositionReason::None,
+                    // The others may be given later.
+                    (false, true) => wire::PositionReason::Lagging,
+                    (false, false) => wire::PositionReason::Retention,
                 },
                 more,
+                stale: answer.stale,
             },
             events,
         );

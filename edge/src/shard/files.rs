@@ -17,6 +17,7 @@ use std::sync::{mpsc, Arc};
 
 use interlink_protocol::frame::{decode_server, EventFields, FrameLimits, ServerFrame};
 use interlink_protocol::ids::{Position, SessionKey};
+use interlink_protocol::ErrorCode;
 use interlink_relay::cursors::{CursorStart, CursorUpdate};
 use interlink_relay::event_log::{LogPosition, LogRecord};
 use interlink_relay::files::{Gap, HistoryFloor, HistoryPage, LaneReader};
@@ -143,19 +144,30 @@ pub struct HistoryAnswer {
     pub complete: bool,
     /// Whether more follow.
     pub more: bool,
-    /// Whether nobody can say now what follows: the archive lags or is away.
-    pub later: bool,
+    /// Whether they are what the node keeps itself, since the backplane could not be asked.
+    pub stale: bool,
+    /// Why nobody can say now what follows, if so.
+    pub later: Option<ErrorCode>,
 }
 
 impl HistoryAnswer {
-    /// The answer that nobody can give now.
-    pub fn later(wish: HistoryWish) -> Self {
+    /// The answer that nobody can give now, for the reason `code`.
+    pub fn later(wish: HistoryWish, code: ErrorCode) -> Self {
+        Self {
+            later: Some(code),
+            ..Self::nothing(wish)
+        }
+    }
+
+    /// The answer that nothing is left that follows.
+    pub fn nothing(wish: HistoryWish) -> Self {
         Self {
             frames: Vec::new(),
             last: wish.after,
             complete: false,
             more: false,
-            later: true,
+            stale: false,
+            later: None,
             wish,
         }
     }
@@ -176,7 +188,8 @@ impl HistoryAnswer {
             last,
             complete: page.gap.is_none(),
             more: page.more || late,
-            later: false,
+            stale: false,
+            later: None,
             wish,
         }
     }

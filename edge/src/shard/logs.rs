@@ -153,12 +153,24 @@ impl Logs {
     /// The encoded events that may be sent from byte position `from` on, which is a boundary
     /// between two.
     pub fn visible_events(&self, channel: &Channel, from: u64) -> impl Iterator<Item = &[u8]> {
+        self.visible_placed(channel, from).map(|(_, event)| event)
+    }
+
+    /// As [`Self::visible_events`], each with its position.
+    pub fn visible_placed(
+        &self,
+        channel: &Channel,
+        from: u64,
+    ) -> impl Iterator<Item = (Position, &[u8])> {
         let entry = self.entry(channel);
         let end = entry.map_or(from, |entry| entry.visible.end);
         let frames = entry.map(|entry| entry.log.frames(&self.pool, from));
         let visible = move |frame: &Frame<'_>| frame.start < end;
         let frames = frames.into_iter().flatten().take_while(visible);
-        frames.map(|frame| &frame.bytes[header_bytes(frame.bytes)..])
+        frames.map(|frame| {
+            let event = &frame.bytes[header_bytes(frame.bytes)..];
+            (frame.position, event)
+        })
     }
 
     /// Whether the channel has a log.

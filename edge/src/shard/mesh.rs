@@ -30,8 +30,9 @@ use interlink_relay::record::{Kind, Mark, Placement, Sequence};
 
 use super::arrival::Arrival;
 use super::backbone::{Progress, Skip};
-use super::files::event_of;
+use super::files::{event_of, HistoryAnswer};
 use super::journal::PendingMark;
+use super::kept::KeptWish;
 use super::presence::messages::PresenceMessage;
 use super::publish::Checked;
 use super::service::questions::{Question, Reply};
@@ -104,6 +105,10 @@ pub enum Message {
     Ask(Box<Question>),
     /// The reply, for the thread that asked.
     Reply(Box<Reply>),
+    /// Past events that only the shards of this node can be asked for now.
+    ReadLog(Box<KeptWish>),
+    /// Those events, for the shard that asked.
+    Page(Box<HistoryAnswer>),
 }
 
 const _: () = assert!(std::mem::size_of::<Message>() <= 32);
@@ -245,6 +250,8 @@ impl Shard {
             Message::LogAway(away) => self.on_log_away(away),
             Message::Replicated(classes) => self.on_replicated(classes),
             Message::Skip(skip) => self.on_skip(&skip),
+            Message::ReadLog(kept) => self.on_kept_wish(*kept),
+            Message::Page(answer) => self.on_history_page(*answer),
             // Shards ask nothing, and the rest is for the relay thread.
             Message::Reply(_) | Message::Record(_) | Message::Tell(_) => {}
         }

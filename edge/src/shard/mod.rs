@@ -8,8 +8,8 @@
 //! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
 //! `backbone` and `leaving` give them to the relay thread of a cluster; `subscribe`, `recover`,
-//! `behind`, `overrun`, `values` give them, `ack` notes how far; `fanout`, `transmit`, `queues`
-//! send;
+//! `behind`, `overrun`, `values` give them, `kept` while nobody else can, `ack` notes how far;
+//! `fanout`, `transmit`, `queues` send;
 //! `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies` notices;
 //! `presence` tells who is there; `mesh`, `interest`, `files` reach other threads; `service` takes
 //! what comes from no session; `tables`, `logs` and `places` hold, `measure` and `latencies` tell.
@@ -38,6 +38,7 @@ mod heartbeat;
 mod interest;
 mod journal;
 pub mod judged;
+pub mod kept;
 mod latencies;
 pub(crate) mod leaving;
 mod limits;

@@ -357,6 +357,8 @@ pub const CURSORS_ARCHIVED: &str = "interlink_edge_cursors_archived_total";
 pub const CURSORS_WAITING: &str = "interlink_edge_cursors_waiting";
 /// Moves of cursors that found no room.
 pub const CURSORS_LEFT_OUT: &str = "interlink_edge_cursors_left_out_total";
+/// Pages of history for which Redis was not asked.
+pub const HISTORIES_KEPT: &str = "interlink_edge_histories_from_memory_total";
 /// State of the breaker of a system.
 pub const BREAKER_STATE: &str = "interlink_edge_breaker_state";
 /// Times that a breaker opened.

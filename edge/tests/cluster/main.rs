@@ -6,6 +6,7 @@ mod breaker;
 mod forms;
 mod levels;
 mod presence;
+mod stale;
 mod stand;
 mod stored;
 #[path = "../support/mod.rs"]

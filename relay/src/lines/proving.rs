@@ -19,7 +19,7 @@ use interlink_protocol::ids::RecordId;
 use super::lane::LaneId;
 use super::limits::{CALL_RECORDS_MAX, QUESTIONS_MAX, READ_PAUSE_US};
 use super::planted::{is_planted, Planted};
-use super::sequencing::{LineId, Lines};
+use super::sequencing::{is_admitted, LineId, Lines};
 use super::track::Proof;
 use crate::record::Placement;
 
@@ -90,14 +90,17 @@ impl Proving {
 }
 
 impl Lines {
-    /// The next question for the backplane; it is answered by [`Self::known`] or
-    /// [`Self::not_known`].
+    /// The next question for the backplane, of a partition that may be called; it is answered by
+    /// [`Self::known`] or [`Self::not_known`].
     pub fn next_question(&mut self, now_us: u64) -> Option<Question> {
         self.now_us = now_us.max(self.now_us);
         let now_us = self.now_us;
+        let traffic = self.traffic;
         let mut lines = self.proving.lines.iter_mut();
-        let (line, asking) =
-            lines.find(|(_, asking)| !asking.under_way && asking.again_at_us <= now_us)?;
+        let (line, asking) = lines.find(|(line, asking)| {
+            let is_due = !asking.under_way && asking.again_at_us <= now_us;
+            is_due && is_admitted(traffic, **line)
+        })?;
         asking.under_way = true;
         let records = asking.proofs.iter().map(|(_, proof)| proof.record);
         Some(Question {

@@ -92,7 +92,7 @@ pub struct Lines {
     ready: [VecDeque<LineId>; Priority::COUNT],
     /// Lines that pause after a failure.
     paused: Vec<LineId>,
-    traffic: (Traffic, u64),
+    pub(super) traffic: (Traffic, u64),
     pub(super) asked: usize,
     /// The newest boot that was seen: records of earlier ones may have been submitted by them.
     pub(super) boot: u32,
@@ -216,7 +216,7 @@ impl Lines {
         for class in Priority::ALL {
             for _ in 0..self.ready[class.index()].len() {
                 let id = self.ready[class.index()].pop_front()?;
-                if !self.admits(id) {
+                if !is_admitted(self.traffic, id) {
                     self.ready[class.index()].push_back(id);
                     continue;
                 }
@@ -226,12 +226,6 @@ impl Lines {
             }
         }
         None
-    }
-
-    fn admits(&self, id: LineId) -> bool {
-        let hash = placement_hash(&id.partition.to_le_bytes());
-        let (traffic, turn) = self.traffic;
-        traffic.admits(hash % 100 + turn % 10 * 10)
     }
 
     fn call(&mut self, id: LineId) -> Option<Call> {
@@ -451,6 +445,12 @@ impl Lines {
             Source::Lane(lane, number) => self.lanes.get(lane)?.get(*number).cloned(),
         }
     }
+}
+
+/// Whether the partition of a line may be called.
+pub(super) fn is_admitted((traffic, turn): (Traffic, u64), id: LineId) -> bool {
+    let hash = placement_hash(&id.partition.to_le_bytes());
+    traffic.admits(hash % 100 + turn % 10 * 10)
 }
 
 fn line_of(record: &LogRecord, partitions: u16) -> LineId {

@@ -52,10 +52,12 @@ pub(super) enum Kind {
     Kafka,
     /// The breaker of the archive is not closed.
     Postgres,
+    /// The breaker of what is read from Redis is not closed.
+    RedisReads,
 }
 
 impl Kind {
-    const COUNT: usize = 11;
+    const COUNT: usize = 12;
     const ALL: [Self; Self::COUNT] = [
         Self::ShardStuck,
         Self::JournalFailed,
@@ -68,6 +70,7 @@ impl Kind {
         Self::Redis,
         Self::Kafka,
         Self::Postgres,
+        Self::RedisReads,
     ];
 
     fn name(self) -> &'static str {
@@ -83,6 +86,7 @@ impl Kind {
             Self::Redis => "redis",
             Self::Kafka => "kafka",
             Self::Postgres => "postgres",
+            Self::RedisReads => "redis_reads",
         }
     }
 
@@ -95,7 +99,8 @@ impl Kind {
             | Self::JournalQuota
             | Self::Redis
             | Self::Kafka
-            | Self::Postgres => 1,
+            | Self::Postgres
+            | Self::RedisReads => 1,
             Self::LaneDepth | Self::Memory => 3,
             Self::ShardBusy | Self::Refusals => SUSTAINED_S,
         }
@@ -202,6 +207,8 @@ fn look(kind: Kind, seen: &Seen<'_>) -> Option<(NodeHealth, String)> {
         Kind::Kafka => breaker(1, seen),
         // What is recent goes on without it.
         Kind::Postgres => breaker(2, seen).map(|found| (NodeHealth::Degraded, found.1)),
+        // A lost connection is told of Redis itself.
+        Kind::RedisReads => breaker(3, seen).filter(|_| seen.breakers[3].0 != 4),
         Kind::LaneDepth => {
             let depth: u64 = now.classes.iter().map(|class| class.lane_depth).sum();
             let health = if depth > DEPTH_CRITICAL {

@@ -231,13 +231,13 @@ fn a_shard_that_stands_still_fails_the_node() {
 fn a_breaker_that_is_not_closed_is_told_with_its_state() {
     let mut health = Health::default();
     let idle = totals(&shard(&Counters::default()), START_MS);
-    let mut see = |redis, postgres| {
+    let mut see = |redis, postgres, reads| {
         let seen = Seen {
             before: &idle,
             now: &idle,
             still: &[],
             plan_bytes: u64::MAX,
-            breakers: [redis, (0, 0), postgres],
+            breakers: [redis, (0, 0), postgres, reads],
         };
         let changed = health.observe(&seen);
         let finding = health.findings().next();
@@ -246,17 +246,23 @@ fn a_breaker_that_is_not_closed_is_told_with_its_state() {
             finding.map(|found| (found.name, found.health, found.detail.clone())),
         )
     };
-    assert_eq!(see((0, 0), (0, 0)), (false, None));
+    let idle = (0, 0);
+    assert_eq!(see(idle, idle, idle), (false, None));
     let archive = (
         "postgres",
         NodeHealth::Degraded,
         "open: too many errors".to_owned(),
     );
-    assert_eq!(see((0, 0), (3, 1)), (true, Some(archive)));
-    (0..5).for_each(|_| drop(see((0, 0), (0, 0))));
+    assert_eq!(see(idle, (3, 1), idle), (true, Some(archive)));
+    (0..5).for_each(|_| drop(see(idle, idle, idle)));
+    let reads = ("redis_reads", NodeHealth::Failing, "open: too slow".into());
+    assert_eq!(see(idle, idle, (3, 2)), (true, Some(reads)));
+    (0..5).for_each(|_| drop(see(idle, idle, idle)));
+    let lost = see(idle, idle, (4, 0));
+    assert_eq!(lost, (false, None), "that is told of Redis itself");
     let told = |health, text: &str| Some(("redis", health, text.to_owned()));
     let lost = told(NodeHealth::Degraded, "reconnecting");
-    assert_eq!(see((4, 0), (0, 0)), (true, lost));
+    assert_eq!(see((4, 0), idle, (4, 0)), (true, lost));
     let open = told(NodeHealth::Failing, "open: too many errors");
-    assert_eq!(see((3, 1), (0, 0)), (true, open));
+    assert_eq!(see((3, 1), idle, idle), (true, open));
 }

@@ -141,16 +141,17 @@ impl Shard {
             .find_channel(&answer.wish.channel)
             .map(|channel| self.channels[channel].sequencer.top());
         let is_gone = !answer.complete && answer.frames.is_empty();
-        let told = match is_gone {
-            true if answer.later => Err(ErrorCode::HistoryLagging),
+        let told = match (answer.later, is_gone) {
+            (Some(code), _) => Err(code),
             // From the beginning everything that is left follows, unless it cannot be read.
-            true if answer.wish.after == Position::ZERO => Err(ErrorCode::Unavailable),
-            true => Err(ErrorCode::PositionUnknown),
-            false => Ok(Told::History(PastEvents {
+            (None, true) if answer.wish.after == Position::ZERO => Err(ErrorCode::Unavailable),
+            (None, true) => Err(ErrorCode::PositionUnknown),
+            (None, false) => Ok(Told::History(PastEvents {
                 frames: answer.frames,
                 last: answer.last,
                 more: answer.more,
                 top,
+                stale: answer.stale,
             })),
         };
         self.reply_question(from, number, told.map_err(Refusal::of));

@@ -155,6 +155,8 @@ pub struct PastEvents {
     pub more: bool,
     /// Newest position of the channel, if it had events since the start.
     pub top: Option<Position>,
+    /// Whether they are what the node keeps itself, since the backplane could not be asked.
+    pub stale: bool,
 }
 
 /// An answer.

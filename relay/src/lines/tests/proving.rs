@@ -68,6 +68,21 @@ fn only_what_a_server_cannot_prove_to_have_is_submitted_again() {
 }
 
 #[test]
+fn a_server_is_asked_when_its_partition_may_be_called() {
+    let mut lines = changed();
+    lines.admit(Traffic::None, 0);
+    assert_eq!(lines.next_question(21 * SECOND_US), None, "it pauses");
+    let asked = (0..10).filter(|&turn| {
+        let mut lines = changed();
+        lines.admit(Traffic::Share(10), turn);
+        lines.next_question(21 * SECOND_US).is_some()
+    });
+    assert_eq!(asked.count(), 1, "once in ten turns");
+    lines.admit(Traffic::All, 0);
+    ask(&mut lines);
+}
+
+#[test]
 fn a_server_that_has_everything_is_given_nothing_again() {
     let mut lines = changed();
     let question = ask(&mut lines);

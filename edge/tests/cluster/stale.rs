@@ -1,0 +1,189 @@
+//! History while Redis cannot be asked: what the node keeps itself, marked as stale.
+
+use std::net::SocketAddr;
+
+use interlink_client::{
+    AckLevel, Client, Code, Error, ErrorCode, GapReason, HistoryPage, Position,
+};
+
+use super::stored::until;
+use super::support::chat::{next_event, say, text_of};
+use super::support::proxy::Proxy;
+use super::support::{http_request, placed_name, Node, Setup};
+use super::{client, stand, unique};
+
+/// Events that the node has brought to a subscriber before Redis goes.
+const SAID: u64 = 20;
+
+fn is_unavailable(error: &Error) -> bool {
+    error.code() == Some(Code::from(ErrorCode::Unavailable)) && error.is_temporary()
+}
+
+fn offsets(page: &HistoryPage) -> Vec<u64> {
+    let events = page.events.iter();
+    events.map(|event| event.position.offset).collect()
+}
+
+fn breaker(node: &Node, system: &str) -> Option<f64> {
+    node.metric(&format!(
+        "interlink_edge_breaker_state{{system=\"{system}\"}}"
+    ))
+}
+
+/// A node with this Redis, its name, and this many shards.
+fn node_on(name: &str, shards: u16, sections: &str) -> Node {
+    let name = unique(name);
+    Setup::shards(shards)
+        .config(&format!("[node]\nname = \"{name}\"\n{sections}"))
+        .start()
+}
+
+/// Two users of two shards.
+fn users() -> (String, String) {
+    let ada = placed_name(&unique("ada"), 0, 2, 0);
+    let bob = placed_name(&unique("bob"), 1, 2, 0);
+    (ada, bob)
+}
+
+/// What a client is told while Redis is cut off, of a channel of which the node has pushed
+/// everything.
+async fn read_from_memory(client: &Client, channel: &str) {
+    let page = client.history(channel).limit(15).await.expect("a page");
+    assert!(page.stale && page.recovered, "{:?}", page.reason);
+    assert_eq!(offsets(&page), (1..=15).collect::<Vec<_>>());
+    assert!(page.more, "five are left");
+    let tenth = page.events[9].position;
+    let page = client.history(channel).after(tenth).await.expect("a page");
+    assert!(page.stale && page.recovered && !page.more, "{page:?}");
+    assert_eq!(offsets(&page), (11..=SAID).collect::<Vec<_>>());
+    let last = page.events[9].position;
+    let page = client.history(channel).after(last).await.expect("a page");
+    assert!(page.stale && page.recovered, "{page:?}");
+    assert!(offsets(&page).is_empty());
+    // A position that the node cannot prove: what it has is given, and not taken for all.
+    let forged = Position {
+        chain: !tenth.chain,
+        ..tenth
+    };
+    let page = client.history(channel).after(forged).await.expect("a page");
+    assert!(page.stale && !page.recovered, "{page:?}");
+    assert_eq!(page.reason, GapReason::Lagging);
+    assert_eq!(offsets(&page), (11..=SAID).collect::<Vec<_>>());
+}
+
+fn read_as_service(node: &Node, channel: &str) -> (u16, String) {
+    let service = node.token_of("reports", |grant| grant.roles.push("service".into()));
+    let (path, bearer) = (
+        format!("/v1/history?channel={channel}"),
+        format!("Authorization: Bearer {service}\r\n"),
+    );
+    http_request(node.api(), "GET", &path, &bearer).expect("an answer")
+}
+
+#[tokio::test]
+async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
+    let redis: SocketAddr = stand::redis().parse().expect("an address");
+    let way = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), redis);
+    let address = way.address();
+    let node = node_on("cut-off", 2, &stand::sections_on(&address.to_string()));
+    let (ada, bob) = users();
+    let channel = format!("chat.{ada}~{bob}");
+    let silent = format!("chat.{ada}~{}", unique("nobody"));
+    // One of both subscribes: the other's shard hears nothing of the channel.
+    let here = client(&node, &node, &ada).await;
+    let there = client(&node, &node, &bob).await;
+    let mut heard = there.subscribe(&channel).await.expect("subscribed");
+    for number in 1..=SAID {
+        say(&here, &channel, &number.to_string())
+            .await
+            .expect("accepted");
+    }
+    for number in 1..=SAID {
+        assert_eq!(next_event(&mut heard).await.position.offset, number);
+    }
+    for reader in [&here, &there] {
+        let page = reader.history(&channel).await.expect("a page");
+        assert!(!page.stale);
+        assert_eq!(offsets(&page).len() as u64, SAID);
+    }
+
+    drop(way);
+    until("the loss of Redis", async || {
+        (breaker(&node, "redis")? == 4.0).then_some(())
+    })
+    .await;
+    for reader in [&here, &there] {
+        read_from_memory(reader, &channel).await;
+    }
+    let refused = here.history(&silent).await.expect_err("nobody knows it");
+    assert!(is_unavailable(&refused), "{refused}");
+    let (status, body) = read_as_service(&node, &channel);
+    assert_eq!(status, 200, "{body}");
+    assert!(body.contains("\"stale\":true"), "{body}");
+    let (status, body) = read_as_service(&node, &silent);
+    assert_eq!(status, 503, "{body}");
+    assert!(body.contains("\"unavailable\""), "{body}");
+    let kept = node.metric("interlink_edge_histories_from_memory_total");
+    assert_eq!(kept, Some(11.0));
+    let level = say(&here, &channel, "meanwhile").await.expect("accepted");
+    assert_eq!(level.level, AckLevel::Local);
+
+    let _way = Proxy::at(address, redis);
+    let page = until("Redis", async || {
+        let page = here.history(&channel).await.ok()?;
+        (!page.stale && page.events.len() as u64 > SAID).then_some(page)
+    })
+    .await;
+    assert_eq!(text_of(&page.events[SAID as usize].payload), "meanwhile");
+    let page = here.history(&silent).await.expect("it is known again");
+    assert_eq!((page.events.len(), page.stale), (0, false));
+    let (_, body) = read_as_service(&node, &channel);
+    assert!(body.contains("\"stale\":false"), "{body}");
+}
+
+#[tokio::test]
+async fn reads_that_fail_open_a_breaker_of_their_own_and_lines_go_on() {
+    let user = unique("reader");
+    let redis = |command: &str| assert_eq!(stand::tell_redis(command), "+OK\r\n", "{command}");
+    redis(&format!("ACL SETUSER {user} on >secret ~* &* +@all"));
+    let secrets = tempfile::tempdir().expect("a directory");
+    let password = secrets.path().join("password");
+    std::fs::write(&password, "secret").expect("written");
+    let sections = stand::sections_of(&format!(
+        "username = \"{user}\"\npassword_file = {password:?}\n"
+    ));
+    let node = node_on("reading", 2, &sections);
+    let (ada, bob) = users();
+    let channel = format!("chat.{ada}~{bob}");
+    let here = client(&node, &node, &ada).await;
+    let there = client(&node, &node, &bob).await;
+    let mut heard = there.subscribe(&channel).await.expect("subscribed");
+    say(&here, &channel, "before").await.expect("accepted");
+    assert_eq!(text_of(&next_event(&mut heard).await.payload), "before");
+    let page = here.history(&channel).await.expect("a page");
+    assert_eq!((page.events.len(), page.stale), (1, false));
+
+    // From now on Redis refuses what is read, and nothing else.
+    redis(&format!("ACL SETUSER {user} -fcall_ro"));
+    until("the breaker of reads", async || {
+        let page = here.history(&channel).await.expect("a page");
+        assert_eq!((page.events.len(), page.stale), (1, true));
+        (breaker(&node, "redis_reads")? == 3.0).then_some(())
+    })
+    .await;
+    assert_eq!(breaker(&node, "redis"), Some(0.0));
+    say(&here, &channel, "live").await.expect("accepted");
+    assert_eq!(text_of(&next_event(&mut heard).await.payload), "live");
+
+    // It stays open for its time, whatever Redis would answer.
+    redis(&format!("ACL SETUSER {user} +fcall_ro"));
+    let page = here.history(&channel).await.expect("a page");
+    assert_eq!((page.events.len(), page.stale), (2, true));
+    let refused = here
+        .history(&format!("chat.{ada}~{}", unique("nobody")))
+        .await;
+    let refused = refused.expect_err("it is not asked of Redis");
+    assert!(is_unavailable(&refused), "{refused}");
+    assert_eq!(breaker(&node, "redis_reads"), Some(3.0));
+    redis(&format!("ACL DELUSER {user}"));
+}
