@@ -185,5 +185,5 @@ async fn reads_that_fail_open_a_breaker_of_their_own_and_lines_go_on() {
     let refused = refused.expect_err("it is not asked of Redis");
     assert!(is_unavailable(&refused), "{refused}");
     assert_eq!(breaker(&node, "redis_reads"), Some(3.0));
-    redis(&format!("ACL DELUSER {user}"));
+    redis(&format!("ACL SETUSER {user} off"));
 }
