@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use interlink_client::{
     AckLevel, Client, Code, Error, ErrorCode, GapReason, HistoryPage, Position,
 };
+use interlink_protocol::ids::placement_hash;
 
 use super::stored::until;
 use super::support::chat::{next_event, say, text_of};
@@ -30,19 +31,30 @@ fn breaker(node: &Node, system: &str) -> Option<f64> {
     ))
 }
 
-/// A node with this Redis, its name, and this many shards.
-fn node_on(name: &str, shards: u16, sections: &str) -> Node {
+/// A node with this Redis.
+fn node_on(name: &str, sections: &str) -> Node {
     let name = unique(name);
-    Setup::shards(shards)
+    Setup::shards(SHARDS)
         .config(&format!("[node]\nname = \"{name}\"\n{sections}"))
         .start()
 }
 
-/// Two users of two shards.
-fn users() -> (String, String) {
-    let ada = placed_name(&unique("ada"), 0, 2, 0);
-    let bob = placed_name(&unique("bob"), 1, 2, 0);
-    (ada, bob)
+/// Shards of a node.
+const SHARDS: u16 = 3;
+
+/// Two users of the first two shards, and their channel, whose owner is the third.
+fn users() -> (String, String, String) {
+    let shards = u64::from(SHARDS);
+    let ada = placed_name(&unique("ada"), 0, shards, 0);
+    let prefix = unique("bob");
+    let found = (0..).find_map(|which| {
+        let bob = placed_name(&prefix, 1, shards, which);
+        let channel = format!("chat.{ada}~{bob}");
+        let owner = placement_hash(channel.as_bytes()) % shards;
+        (owner == 2).then_some((bob, channel))
+    });
+    let (bob, channel) = found.expect("a hash reaches every shard");
+    (ada, bob, channel)
 }
 
 /// What a client is told while Redis is cut off, of a channel of which the node has pushed
@@ -85,11 +97,9 @@ async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
     let redis: SocketAddr = stand::redis().parse().expect("an address");
     let way = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), redis);
     let address = way.address();
-    let node = node_on("cut-off", 2, &stand::sections_on(&address.to_string()));
-    let (ada, bob) = users();
-    let channel = format!("chat.{ada}~{bob}");
+    let node = node_on("cut-off", &stand::sections_on(&address.to_string()));
+    let (ada, bob, channel) = users();
     let silent = format!("chat.{ada}~{}", unique("nobody"));
-    // One of both subscribes: the other's shard hears nothing of the channel.
     let here = client(&node, &node, &ada).await;
     let there = client(&node, &node, &bob).await;
     let mut heard = there.subscribe(&channel).await.expect("subscribed");
@@ -101,6 +111,9 @@ async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
     for number in 1..=SAID {
         assert_eq!(next_event(&mut heard).await.position.offset, number);
     }
+    // The shard of the other hears the channel now, and has kept nothing of it; the owner does not
+    // hear it.
+    let _late = here.subscribe(&channel).await.expect("subscribed");
     for reader in [&here, &there] {
         let page = reader.history(&channel).await.expect("a page");
         assert!(!page.stale);
@@ -152,9 +165,8 @@ async fn reads_that_fail_open_a_breaker_of_their_own_and_lines_go_on() {
     let sections = stand::sections_of(&format!(
         "username = \"{user}\"\npassword_file = {password:?}\n"
     ));
-    let node = node_on("reading", 2, &sections);
-    let (ada, bob) = users();
-    let channel = format!("chat.{ada}~{bob}");
+    let node = node_on("reading", &sections);
+    let (ada, bob, channel) = users();
     let here = client(&node, &node, &ada).await;
     let there = client(&node, &node, &bob).await;
     let mut heard = there.subscribe(&channel).await.expect("subscribed");
