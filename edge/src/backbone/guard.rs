@@ -173,6 +173,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::reads::PARTS;
     use std::sync::atomic::Ordering;
 
     const SECOND_US: u64 = 1_000_000;
@@ -202,6 +203,31 @@ mod tests {
         assert_eq!(guard.traffic(71 * SECOND_US), Traffic::Share(50));
         assert_eq!(guard.traffic(90 * SECOND_US), Traffic::All);
         assert_eq!(state(&guard), 0);
+    }
+
+    #[test]
+    fn reads_that_fail_are_held_back_and_return_part_by_part() {
+        let mut guard = Guard::new(0, 0);
+        let parts = |guard: &mut Guard, now_s: u64| {
+            let admission = guard.admission(now_s * SECOND_US);
+            (0..PARTS).filter(|part| admission.admits(*part)).count()
+        };
+        (0..20).for_each(|number| {
+            assert_eq!(parts(&mut guard, 0), PARTS);
+            call(&mut guard, number, End::Failed, 0);
+        });
+        assert!(guard.admission(29 * SECOND_US).is_none());
+        let mut tried: Vec<_> = (30..40)
+            .flat_map(|now_s| {
+                let admission = guard.admission(now_s * SECOND_US);
+                (0..PARTS).filter(move |part| admission.admits(*part))
+            })
+            .collect();
+        tried.sort_unstable();
+        assert_eq!(tried, (0..PARTS).collect::<Vec<_>>(), "each in its second");
+        call(&mut guard, 20, End::Answered, 40 * SECOND_US);
+        let returning = [60, 71, 81].map(|now_s| parts(&mut guard, now_s));
+        assert_eq!(returning, [3, 5, PARTS]);
     }
 
     #[test]
