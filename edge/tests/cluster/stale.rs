@@ -7,11 +7,11 @@ use interlink_client::{
 };
 use interlink_protocol::ids::placement_hash;
 
-use super::stored::until;
+use super::stored::{say_all, until};
 use super::support::chat::{next_event, say, text_of};
 use super::support::proxy::Proxy;
-use super::support::{http_request, placed_name, Node, Setup};
-use super::{client, stand, unique};
+use super::support::{client_at, http_request, placed_name, Node, Setup};
+use super::{client, recovered, stand, unique};
 
 /// Events that the node has brought to a subscriber before Redis goes.
 const SAID: u64 = 20;
@@ -37,6 +37,22 @@ fn node_on(name: &str, sections: &str) -> Node {
     Setup::shards(SHARDS)
         .config(&format!("[node]\nname = \"{name}\"\n{sections}"))
         .start()
+}
+
+fn redis() -> SocketAddr {
+    stand::redis().parse().expect("an address")
+}
+
+/// A way to Redis that can be cut, by dropping it.
+fn way_to_redis() -> Proxy {
+    Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), redis())
+}
+
+async fn lost(node: &Node) {
+    until("the loss of Redis", async || {
+        (breaker(node, "redis")? == 4.0).then_some(())
+    })
+    .await;
 }
 
 /// Shards of a node.
@@ -94,8 +110,7 @@ fn read_as_service(node: &Node, channel: &str) -> (u16, String) {
 
 #[tokio::test]
 async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
-    let redis: SocketAddr = stand::redis().parse().expect("an address");
-    let way = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), redis);
+    let way = way_to_redis();
     let address = way.address();
     let node = node_on("cut-off", &stand::sections_on(&address.to_string()));
     let (ada, bob, channel) = users();
@@ -121,10 +136,7 @@ async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
     }
 
     drop(way);
-    until("the loss of Redis", async || {
-        (breaker(&node, "redis")? == 4.0).then_some(())
-    })
-    .await;
+    lost(&node).await;
     for reader in [&here, &there] {
         read_from_memory(reader, &channel).await;
     }
@@ -141,7 +153,7 @@ async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
     let level = say(&here, &channel, "meanwhile").await.expect("accepted");
     assert_eq!(level.level, AckLevel::Local);
 
-    let _way = Proxy::at(address, redis);
+    let _way = Proxy::at(address, redis());
     let page = until("Redis", async || {
         let page = here.history(&channel).await.ok()?;
         (!page.stale && page.events.len() as u64 > SAID).then_some(page)
@@ -152,6 +164,46 @@ async fn history_comes_from_memory_and_is_stale_while_redis_is_cut_off() {
     assert_eq!((page.events.len(), page.stale), (0, false));
     let (_, body) = read_as_service(&node, &channel);
     assert!(body.contains("\"stale\":false"), "{body}");
+}
+
+/// More events than the log of a channel keeps.
+const MISSED: u64 = 400;
+
+#[tokio::test]
+async fn a_subscription_that_is_behind_waits_for_redis_and_misses_nothing() {
+    let way = way_to_redis();
+    let address = way.address();
+    let node = node_on("behind", &stand::sections_on(&address.to_string()));
+    let (ada, bob, channel) = users();
+    let here = client(&node, &node, &ada).await;
+    let mut heard_here = here.subscribe(&channel).await.expect("subscribed");
+    let network = Proxy::at(SocketAddr::from(([127, 0, 0, 1], 0)), node.clients());
+    let network_at = network.address();
+    let there = client_at(network_at, node.token(&bob)).connect().await;
+    let there = there.expect("the node takes the client");
+    let mut heard = there.subscribe(&channel).await.expect("subscribed");
+    say_all(&here, &channel, 1..=1).await;
+    assert_eq!(next_event(&mut heard).await.position.offset, 1);
+
+    // The client comes back to its session when its events are in Redis alone, which is away.
+    drop(network);
+    say_all(&here, &channel, 2..=MISSED).await;
+    for number in 1..=MISSED {
+        assert_eq!(next_event(&mut heard_here).await.position.offset, number);
+    }
+    drop(way);
+    lost(&node).await;
+    let _network = Proxy::at(network_at, node.clients());
+    recovered(&mut heard, (MISSED - 1) as u32).await;
+
+    let _way = Proxy::at(address, redis());
+    for number in 2..=MISSED {
+        let event = next_event(&mut heard).await;
+        assert_eq!(event.position.offset, number);
+        assert_eq!(text_of(&event.payload), number.to_string());
+    }
+    let kept = node.metric("interlink_edge_histories_from_memory_total");
+    assert_eq!(kept, Some(0.0));
 }
 
 #[tokio::test]
