@@ -37,8 +37,8 @@ pub struct Shared {
     pub channels: Vec<Arc<str>>,
     /// Payloads by class.
     pub payloads: Vec<Payload>,
-    /// Whether events are offered.
-    pub is_open: watch::Sender<bool>,
+    /// Share of the plan's rate that is offered; 0 while nothing is.
+    pub share: watch::Sender<f64>,
     tally: Mutex<Tally>,
 }
 
@@ -50,7 +50,7 @@ impl Shared {
             history,
             channels: plan.channels.clone(),
             payloads,
-            is_open: watch::Sender::new(false),
+            share: watch::Sender::new(0.0),
             tally,
         }
     }
@@ -234,19 +234,19 @@ impl Own {
             .client
             .publisher(&channel)
             .event_type(payload.event_type);
-        let mut open = self.shared.is_open.subscribe();
-        let period = Duration::from_secs_f64(1.0 / route.rate.max(1e-3));
+        let mut shares = self.shared.share.subscribe();
         loop {
-            if open.wait_for(|is_open| *is_open).await.is_err() {
+            let Ok(share) = shares.wait_for(|share| *share > 0.0).await.map(|it| *it) else {
                 return;
-            }
+            };
+            let period = Duration::from_secs_f64(1.0 / (route.rate * share).max(1e-3));
             let start = Instant::now() + period.mul_f64(rand::random());
             let mut ticks = interval_at(start, period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            while *open.borrow_and_update() {
+            while *shares.borrow_and_update() == share {
                 tokio::select! {
                     _ = ticks.tick() => {}
-                    _ = open.changed() => continue,
+                    _ = shares.changed() => continue,
                 }
                 let (id, stamp) = self.note_publish(&channel, route.class);
                 let mut bytes = payload.bytes.clone();

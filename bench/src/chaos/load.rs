@@ -70,9 +70,9 @@ impl Load {
         self.clients.len()
     }
 
-    /// Begins or ends to offer events.
-    pub fn offer(&self, is_open: bool) {
-        self.shared.is_open.send_replace(is_open);
+    /// Offers this share of the plan's rate from now on; 0 is nothing.
+    pub fn offer(&self, share: f64) {
+        self.shared.share.send_replace(share);
     }
 
     /// Notes a fault in the history and starts its round. Called right before it is made.
@@ -134,7 +134,7 @@ impl Load {
     /// Ends the offer, waits at most so many seconds until every answer and every acknowledged
     /// event is there and everything is settled, closes all clients and completes the history.
     pub fn finish(&self, seconds: f64) -> Result<bool> {
-        self.offer(false);
+        self.offer(0.0);
         let start = Instant::now();
         let is_whole = self.wait_until(seconds, |tally| {
             tally.unanswered() == 0 && tally.unseen() == 0

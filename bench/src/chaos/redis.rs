@@ -66,11 +66,17 @@ pub fn fail_over(bench: &mut Bench, plan: &StagePlan, forms: &[Form], rounds: u3
         all.push(shown);
     }
     Shown::report(&all, &mut bench.report);
+    // Where no event became late the time is none.
+    let late = all.iter().filter(|shown| shown.after_return.count() > 0);
+    let after_return_ms = late
+        .map(|shown| shown.after_return.percentile_ms(99.0))
+        .fold(0.0, f64::max);
     let report = &mut bench.report;
     report.count("rounds", u64::from(rounds));
     report.goal("unrepaired_gaps", Goal::Exactly(0.0));
     report.goal("repair_p99_ms", Goal::AtMost(HEAL_MS_MAX));
-    report.goal("after_return_p99_ms", Goal::AtMost(HEAL_MS_MAX));
+    report.number("after_return_ms", after_return_ms);
+    report.goal("after_return_ms", Goal::AtMost(HEAL_MS_MAX));
     report.goal("min_events_per_second", Goal::AtLeast(PER_SECOND_LEAST));
     Ok(())
 }

@@ -8,12 +8,12 @@
 //! Runs on: the bench's main thread; clients on theirs.
 
 use super::load::Load;
+use super::pace::{self, Capacity};
 use super::plan::Plan;
 use super::tally::Second;
 use super::verdict::Verdict;
 use crate::cluster::shares::{Groups, Sample};
 use crate::cluster::site::{Site, SitePlan};
-use crate::limits::SERVER_SATURATED;
 use crate::measure::{CoreSample, GeneratorGauge, Latency};
 use crate::report::Report;
 use crate::scenarios::bench::Bench;
@@ -37,6 +37,8 @@ pub struct StagePlan {
     pub users: usize,
     /// Publishes a second, when the command line names no rate.
     pub rate: f64,
+    /// Whether less is offered when all parts together do not carry that.
+    pub is_paced: bool,
     /// Word that tells this stage from another of the same run.
     pub word: &'static str,
     /// Folder in which the history is kept.
@@ -73,6 +75,8 @@ pub struct Shown {
     pub clients_cpu: f64,
     /// Publishes a second that were offered.
     pub offered: f64,
+    /// What all parts carry, if more was wanted.
+    pub capacity: Option<Capacity>,
     /// Shares of a core by kind of process, in words; those that were killed do not count.
     pub shares: String,
 }
@@ -91,6 +95,7 @@ pub struct Stage {
     history: PathBuf,
     histories: Option<PathBuf>,
     offered: f64,
+    capacity: Option<Capacity>,
     started_ns: u64,
     groups: Groups,
     usage: Sample,
@@ -117,15 +122,27 @@ impl Stage {
             load.clients(),
             site.nodes.len()
         ));
-        load.offer(true);
+        load.offer(1.0);
         load.run_for(bench.options.warm_up);
         let parts = site.stand.as_ref().map(|stand| stand.parts.clone());
         let groups = Groups::new(site.pids(), &parts.unwrap_or_default());
+        let (mut offered, mut capacity) = (rate, None);
+        if plan.is_paced {
+            (offered, capacity) = pace::find(&load, rate, &groups, || cores(bench))?;
+            if let Some(capacity) = &capacity {
+                bench.progress.say(format!(
+                    "{:.0} events a second are carried; {offered:.0} are offered",
+                    capacity.per_second
+                ));
+                load.run_for(bench.options.warm_up);
+            }
+        }
         Ok(Self {
             random: StdRng::seed_from_u64(bench.options.seed),
             history,
             histories: plan.histories.clone(),
-            offered: rate,
+            offered,
+            capacity,
             started_ns: sys::monotonic_ns(),
             usage: groups.sample()?,
             groups,
@@ -178,6 +195,7 @@ impl Stage {
             other_core_busy: others.busy_since(&self.cores[1]),
             clients_cpu,
             offered: self.offered,
+            capacity: self.capacity,
             shares,
         })
     }
@@ -200,25 +218,14 @@ impl Shown {
 
     /// What kept the rate from being higher.
     pub fn limited_by(&self) -> String {
+        if let Some(capacity) = &self.capacity {
+            return capacity.limited_by.clone();
+        }
         if self.per_second >= self.offered * 0.99 {
             return "offered load".to_owned();
         }
-        let (edge, other) = (self.edge_core_busy, self.other_core_busy);
-        if other > SERVER_SATURATED {
-            return format!(
-                "CPU of the core of clients ({:.0} %) and stand ({})",
-                self.clients_cpu * 100.0,
-                self.shares
-            );
-        }
-        if edge > SERVER_SATURATED {
-            return "CPU of the nodes' core".to_owned();
-        }
-        format!(
-            "waiting: nodes' core {:.0} %, the other {:.0} %",
-            edge * 100.0,
-            other * 100.0
-        )
+        let shares = format!("clients {:.0} %, {}", self.clients_cpu * 100.0, self.shares);
+        pace::named([self.edge_core_busy, self.other_core_busy], &shares)
     }
 
     /// Adds what all scenarios show to a result; of several stages together.
@@ -227,6 +234,10 @@ impl Shown {
         Verdict::report(&verdicts, report);
         let least = |of: &dyn Fn(&Self) -> f64| all.iter().map(of).fold(f64::NAN, f64::min);
         let most = |of: &dyn Fn(&Self) -> f64| all.iter().map(of).fold(f64::NAN, f64::max);
+        let capacities = all.iter().filter_map(|shown| shown.capacity.as_ref());
+        if let Some(capacity) = capacities.map(|it| it.per_second).reduce(f64::min) {
+            report.number("capacity_per_second", capacity);
+        }
         report.number("offered_per_second", least(&|shown| shown.offered));
         report.number("events_per_second", least(&|shown| shown.per_second));
         report.number("min_events_per_second", least(&Self::per_second_min));
