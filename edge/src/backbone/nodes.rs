@@ -77,10 +77,10 @@ fn channel_of(node: NodeId) -> String {
 }
 
 impl Nodes {
-    /// A node that nobody knows yet. Its number is random, so that a later life of its process is
-    /// another node.
-    pub fn new() -> Self {
-        let own = NodeId(rand::random());
+    /// A node that nobody knows yet. A part of its number is random, so that a later life of its
+    /// process is another node; the other is of the name that its records carry.
+    pub fn new(name: &str) -> Self {
+        let own = NodeId::of(name, rand::random());
         tracing::info!(node = format!("{:016x}", own.0), "this node in the cluster");
         Self {
             leases: LeaseTable::new(own),

@@ -118,6 +118,7 @@ impl Relay {
         let wake: Arc<dyn Fn() + Send + Sync> = Arc::new(move || waker.notify_one());
         let namespaces = (*servers.kafka.namespaces).clone();
         let archive = archive(servers.archive, &wake)?;
+        let nodes = Nodes::new(&servers.kafka.node);
         let (known, runtime) = (&plan.logs.servers, Handle::current());
         let backplane = RedisBackplane::resume(servers.redis, known, &runtime, Arc::clone(&wake))?;
         let mut log = KafkaLog::new(servers.kafka, Handle::current(), wake)?;
@@ -160,7 +161,7 @@ impl Relay {
             held: Default::default(),
             watches: Watches::default(),
             questions: Questions::default(),
-            nodes: Nodes::new(),
+            nodes,
             archive,
             tells: VecDeque::new(),
             again_at_us: 0,

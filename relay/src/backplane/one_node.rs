@@ -9,8 +9,8 @@ use interlink_protocol::frame::event::patch_position;
 use interlink_protocol::ids::{Position, RecordId};
 
 use crate::backplane::{
-    holds, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Leases,
-    NodeId, Publish, Published, Sequencer, Standing,
+    holds, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Lease,
+    Leases, NodeId, Publish, Published, Sequencer, Standing,
 };
 use crate::files::{Gap, HistoryPage};
 use crate::limits::{NODES_MAX, PORT_BATCH_MAX, PORT_CALLS_MAX, RECENT_EVENTS_MAX};
@@ -207,6 +207,15 @@ impl OneNodeBackplane {
         }
     }
 
+    fn leases(&self, now_us: u64) -> Vec<Lease> {
+        let leases = self.leases.iter().filter(|(_, ends_us)| **ends_us > now_us);
+        let leases = leases.map(|(node, ends_us)| Lease {
+            node: *node,
+            left_ms: (ends_us - now_us).div_ceil(1_000),
+        });
+        leases.collect()
+    }
+
     fn take_turns(&mut self, now_us: u64) {
         while now_us.saturating_sub(self.turn_since_us) >= TURN_US {
             self.placed.swap(0, 1);
@@ -253,6 +262,7 @@ impl Backplane for OneNodeBackplane {
             BackplaneRequest::Lease { node, life_ms } => {
                 Ok(BackplaneAnswer::Leased(self.lease(node, life_ms, now_us)))
             }
+            BackplaneRequest::Leases => Ok(BackplaneAnswer::Leases(self.leases(now_us))),
         };
         self.tickets += 1;
         self.answers += 1;

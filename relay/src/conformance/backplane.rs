@@ -6,22 +6,22 @@ use interlink_protocol::frame::event::read_position;
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 
-use super::{event, forged};
+use super::{event, forged, leases};
 use crate::backplane::{
     partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
-    NodeId, Publish, Published, Standing,
+    Publish, Published, Standing,
 };
 use crate::files::{Gap, HistoryPage};
-use crate::limits::{NODES_MAX, PORT_BATCH_MAX};
+use crate::limits::PORT_BATCH_MAX;
 use crate::ports::Ticket;
 use crate::record::Placement;
 
 const A: &str = "class.algebra";
 const B: &str = "class.biology";
-const SECOND_US: u64 = 1_000_000;
+pub(super) const SECOND_US: u64 = 1_000_000;
 
 /// A server that has not answered by then does not answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A delivered event: channel, place and frame.
 type Message = (Box<str>, Placement, Box<[u8]>);
@@ -38,8 +38,7 @@ pub fn backplane<B: Backplane>(mut make: impl FnMut() -> B, partitions: u16) {
     subscribers_get_every_event_in_order(&mut make());
     nobody_is_told_by_itself(&mut make());
     too_large_calls_are_refused(&mut make());
-    a_lease_is_listed_until_it_ends(&mut make());
-    nodes_beyond_the_most_get_no_lease(&mut make());
+    leases::of_a_node(&mut make);
     if partitions > 1 {
         calls_across_partitions_are_refused(&mut make(), partitions);
     }
@@ -54,10 +53,11 @@ pub fn backplane_between_nodes<B: Backplane>(mut make: impl FnMut() -> (B, B)) {
     let nodes = &mut make();
     two_publishers_make_one_order(&mut nodes.0, &mut nodes.1);
     let nodes = &mut make();
-    every_node_sees_the_leases_of_all(&mut nodes.0, &mut nodes.1);
+    leases::every_node_sees_those_of_all(&mut nodes.0, &mut nodes.1);
 }
 
-struct Driver<'a, B> {
+/// An implementation that is driven by a rule.
+pub(super) struct Driver<'a, B> {
     backplane: &'a mut B,
     messages: Vec<Message>,
     /// What other nodes told: channel and frame.
@@ -66,7 +66,7 @@ struct Driver<'a, B> {
 }
 
 impl<B: Backplane> Driver<'_, B> {
-    fn call(&mut self, request: BackplaneRequest<'_>, now_us: u64) -> BackplaneAnswer {
+    pub(super) fn call(&mut self, request: BackplaneRequest<'_>, now_us: u64) -> BackplaneAnswer {
         self.try_call(request, now_us)
             .expect("the backplane answers")
     }
@@ -174,17 +174,6 @@ impl<B: Backplane> Driver<'_, B> {
         }
     }
 
-    fn lease(&mut self, node: u64, life_ms: u64, now_us: u64) -> (bool, Vec<u64>) {
-        let node = NodeId(node);
-        match self.call(BackplaneRequest::Lease { node, life_ms }, now_us) {
-            BackplaneAnswer::Leased(leases) => {
-                let nodes = leases.nodes.iter().map(|node| node.0).collect();
-                (leases.was_held, nodes)
-            }
-            other => panic!("not an answer to a lease: {other:?}"),
-        }
-    }
-
     /// Messages until `count` have come.
     fn messages(&mut self, count: usize) -> &[Message] {
         let start = Instant::now();
@@ -197,7 +186,7 @@ impl<B: Backplane> Driver<'_, B> {
 }
 
 /// Waits until an implementation is connected.
-fn drive<B: Backplane>(backplane: &mut B) -> Driver<'_, B> {
+pub(super) fn drive<B: Backplane>(backplane: &mut B) -> Driver<'_, B> {
     let mut driver = Driver {
         backplane,
         messages: Vec::new(),
@@ -380,40 +369,6 @@ fn too_large_calls_are_refused<B: Backplane>(backplane: &mut B) {
     assert_eq!(driver.top(A).offset, 0, "nothing was placed");
 }
 
-fn a_lease_is_listed_until_it_ends<B: Backplane>(backplane: &mut B) {
-    let mut driver = drive(backplane);
-    let long_ms = 60_000;
-    assert_eq!(driver.lease(7, long_ms, SECOND_US), (false, vec![7]));
-    assert_eq!(driver.lease(7, long_ms, SECOND_US), (true, vec![7]));
-    let both = driver.lease(u64::MAX, 500, SECOND_US);
-    assert_eq!(both, (false, vec![7, u64::MAX]), "in the order of numbers");
-    // One end is told, the other comes by itself.
-    assert_eq!(driver.lease(7, 0, SECOND_US), (true, vec![u64::MAX]));
-    let (start, mut now_us) = (Instant::now(), SECOND_US);
-    loop {
-        now_us += 10_000;
-        let (was_held, nodes) = driver.lease(7, long_ms, now_us);
-        assert_eq!(was_held, now_us > SECOND_US + 10_000);
-        if nodes == [7] {
-            return;
-        }
-        assert!(start.elapsed() < PATIENCE, "the lease does not end");
-    }
-}
-
-fn nodes_beyond_the_most_get_no_lease<B: Backplane>(backplane: &mut B) {
-    let mut driver = drive(backplane);
-    let most = NODES_MAX as u64;
-    for node in 0..most {
-        driver.lease(node, 60_000, SECOND_US);
-    }
-    let all: Vec<u64> = (0..most).collect();
-    for _ in 0..2 {
-        assert_eq!(driver.lease(most, 60_000, SECOND_US), (false, all.clone()));
-    }
-    assert_eq!(driver.lease(3, 60_000, SECOND_US), (true, all));
-}
-
 fn nobody_is_told_by_itself<B: Backplane>(backplane: &mut B) {
     let mut driver = drive(backplane);
     driver.subscribe(A);
@@ -486,13 +441,4 @@ fn two_publishers_make_one_order<B: Backplane>(here: &mut B, there: &mut B) {
         assert_eq!(placement.previous_chain, before.chain);
         before = placement.position;
     }
-}
-
-fn every_node_sees_the_leases_of_all<B: Backplane>(here: &mut B, there: &mut B) {
-    let (mut here, mut there) = (drive(here), drive(there));
-    assert_eq!(here.lease(1, 60_000, SECOND_US), (false, vec![1]));
-    assert_eq!(there.lease(2, 60_000, SECOND_US), (false, vec![1, 2]));
-    assert_eq!(here.lease(1, 60_000, SECOND_US), (true, vec![1, 2]));
-    there.lease(2, 0, SECOND_US);
-    assert_eq!(here.lease(1, 60_000, SECOND_US), (true, vec![1]));
 }

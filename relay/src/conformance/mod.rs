@@ -7,6 +7,7 @@
 mod archive;
 mod backplane;
 mod event_log;
+mod leases;
 
 pub use archive::archive;
 pub use backplane::{backplane, backplane_between_nodes};

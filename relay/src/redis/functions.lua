@@ -338,9 +338,24 @@ local function lease(keys, args)
     redis.call('ZREM', keys[1], args[1])
   elseif held == 1 or redis.call('ZCARD', keys[1]) < most then
     redis.call('ZADD', keys[1], string.format('%.0f', now + life), args[1])
-    redis.call('PEXPIRE', keys[1], life)
+    -- The lease of another node may last longer.
+    if redis.call('PTTL', keys[1]) < life then
+      redis.call('PEXPIRE', keys[1], life)
+    end
   end
   return {held, redis.call('ZRANGE', keys[1], 0, most - 1)}
+end
+
+-- Lists the leases that have not ended. keys: nodes. args: most nodes. Returns nodes, each with the
+-- milliseconds that its lease lasts.
+local function leases(keys, args)
+  local now = now_ms()
+  local listed = redis.call('ZRANGEBYSCORE', keys[1], string.format('(%.0f', now), '+inf',
+    'WITHSCORES', 'LIMIT', 0, args[1])
+  for at = 2, #listed, 2 do
+    listed[at] = string.format('%.0f', tonumber(listed[at]) - now)
+  end
+  return listed
 end
 
 redis.register_function('@LIBRARY@_publish', publish)
@@ -348,6 +363,9 @@ redis.register_function('@LIBRARY@_lease', lease)
 redis.register_function('@LIBRARY@_probe', probe)
 redis.register_function{
   function_name = '@LIBRARY@_known', callback = known, flags = {'no-writes'},
+}
+redis.register_function{
+  function_name = '@LIBRARY@_leases', callback = leases, flags = {'no-writes'},
 }
 redis.register_function{
   function_name = '@LIBRARY@_range', callback = range, flags = {'no-writes'},

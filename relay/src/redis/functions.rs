@@ -15,7 +15,7 @@ use super::limits::{STREAM_ENTRIES, STREAM_LIFE};
 use super::lineage::Lineage;
 use super::message::{event, floor, head, number, placement, top, HEAD_BYTES};
 use super::range::Range;
-use crate::backplane::{Leases, NodeId, Publish, Published};
+use crate::backplane::{Lease, Leases, NodeId, Publish, Published};
 use crate::limits::NODES_MAX;
 use crate::record::Placement;
 
@@ -219,6 +219,17 @@ impl Functions {
         command
     }
 
+    /// Asks who has a lease.
+    pub fn leases(&self) -> Cmd {
+        let mut command = redis::cmd("FCALL_RO");
+        command
+            .arg(format!("{}_leases", self.name))
+            .arg(1)
+            .arg(self.key(LEASES, "nodes"))
+            .arg(NODES_MAX);
+        command
+    }
+
     /// Sends a probe through everything that a publish goes through.
     pub fn probe(&self, partition: u16, lineage: Lineage, name: &str, message: &[u8]) -> Cmd {
         let mut command = self.call("probe", partition, &[], false);
@@ -295,10 +306,6 @@ pub fn read_leases(reply: &Value) -> Option<Leases> {
     let [was_held, nodes] = list(reply)? else {
         return None;
     };
-    let node = |reply| {
-        let text = std::str::from_utf8(bytes(reply)?).ok()?;
-        u64::from_str_radix(text, 16).ok().map(NodeId)
-    };
     let mut nodes: Vec<NodeId> = list(nodes)?.iter().filter_map(node).collect();
     nodes.sort_unstable();
     nodes.truncate(NODES_MAX);
@@ -306,6 +313,26 @@ pub fn read_leases(reply: &Value) -> Option<Leases> {
         was_held: *was_held == Value::Int(1),
         nodes,
     })
+}
+
+/// Reads the reply to a question for leases. What is no node is passed over.
+pub fn read_lease_list(reply: &Value) -> Option<Vec<Lease>> {
+    let pairs = list(reply)?.chunks_exact(2).filter_map(|pair| {
+        let left = std::str::from_utf8(bytes(&pair[1])?).ok()?;
+        Some(Lease {
+            node: node(&pair[0])?,
+            left_ms: left.parse().ok()?,
+        })
+    });
+    let mut leases: Vec<Lease> = pairs.collect();
+    leases.sort_unstable_by_key(|lease| lease.node);
+    leases.truncate(NODES_MAX);
+    Some(leases)
+}
+
+fn node(reply: &Value) -> Option<NodeId> {
+    let text = std::str::from_utf8(bytes(reply)?).ok()?;
+    u64::from_str_radix(text, 16).ok().map(NodeId)
 }
 
 /// Reads the reply to recent.

@@ -202,6 +202,7 @@ impl RedisBackplane {
             BackplaneRequest::Subscribe { channel } => Request::Subscribe(channel.into()),
             BackplaneRequest::Unsubscribe { channel } => Request::Unsubscribe(channel.into()),
             BackplaneRequest::Lease { node, life_ms } => Request::Lease(node, life_ms),
+            BackplaneRequest::Leases => Request::Leases,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::ports::Ticket;
 use crate::redis::fault::Fault;
 use crate::redis::functions::{
-    published, read_known, read_leases, read_range, read_tops, Batch, LEASES,
+    published, read_known, read_lease_list, read_leases, read_range, read_tops, Batch, LEASES,
 };
 use crate::redis::message::told;
 use crate::redis::outcome::Outcome;
@@ -36,6 +36,12 @@ impl Core {
             Request::Subscribe(channel) => self.subscribe(ticket, channel),
             Request::Unsubscribe(channel) => self.unsubscribe(ticket, channel),
             Request::Lease(node, life_ms) => self.lease(ticket, node, life_ms),
+            Request::Leases => {
+                let command = self.functions.leases();
+                self.ask(ticket, LEASES, command, |reply| {
+                    Some(BackplaneAnswer::Leases(read_lease_list(reply)?))
+                });
+            }
         }
     }
 

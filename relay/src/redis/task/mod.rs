@@ -61,6 +61,8 @@ pub enum Request {
     Unsubscribe(Box<str>),
     /// Keep a node's lease for so many milliseconds.
     Lease(NodeId, u64),
+    /// Say who has a lease.
+    Leases,
 }
 
 /// What happened next.
