@@ -84,6 +84,19 @@ pub const REPLICAS_AGAIN_SECS: u64 = 2;
 /// How long an answer is waited for, seconds.
 pub const REPLICAS_WAIT_SECS: u64 = 5;
 
+/// Partitions of a stretch that are read at a time, each with one batch that gathers.
+pub const STRETCH_LANES: usize = 16;
+
+/// Batches of a stretch that wait for whoever reads it; a full queue stops the reading.
+pub const STRETCH_BATCHES: usize = 8;
+
+/// A question about the ends of a stretch is given up after this, milliseconds, and asked again.
+pub const STRETCH_ASK_MS: u64 = 5_000;
+
+/// When nothing has come for so long, milliseconds, from brokers that answer, partitions of a
+/// stretch that are not at their ends have nothing more: what stands there is no record.
+pub const STRETCH_SILENCE_MS: u64 = 10_000;
+
 /// Orders that wait for a consumer's thread; a worker gives one for each batch.
 pub const ORDERS_MAX: usize = 1_024;
 

@@ -3,7 +3,8 @@
 //! - Pure: [`record`] (what stands in a Kafka record), [`route`] (topic and key), `line` (what is
 //!   sent, acknowledged and sent again, in order), `batch` (batches for consumers).
 //! - Drivers: `producer` (one for each class), [`consumer`] (one member of a group), [`KafkaLog`]
-//!   (both behind [`crate::event_log::EventLog`]), `replicas` (asks how topics are kept).
+//!   (both behind [`crate::event_log::EventLog`]), [`stretch`] (what topics have got since a time),
+//!   `replicas` (asks how topics are kept).
 //!
 //! Invariants:
 //! - a record has one topic and one key, so that records of one publisher keep their order;
@@ -28,6 +29,7 @@ mod reading;
 pub mod record;
 mod replicas;
 pub mod route;
+pub mod stretch;
 #[cfg(test)]
 mod tests;
 

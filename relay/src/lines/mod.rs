@@ -33,7 +33,8 @@ mod track;
 pub use feeder::{Fed, FeedBatch, FeedCounters, Feeder};
 pub use lane::{LaneId, Read};
 pub use limits::{
-    ASKED_MAX, BATCHES_MAX, CALL_RECORDS_MAX, POSITION_WAIT_US, READ_RECORDS, REWIND_US,
+    ASKED_MAX, ASK_WITHIN_US, BATCHES_MAX, CALL_RECORDS_MAX, POSITION_WAIT_US, READ_RECORDS,
+    REWIND_US,
 };
 pub use outcome::{Outcome, Placed};
 pub use proving::Question;

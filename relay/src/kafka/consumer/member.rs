@@ -439,7 +439,10 @@ fn settings(config: GroupConfig<'_>) -> Result<ClientConfig, GroupFault> {
     Ok(client)
 }
 
-fn list<'a>(lanes: impl IntoIterator<Item = (&'a Lane, Option<Offset>)>) -> TopicPartitionList {
+/// Partitions as the client library takes them.
+pub(crate) fn list<'a>(
+    lanes: impl IntoIterator<Item = (&'a Lane, Option<Offset>)>,
+) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for (lane, offset) in lanes {
         let mut element = list.add_partition(&lane.topic, lane.partition);
@@ -458,7 +461,8 @@ fn cursor_in(committed: &TopicPartitionList, lane: &Lane) -> Option<i64> {
     }
 }
 
-fn consumed(message: &BorrowedMessage<'_>) -> (Lane, Consumed) {
+/// A record and the partition that it came from.
+pub(crate) fn consumed(message: &BorrowedMessage<'_>) -> (Lane, Consumed) {
     let lane = Lane {
         topic: message.topic().into(),
         partition: message.partition(),

@@ -19,6 +19,7 @@ mod member;
 
 #[cfg(test)]
 pub(super) use member::headers as headers_of;
+pub(super) use member::{consumed, list};
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{sync_channel, SyncSender};

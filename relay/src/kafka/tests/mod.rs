@@ -7,6 +7,7 @@ mod faults;
 mod group;
 mod records;
 mod stand;
+mod stretch;
 
 use std::sync::mpsc::{sync_channel, Receiver};
 use std::sync::Arc;
