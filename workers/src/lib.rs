@@ -7,6 +7,7 @@
 //! - [`outbox`]: the same, from a table in a back end's own database.
 //! - [`stored`]: consumer groups whose offsets are in the database, beside their effect.
 //! - [`edge_api`]: the server API of edges, as a caller.
+//! - [`transit`]: one batch of the log on its way through a backplane.
 //!
 //! Invariants: an unknown key of a configuration is refused; what decides has no clock, socket
 //! or runtime and is tested without a server.
@@ -23,4 +24,7 @@ pub mod ingress;
 pub mod outbox;
 pub mod roles;
 pub mod stored;
+#[cfg(test)]
+mod testing;
 pub mod topics;
+pub mod transit;

@@ -17,9 +17,9 @@
 
 mod limits;
 mod marks;
+mod onward;
 #[cfg(test)]
 mod tests;
-mod transit;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,12 +28,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use interlink_protocol::ids::Position;
 use interlink_protocol::namespace::{Namespaces, Topic};
 use interlink_relay::backplane::{
-    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
+    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
 };
 use interlink_relay::event_log::EventLog;
 use interlink_relay::kafka::consumer::{
     Batch, GroupConfig, GroupConsumer, GroupEvent, Lane, StartAt,
 };
+use interlink_relay::kafka::record::Item;
 use interlink_relay::kafka::route::{self, topic_name};
 use interlink_relay::kafka::{Config as Cluster, Forward, KafkaLog, LogConfig};
 use interlink_relay::limits::PORT_BATCH_MAX;
@@ -46,8 +47,9 @@ use tracing::{info, warn};
 use super::Stop;
 use crate::config::{BridgeSection, Config};
 use crate::exit::{CommandError, Exit};
+use crate::transit::{Gate, Transit};
 use marks::Marks;
-use transit::{Onward, Transit};
+use onward::{onward, Onward};
 
 /// What a lane has under way.
 #[derive(Debug)]
@@ -185,6 +187,15 @@ fn open(
     })
 }
 
+/// Whether an item is an event that originates in a region. Places of one region mean nothing in
+/// another.
+fn is_of(item: &Item, region: &str) -> bool {
+    match item {
+        Item::Event(event) => *event.origin == *region,
+        Item::Positioned(_) => false,
+    }
+}
+
 impl<B: Backplane> Bridge<B> {
     fn now_ms(&self) -> u64 {
         self.began.elapsed().as_millis() as u64
@@ -225,9 +236,10 @@ impl<B: Backplane> Bridge<B> {
         }
         marks.note(batch.start(), now_ms);
         let lane = batch.lane.clone();
-        let transit = Transit::new(batch, &self.own, self.partitions, marks.appended());
-        if transit.left.unreadable > 0 {
-            let count = transit.left.unreadable;
+        let own = &self.own;
+        let transit = Transit::new(batch, self.partitions, |item| is_of(item, own));
+        if transit.unreadable > 0 {
+            let count = transit.unreadable;
             warn!(
                 count,
                 ?lane,
@@ -319,20 +331,9 @@ impl<B: Backplane> Bridge<B> {
         let now_us = now.map_or(0, |now| now.as_micros() as u64);
         for (lane, crossing) in &mut self.crossings {
             let transit = &mut crossing.transit;
-            while let Some((partition, events)) = transit.next_call() {
+            while let Some((partition, events)) = transit.next_call(|_, _| Gate::Go) {
                 let events = events.to_vec();
-                let publishes = events.iter().map(|event| {
-                    let event = &transit.events[*event];
-                    Publish {
-                        channel: &event.channel,
-                        class: event.class,
-                        record: event.record,
-                        accepted_at_us: event.accepted_at_us,
-                        floor: Position::ZERO,
-                        frame: &transit.batch.records[event.index].value,
-                    }
-                });
-                let publishes: Vec<_> = publishes.collect();
+                let publishes = transit.publishes(&events, |_| Position::ZERO);
                 let request = BackplaneRequest::Publish(&publishes);
                 match self.backplane.submit(request, now_us) {
                     Ok(ticket) => {
@@ -350,8 +351,9 @@ impl<B: Backplane> Bridge<B> {
 
     fn append(&mut self) {
         for (lane, crossing) in &mut self.crossings {
-            if crossing.onward.is_none() && crossing.transit.is_placed() {
-                crossing.onward = Some(crossing.transit.onward());
+            if crossing.onward.is_none() && crossing.transit.is_over() {
+                let appended = self.marks.get(lane).map_or(0, Marks::appended);
+                crossing.onward = Some(onward(&crossing.transit, appended));
             }
             let onward = crossing.onward.as_deref().unwrap_or_default();
             let topic = lane.topic.strip_prefix(&*self.prefix);

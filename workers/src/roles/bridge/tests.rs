@@ -1,75 +1,40 @@
 //! Batches on their way and going back, without servers.
 
-use interlink_protocol::frame::{EventFields, FrameEncoder};
-use interlink_protocol::ids::{InstanceId, Position, RecordId};
-use interlink_protocol::priority::Priority;
+use interlink_protocol::ids::Position;
 use interlink_relay::backplane::Published;
 use interlink_relay::event_log::AppendKind;
-use interlink_relay::kafka::consumer::{Batch, Consumed, Lane};
+use interlink_relay::kafka::consumer::{Batch, Consumed};
 use interlink_relay::record::Placement;
 
+use super::is_of;
 use super::marks::Marks;
-use super::transit::Transit;
+use super::onward::onward;
+use crate::testing::{lane, Fed};
+use crate::transit::{Gate, Transit};
 
 const PARTITIONS: u16 = 4;
 
-fn frame(channel: &str, id: u64) -> Vec<u8> {
-    let fields = EventFields {
-        channel,
-        position: Position::ZERO,
-        previous_chain: 0,
-        record: RecordId(u128::from(id)),
-        publisher: "ada",
-        priority: Priority::P1,
-        event_type: 1,
-        schema_version: 1,
-        server_time_us: id,
-        payload: b"x",
-        conflation_key: None,
-        trace: None,
-    };
-    FrameEncoder::new().event(&fields).to_vec()
-}
-
-/// A record as a node of a region feeds it; the form is that of `interlink_relay::kafka::record`.
+/// A record as a node of a region feeds it.
 fn record(origin: &str, channel: &str, offset: i64) -> Consumed {
     let id = offset as u64;
-    let mut source = Vec::new();
-    source.extend_from_slice(&1u32.to_le_bytes());
-    source.extend_from_slice(&0u16.to_le_bytes());
-    source.push(Priority::P1 as u8);
-    source.extend_from_slice(&id.to_le_bytes());
-    source.extend_from_slice(b"node-1");
-    let mut publish = Vec::new();
-    publish.extend_from_slice(&InstanceId(5).0.to_le_bytes());
-    for value in [id, id, id] {
-        publish.extend_from_slice(&value.to_le_bytes());
-    }
-    let headers = [
-        ("interlink-record", u128::from(id).to_le_bytes().to_vec()),
-        ("interlink-kind", b"event".to_vec()),
-        ("interlink-origin", origin.as_bytes().to_vec()),
-        ("interlink-source", source),
-        ("interlink-publish", publish),
-    ];
-    let headers = headers.map(|(name, value)| (name.into(), value.into()));
-    Consumed {
-        offset,
-        timestamp_ms: 0,
-        key: b"ada"[..].into(),
-        value: frame(channel, id).into(),
-        headers: headers.into(),
-    }
+    let fed = Fed {
+        origin,
+        node: "node-1",
+        channel,
+        id,
+        accepted_at_us: id,
+        place: None,
+    };
+    fed.event(offset)
 }
 
 fn batch(records: Vec<Consumed>) -> Batch {
-    Batch {
-        lane: Lane {
-            topic: "interlink.high".into(),
-            partition: 0,
-        },
-        records,
-    }
+    let lane = lane(0);
+    Batch { lane, records }
+}
+
+fn transit(records: Vec<Consumed>) -> Transit {
+    Transit::new(batch(records), PARTITIONS, |item| is_of(item, "eu"))
 }
 
 fn published(offset: u64, repeated: bool) -> Published {
@@ -90,7 +55,7 @@ fn published(offset: u64, repeated: bool) -> Published {
 /// Answers every call, oldest first; gives the offsets in the order in which they were placed.
 fn place_all(transit: &mut Transit, repeated: bool) -> Vec<i64> {
     let mut order = Vec::new();
-    while let Some((partition, events)) = transit.next_call() {
+    while let Some((partition, events)) = transit.next_call(|_, _| Gate::Go) {
         let events = events.to_vec();
         let placed: Vec<_> = events
             .iter()
@@ -115,13 +80,13 @@ fn only_events_of_the_own_region_go_on() {
         damaged,
         record("eu", "chat.b", 5),
     ];
-    let mut transit = Transit::new(batch(records), "eu", PARTITIONS, 0);
-    assert_eq!((transit.left.foreign, transit.left.unreadable), (2, 1));
-    assert!(!transit.is_placed());
+    let mut transit = transit(records);
+    assert_eq!((transit.others, transit.unreadable), (2, 1));
+    assert!(!transit.is_over());
     let mut placed = place_all(&mut transit, false);
     placed.sort_unstable();
     assert_eq!(placed, [1, 5]);
-    let onward = transit.onward();
+    let onward = onward(&transit, 0);
     let indexes: Vec<_> = onward.iter().map(|onward| onward.index).collect();
     assert_eq!(indexes, [0, 4], "in the order of the batch");
     assert!(onward.iter().all(|onward| onward.kind == AppendKind::Event));
@@ -132,19 +97,22 @@ fn a_failed_call_is_made_again_before_later_ones_of_its_partition() {
     let records: Vec<_> = (0..600)
         .map(|offset| record("eu", "chat.a", offset))
         .collect();
-    let mut transit = Transit::new(batch(records), "eu", PARTITIONS, 0);
-    let (partition, first) = transit.next_call().expect("a call");
+    let mut transit = transit(records);
+    let (partition, first) = transit.next_call(|_, _| Gate::Go).expect("a call");
     let first = first.to_vec();
     assert_eq!(first.len(), 256);
-    assert!(transit.next_call().is_none(), "one call of a partition");
+    assert!(
+        transit.next_call(|_, _| Gate::Go).is_none(),
+        "one call of a partition"
+    );
     transit.on_failed(partition);
-    let (_, again) = transit.next_call().expect("a call");
+    let (_, again) = transit.next_call(|_, _| Gate::Go).expect("a call");
     assert_eq!(again, first);
     let placed: Vec<_> = first.iter().map(|_| published(1, false)).collect();
     transit.on_placed(partition, &placed);
     let rest = place_all(&mut transit, false);
     assert_eq!(rest, (256..600).collect::<Vec<_>>());
-    assert!(transit.is_placed());
+    assert!(transit.is_over());
 }
 
 #[test]
@@ -154,9 +122,9 @@ fn what_was_appended_before_tells_new_places_only() {
         (true, vec![AppendKind::Event]),
         (false, vec![AppendKind::Positioned, AppendKind::Event]),
     ] {
-        let mut transit = Transit::new(batch(records.clone()), "eu", PARTITIONS, 2);
+        let mut transit = transit(records.clone());
         place_all(&mut transit, repeated);
-        let onward = transit.onward();
+        let onward = onward(&transit, 2);
         let found: Vec<_> = onward.iter().map(|onward| onward.kind).collect();
         assert_eq!(found, kinds);
     }
