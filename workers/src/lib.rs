@@ -8,6 +8,7 @@
 //! - [`stored`]: consumer groups whose offsets are in the database, beside their effect.
 //! - [`edge_api`]: the server API of edges, as a caller.
 //! - [`transit`]: one batch of the log on its way through a backplane.
+//! - [`unleased`]: places what nodes have fed that have no lease; part of a role.
 //!
 //! Invariants: an unknown key of a configuration is refused; what decides has no clock, socket
 //! or runtime and is tested without a server.
@@ -28,3 +29,4 @@ pub mod stored;
 mod testing;
 pub mod topics;
 pub mod transit;
+pub mod unleased;

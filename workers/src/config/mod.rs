@@ -33,8 +33,12 @@ use crate::exit::{CommandError, Exit};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// The region of the nodes, as they name it; `local` when absent.
+    pub region: Option<String>,
     /// How the Kafka cluster is reached.
     pub kafka: KafkaSection,
+    /// How the Redis servers of the own region are reached.
+    pub redis: Option<RedisSection>,
     /// How the server API of edges is reached.
     pub edge: EdgeSection,
     /// How the database is reached.
@@ -47,7 +51,15 @@ pub struct Config {
     pub bridge: Option<BridgeSection>,
 }
 
+/// The region of nodes that name none.
+const REGION: &str = "local";
+
 impl Config {
+    /// The region of the nodes.
+    pub fn region(&self) -> &str {
+        self.region.as_deref().unwrap_or(REGION)
+    }
+
     /// The section of the role `bridge`.
     ///
     /// # Errors
@@ -84,6 +96,9 @@ impl Config {
         config.log.filter().map_err(|error| error.cause)?;
         if let Some(outbox) = &config.outbox {
             outbox.client().map_err(|error| error.cause)?;
+        }
+        if let Some(redis) = &config.redis {
+            redis.client().map_err(|error| error.cause)?;
         }
         if let Some(bridge) = &config.bridge {
             bridge.check().map_err(|error| error.cause)?;

@@ -44,6 +44,24 @@ fn a_contradiction_is_refused_before_anything_starts() {
 }
 
 #[test]
+fn the_servers_of_the_own_region_are_checked_and_its_name_is_that_of_the_nodes() {
+    let text = |more: &str, mode: &str| {
+        format!(
+            "{more}[kafka]\nbrokers = [\"a:1\"]\n\
+             [redis]\nmode = \"{mode}\"\naddresses = [\"b:2\"]"
+        )
+    };
+    let config = Config::parse(&text("region = \"eu\"\n", "single")).expect("right");
+    assert_eq!(config.region(), "eu");
+    let redis = config.redis.expect("a section").client().expect("right");
+    assert_eq!((&*redis.prefix, redis.partitions), ("interlink", 128));
+    let config = Config::parse(&text("", "cluster")).expect("right");
+    assert_eq!(config.region(), "local", "as nodes that name none");
+    let error = Config::parse(&text("", "shards")).expect_err("unknown");
+    assert!(error.contains("use single"), "{error}");
+}
+
+#[test]
 fn a_bridge_leads_from_one_region_to_another() {
     let text = |region: &str, mode: &str| {
         format!(

@@ -25,7 +25,8 @@ pub enum Role {
     /// Keep history, ids and tops of what nodes feed.
     Archival,
     /// Publish what back ends send to the ingress topic or commit to an outbox, through the
-    /// server API of edges, and escalate what nobody acknowledges in time.
+    /// server API of edges, escalate what nobody acknowledges in time, and place again what nodes
+    /// have fed that have no lease.
     Realtime,
     /// Carry the events of this region to another one.
     Bridge,

@@ -3,6 +3,8 @@
 //! - It publishes what back ends send to the ingress topic ([`crate::ingress`]).
 //! - With the section `[outbox]` it publishes what back ends commit to their database
 //!   ([`crate::outbox`]).
+//! - With the section `[redis]` it places again what nodes have fed that have no lease
+//!   ([`crate::unleased`]).
 //! - With a database it stores a deadline for each event of `critical` whose namespace escalates,
 //!   and looks at the cursors of its user when it is due: what no device has acknowledged ends as
 //!   a stored escalation ([`crate::stored`]).
@@ -16,10 +18,11 @@ use tracing::warn;
 
 use super::Stop;
 use crate::config::Config;
-use crate::exit::CommandError;
+use crate::exit::{CommandError, Exit};
 use crate::ingress;
 use crate::outbox;
 use crate::stored::{consume, limits, now_us, Effect, Group};
+use crate::unleased::{self, Setting};
 
 /// The consumer group.
 pub const GROUP: &str = "realtime";
@@ -37,6 +40,20 @@ pub async fn run(config: &Config, stop: Stop) -> Result<(), CommandError> {
             None => Ok(()),
         }
     };
+    let unleased = async {
+        match &config.redis {
+            Some(section) => {
+                let setting = Setting {
+                    cluster: cluster.clone(),
+                    redis: section.client()?,
+                    region: config.region().to_owned(),
+                    store: archive(config)?,
+                };
+                unleased::run(setting, stop.clone()).await
+            }
+            None => Ok(()),
+        }
+    };
     let deadlines = async {
         match config.postgres.client()? {
             Some(_) => escalate(config, &cluster, stop.clone()).await,
@@ -44,7 +61,17 @@ pub async fn run(config: &Config, stop: Stop) -> Result<(), CommandError> {
         }
     };
     let ingress = ingress::run(&cluster, &api, stop.clone());
-    tokio::try_join!(ingress, outbox, deadlines).map(drop)
+    tokio::try_join!(ingress, outbox, unleased, deadlines).map(drop)
+}
+
+/// The archive, which others bring up to date.
+fn archive(config: &Config) -> Result<Option<Store>, CommandError> {
+    let store = config
+        .postgres
+        .client()?
+        .map(|database| Store::new(&database));
+    let wrong = |error| CommandError::new(Exit::Config, error);
+    store.transpose().map_err(wrong)
 }
 
 /// Stores deadlines, and ends those that are due, until it is stopped.

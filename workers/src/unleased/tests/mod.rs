@@ -1,0 +1,5 @@
+//! When a pass is due and what it does, without servers.
+
+mod passes;
+mod watching;
+mod world;
