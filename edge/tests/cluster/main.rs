@@ -11,6 +11,7 @@ mod stand;
 mod stored;
 #[path = "../support/mod.rs"]
 mod support;
+mod unleased;
 
 use interlink_client::{Client, Delivery, Position, Subscription};
 use interlink_edge::data_dir::development_key_of;

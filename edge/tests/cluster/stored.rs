@@ -31,7 +31,7 @@ fn schema() -> &'static str {
 }
 
 /// The program of the workers, which cargo builds beside that of the node.
-fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     let node = Path::new(env!("CARGO_BIN_EXE_interlink-edge"));
     let program = node.with_file_name("interlink-workers");
     assert!(
