@@ -5,9 +5,10 @@
 //! separate program (`bench/checker/`), which sees their histories alone.
 //! Invariants: a scenario is what [`DEFINITIONS`] says and is never adjusted to a result; it ends
 //! with an error only when it could not be run.
-//! Map: [`plan`] who publishes what to whom, [`client`] and [`load`] the clients, [`history`] what
-//! they note, [`tally`] what is counted meanwhile, [`pace`] how much they offer, [`verdict`] the checker, [`stage`] what all
-//! scenarios do alike; the scenarios by what fails: [`edges`], [`redis`], [`kafka`].
+//! Map: [`plan`] who publishes what to whom, [`client`] and [`load`] the clients, [`pace`] how much
+//! they offer, [`history`] what they note, [`tally`] what is counted meanwhile, [`verdict`] the
+//! checker, [`stage`] what all scenarios do alike; the scenarios by what fails: [`edges`],
+//! [`redis`], [`kafka`].
 //!
 //! Runs on: the bench's main thread; clients on one of their own.
 
