@@ -23,9 +23,9 @@ use super::questions::Answered;
 use super::reads::Admission;
 use super::task::Relay;
 use super::watches::Wish;
-use crate::shard::backbone::Skip;
 use crate::shard::files::event_of;
 use crate::shard::kept::KeptWish;
+use crate::shard::skips::Skip;
 use crate::shard::{Foreign, Message};
 
 type Answer = Result<BackplaneAnswer, BackplaneError>;

@@ -18,15 +18,13 @@
 use std::collections::{HashMap, VecDeque};
 
 use interlink_protocol::channel::ChannelName;
-use interlink_protocol::ids::Position;
 use interlink_protocol::priority::Priority;
 use interlink_protocol::ErrorCode;
-use interlink_relay::backplane::Sequencer;
 use interlink_relay::event_log::{LogPosition, LogRecord};
 use interlink_relay::record::{Kind, RecordRef, Sequence};
 use interlink_wire as wire;
 
-use super::channel::{SubscriptionState, WATCHED};
+use super::channel::WATCHED;
 use super::connection::NONE;
 use super::journal::PendingAck;
 use super::leaving::Leaving;
@@ -64,19 +62,6 @@ pub struct Progress {
     pub fed: Sequence,
     /// Everything up to here is in Kafka and has its position.
     pub settled: Sequence,
-}
-
-/// A channel goes on after a position that its last event does not lead to.
-#[derive(Debug)]
-pub struct Skip {
-    /// The channel.
-    pub channel: Box<str>,
-    /// Where it goes on.
-    pub position: Position,
-    /// Events between that are not delivered.
-    pub skipped: u64,
-    /// Why.
-    pub reason: wire::PositionReason,
 }
 
 /// What a shard of a cluster is given.
@@ -400,39 +385,6 @@ impl Shard {
         if let Some(backbone) = &self.backbone {
             let message = Message::Tell(frame.into());
             drop(self.mesh.try_send(backbone.port.relay, class, message));
-        }
-    }
-
-    /// A channel goes on elsewhere. Those who have been sent everything are told so and go on
-    /// there; the others read history from where they stand. Where only the epoch is another
-    /// one, the log goes on too, and the events themselves tell the others.
-    pub(super) fn on_skip(&mut self, skip: &Skip) {
-        let Some(channel) = self.find_channel(&skip.channel) else {
-            return;
-        };
-        let entry = &mut self.channels[channel];
-        let before = entry.sequencer.top();
-        entry.sequencer = Sequencer::resume(skip.position);
-        let end = self.logs.visible_end(&self.channels[channel]);
-        let members = self.members.members(&self.channels[channel]).iter();
-        let current: Vec<u32> = members
-            .copied()
-            .filter(|&member| {
-                let sub = &self.subscriptions[member];
-                let is_live = sub.state == SubscriptionState::Live && sub.cursor == end;
-                is_live && !self.lagging.contains(member)
-            })
-            .collect();
-        let to = skip.position;
-        if (before.offset, before.chain) != (to.offset, to.chain) {
-            self.give_up_log(channel, before, to);
-        }
-        let end = self.logs.visible_end(&self.channels[channel]);
-        for member in current {
-            self.lagging.remove(member);
-            self.subscriptions[member].cursor = end;
-            self.note_progress(member);
-            self.announce_skipped(member, skip.position, skip.skipped, skip.reason);
         }
     }
 }

@@ -29,7 +29,7 @@ use interlink_relay::event_log::LogRecord;
 use interlink_relay::record::{Kind, Mark, Placement, Sequence};
 
 use super::arrival::Arrival;
-use super::backbone::{Progress, Skip};
+use super::backbone::Progress;
 use super::files::{event_of, HistoryAnswer};
 use super::journal::PendingMark;
 use super::kept::KeptWish;
@@ -37,6 +37,7 @@ use super::presence::messages::PresenceMessage;
 use super::publish::Checked;
 use super::service::questions::{Question, Reply};
 use super::service::{Outcomes, Submission};
+use super::skips::Skip;
 use super::values::ToldValues;
 use super::wishes::Wishes;
 use super::Shard;
@@ -379,7 +380,7 @@ impl Shard {
     }
 
     /// An event of a channel that another shard owns.
-    fn on_event_of(&mut self, frame: &[u8]) {
+    pub(super) fn on_event_of(&mut self, frame: &[u8]) {
         let Some(event) = event_of(frame) else {
             return;
         };

@@ -7,8 +7,9 @@
 //!
 //! Map: `turn` is the loop's body; `accept`, `proxy`, `handshake`, `arrival` bring
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
-//! `backbone` and `leaving` give them to the relay thread of a cluster; `subscribe`, `recover`,
-//! `behind`, `overrun`, `values` give them, `kept` while nobody else can, `ack` notes how far;
+//! `backbone` and `leaving` give them to the relay thread of a cluster, `skips` hears where
+//! channels go on; `subscribe`, `recover`, `behind`, `overrun`, `values` give them, `kept` while
+//! nobody else can, `ack` notes how far;
 //! `fanout`, `transmit`, `queues` send;
 //! `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies` notices;
 //! `presence` tells who is there; `mesh`, `interest`, `files` reach other threads; `service` takes
@@ -65,6 +66,7 @@ mod secure_handshake;
 pub mod service;
 mod session;
 mod settle;
+pub mod skips;
 pub(crate) mod start;
 mod subscribe;
 mod tables;

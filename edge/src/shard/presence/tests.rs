@@ -32,12 +32,12 @@ const SCOPE: &str = "class.m1";
 const SOME: u32 = 7;
 
 impl Shard {
-    fn scope(&mut self) -> u32 {
+    pub(in crate::shard) fn scope(&mut self) -> u32 {
         let name = ChannelName::parse(SCOPE).expect("valid");
         self.channel_named(&name).expect("room")
     }
 
-    fn add_user(&mut self, name: &str) -> u32 {
+    pub(in crate::shard) fn add_user(&mut self, name: &str) -> u32 {
         let claims = Claims {
             user: name.into(),
             ..Claims::default()
@@ -48,7 +48,7 @@ impl Shard {
     }
 
     /// A session of the user with a subscription to [`SCOPE`].
-    fn add_member(&mut self, user: u32, connection: u32) -> u32 {
+    pub(in crate::shard) fn add_member(&mut self, user: u32, connection: u32) -> u32 {
         let key = SessionKey(self.random.next_u128());
         let session = Session::new(key, user, connection);
         let session = self.sessions.insert(session).expect("room");
