@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use interlink_protocol::ids::{Position, RecordId};
+use interlink_protocol::ids::RecordId;
 use interlink_protocol::priority::Priority;
-use interlink_relay::backplane::{partition_of, Publish, Published};
+use interlink_relay::backplane::{partition_of, Floor, Publish, Published};
 use interlink_relay::kafka::consumer::Batch;
 use interlink_relay::kafka::record::{FedEvent, Item};
 use interlink_relay::limits::PORT_BATCH_MAX;
@@ -132,13 +132,8 @@ impl Transit {
         None
     }
 
-    /// Events as the backplane takes them; `floor` is the newest position of an event's channel
-    /// that is known.
-    pub fn publishes(
-        &self,
-        events: &[usize],
-        floor: impl Fn(usize) -> Position,
-    ) -> Vec<Publish<'_>> {
+    /// Events as the backplane takes them; `floor` is what is known of an event's channel.
+    pub fn publishes(&self, events: &[usize], floor: impl Fn(usize) -> Floor) -> Vec<Publish<'_>> {
         let publishes = events.iter().map(|index| {
             let event = &self.events[*index];
             Publish {

@@ -12,7 +12,7 @@ use interlink_protocol::ids::{InstanceId, Position, RecordId};
 use interlink_protocol::namespace::Namespaces;
 use interlink_protocol::priority::Priority;
 use interlink_relay::backplane::{
-    Backplane, BackplaneAnswer, BackplaneEvent, BackplaneRequest, NodeId, Publish,
+    Backplane, BackplaneAnswer, BackplaneEvent, BackplaneRequest, Floor, NodeId, Publish,
 };
 use interlink_relay::event_log::{Append, AppendKind, EventLog, LogPosition, LogRequest};
 use interlink_relay::kafka::record::Item;
@@ -139,7 +139,7 @@ impl Servers {
             class: Priority::P1,
             record: RecordId(u128::from(id)),
             accepted_at_us: now_us(),
-            floor: Position::ZERO,
+            floor: Floor::NONE,
             frame: &frame(id, Placement::default()),
         };
         match self.call(BackplaneRequest::Publish(&[publish])).await {

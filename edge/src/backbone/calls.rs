@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use interlink_protocol::ids::Position;
 use interlink_protocol::priority::Priority;
 use interlink_relay::backplane::{
-    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Publish,
+    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Floor, Publish,
     SkipReason, Standing,
 };
 use interlink_relay::breaker::Traffic;
@@ -268,7 +267,7 @@ impl Relay {
             let records: Vec<Publish<'_>> = call
                 .records
                 .iter()
-                .map(|record| publish_of(record, self.watches.top(&record.channel)))
+                .map(|record| publish_of(record, Floor::At(self.watches.top(&record.channel))))
                 .collect();
             match self
                 .backplane
@@ -365,7 +364,7 @@ fn told_reason(reason: SkipReason) -> wire::PositionReason {
     }
 }
 
-fn publish_of(record: &LogRecord, floor: Position) -> Publish<'_> {
+fn publish_of(record: &LogRecord, floor: Floor) -> Publish<'_> {
     Publish {
         channel: &record.channel,
         class: record.class,

@@ -48,6 +48,12 @@ pub enum ArchiveRequest<'a> {
         /// Full channel name.
         channel: &'a str,
     },
+    /// The same of many channels, at most [`crate::limits::PORT_BATCH_MAX`]: where they go on when
+    /// a backplane has lost them.
+    Tops {
+        /// Full channel names.
+        channels: &'a [Box<str>],
+    },
     /// Where an event stands here whose position is of another region, or was lost.
     Locate {
         /// Full channel name.
@@ -113,6 +119,8 @@ pub enum ArchiveAnswer {
     History(HistoryPage),
     /// The position, when the channel has retained events.
     Top(Option<Position>),
+    /// One entry for each channel, in their order, as [`Self::Top`].
+    Tops(Vec<Option<Position>>),
     /// The position, when the event is retained.
     Located(Option<Position>),
     /// The newest place of each record, in their order, where one is known.

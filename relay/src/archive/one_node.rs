@@ -44,6 +44,10 @@ impl OneNodeArchive {
                 ArchiveAnswer::History(page)
             }
             ArchiveRequest::Top { channel } => ArchiveAnswer::Top(self.files.top(channel)?),
+            ArchiveRequest::Tops { channels } => {
+                let tops = channels.iter().map(|channel| self.files.top(channel));
+                ArchiveAnswer::Tops(tops.collect::<Result<_, _>>()?)
+            }
             ArchiveRequest::Locate { channel, record } => {
                 let place = self.locate(channel, record)?;
                 ArchiveAnswer::Located(place.map(|place| place.position))

@@ -7,18 +7,22 @@
 //!
 //! Rules of `Publish`: records of one call belong to one partition and are placed in their
 //! order; a record id that was placed within the last minutes gets the same placement again
-//! and is not delivered again.
+//! and is not delivered again. A channel that the backplane may have lost goes on after what the
+//! caller knows of it ([`Floor`]); a caller that can ask an archive is told for which channels it
+//! has to, and nothing of its call is placed before it has.
 //!
 //! Rules of what comes by itself: events of a channel come in order, each record once for a
 //! subscription. Where that cannot be kept, [`BackplaneEvent::Skipped`] says from where the
 //! channel goes on: after it the next [`BackplaneEvent::Message`] follows that position.
 //! The first thing that an implementation says is its [`Standing`].
 
+mod floor;
 mod one_node;
 mod sequencer;
 #[cfg(test)]
 mod tests;
 
+pub use floor::Floor;
 pub use one_node::OneNodeBackplane;
 pub use sequencer::{holds, next_epoch, Sequencer};
 
@@ -49,10 +53,9 @@ pub struct Publish<'a> {
     pub record: RecordId,
     /// When it was accepted, microseconds since the Unix epoch.
     pub accepted_at_us: u64,
-    /// The newest position of the channel that the caller knows, or [`Position::ZERO`]. A
-    /// backplane that has lost everything about the channel goes on after it, so that offsets
-    /// do not start again.
-    pub floor: Position,
+    /// What the caller knows of the channel's positions: a backplane that has lost everything
+    /// about the channel goes on there, so that offsets do not start again.
+    pub floor: Floor,
     /// The encoded event; its position is written by the backplane.
     pub frame: &'a [u8],
 }
@@ -115,6 +118,18 @@ pub struct Lease {
 pub enum BackplaneRequest<'a> {
     /// Place and deliver records of one partition, at most [`crate::limits::PORT_BATCH_MAX`].
     Publish(&'a [Publish<'a>]),
+    /// Take what an archive knows of channels of one partition, at most
+    /// [`crate::limits::PORT_BATCH_MAX`]: those of which the backplane has no event go on after it,
+    /// or after a higher floor of their first publish.
+    Seed {
+        /// Their partition.
+        partition: u16,
+        /// Channels and their newest positions.
+        tops: &'a [(Box<str>, Position)],
+        /// Whether the archive knows no other channels of the partition than those that it was
+        /// given since it was seeded first.
+        is_all: bool,
+    },
     /// Tell other nodes an event of a channel that keeps nothing. It is not placed, not stored
     /// and not repaired; nodes that are subscribed get it at most once.
     Tell {
@@ -182,6 +197,14 @@ pub struct Published {
 pub enum BackplaneAnswer {
     /// One entry for each record, in their order.
     Published(Vec<Published>),
+    /// Nothing was placed: these channels may have been lost, and the caller can ask for them
+    /// ([`Floor::Unasked`]). The same records are submitted again with what it was told.
+    TopsWanted(Vec<Box<str>>),
+    /// They were taken.
+    Seeded {
+        /// Whether other channels of the partition may have been lost.
+        lacks: bool,
+    },
     /// The events.
     History(HistoryPage),
     /// One entry for each record, in their order; nothing where an id is not known.

@@ -90,6 +90,19 @@ impl OneNodeBackplane {
         Ok(BackplaneAnswer::Published(published))
     }
 
+    fn seed(&mut self, tops: &[(Box<str>, Position)]) -> Result<BackplaneAnswer, BackplaneError> {
+        if tops.len() > PORT_BATCH_MAX {
+            return Err(BackplaneError::TooMany {
+                records: tops.len(),
+                limit: PORT_BATCH_MAX,
+            });
+        }
+        for (channel, top) in tops {
+            self.channel(channel, *top);
+        }
+        Ok(BackplaneAnswer::Seeded { lacks: false })
+    }
+
     fn known(&self, records: &[RecordId]) -> Result<BackplaneAnswer, BackplaneError> {
         if records.len() > PORT_BATCH_MAX {
             return Err(BackplaneError::TooMany {
@@ -113,7 +126,8 @@ impl OneNodeBackplane {
                 repeated: true,
             };
         }
-        let channel = self.channel(publish.channel, publish.floor);
+        // A recovery finds every channel: nothing is ever lost that an archive would have.
+        let channel = self.channel(publish.channel, publish.floor.position());
         let placement = channel.sequencer.place(publish.record);
         let mut frame: Box<[u8]> = publish.frame.into();
         // A caller's bytes that are no event are carried as they are.
@@ -177,10 +191,15 @@ impl OneNodeBackplane {
 
     fn channel(&mut self, name: &str, floor: Position) -> &mut Channel {
         let epoch = self.epoch;
-        self.channels.entry(name.into()).or_insert_with(|| Channel {
+        let channel = self.channels.entry(name.into());
+        let channel = channel.or_insert_with(|| Channel {
             sequencer: Sequencer::resume_in(epoch, floor),
             recent: VecDeque::new(),
-        })
+        });
+        if channel.recent.is_empty() && floor.offset > channel.sequencer.top().offset {
+            channel.sequencer = Sequencer::resume_in(epoch, floor);
+        }
+        channel
     }
 
     fn top(&self, name: &str) -> Position {
@@ -240,6 +259,7 @@ impl Backplane for OneNodeBackplane {
         self.take_turns(now_us);
         let answer = match request {
             BackplaneRequest::Publish(records) => self.publish(records),
+            BackplaneRequest::Seed { tops, .. } => self.seed(tops),
             // There is no other node.
             BackplaneRequest::Tell { .. } => Ok(BackplaneAnswer::Sent),
             BackplaneRequest::History {

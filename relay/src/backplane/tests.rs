@@ -19,7 +19,7 @@ fn publish(backplane: &mut OneNodeBackplane, id: u64, now_us: u64) -> Published 
         class: Priority::P1,
         record: RecordId(u128::from(id)),
         accepted_at_us: now_us,
-        floor: Position::ZERO,
+        floor: Floor::NONE,
         frame: &[],
     };
     backplane

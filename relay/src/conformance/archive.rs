@@ -19,6 +19,7 @@ const CHANNEL: &str = "class.algebra";
 /// accepted at the time in them.
 pub fn archive<A: Archive>(mut make: impl FnMut(&[RecordRef<'_>]) -> A) {
     history_is_complete_or_says_why_not(&mut make);
+    tops_of_many_channels_come_in_their_order(&mut make);
     a_record_is_located(&mut make);
     places_of_many_records_come_in_their_order(&mut make);
     accepted_ids_are_known(&mut make);
@@ -145,6 +146,37 @@ fn history_ends_at_a_floor<A: Archive>(archive: &mut A, placements: &[Placement]
         accepted_us: 11,
     };
     assert_eq!(ask(Position::ZERO, young).events.len(), 10);
+}
+
+fn tops_of_many_channels_come_in_their_order<A: Archive>(
+    make: &mut impl FnMut(&[RecordRef<'_>]) -> A,
+) {
+    const OTHER: &str = "class.biology";
+    let (mut one, mut other) = (Sequencer::new(7), Sequencer::new(8));
+    let places = [
+        (CHANNEL, one.place(RecordId(1))),
+        (OTHER, other.place(RecordId(2))),
+        (CHANNEL, one.place(RecordId(3))),
+    ];
+    let frames: Vec<_> = (1u64..)
+        .zip(&places)
+        .map(|(id, (channel, place))| placed_event(channel, id, *place))
+        .collect();
+    let records: Vec<_> = (1u64..)
+        .zip(places.iter().zip(&frames))
+        .map(|(id, ((channel, place), frame))| {
+            record(Priority::P1, channel, id, Some(*place), frame)
+        })
+        .collect();
+    let mut archive = make(&records);
+    let channels = [OTHER, "class.none", CHANNEL].map(Box::from);
+    let channels = &channels;
+    let answer = call(&mut archive, ArchiveRequest::Tops { channels });
+    let (other, one) = (other.top(), one.top());
+    assert_eq!(
+        answer,
+        ArchiveAnswer::Tops(vec![Some(other), None, Some(one)])
+    );
 }
 
 fn a_record_is_located<A: Archive>(make: &mut impl FnMut(&[RecordRef<'_>]) -> A) {

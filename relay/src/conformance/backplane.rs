@@ -6,18 +6,19 @@ use interlink_protocol::frame::event::read_position;
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 
+use super::floors::floors;
 use super::{event, forged, leases};
 use crate::backplane::{
     partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
-    Publish, Published, Standing,
+    Floor, Publish, Published, Standing,
 };
 use crate::files::{Gap, HistoryPage};
 use crate::limits::PORT_BATCH_MAX;
 use crate::ports::Ticket;
 use crate::record::Placement;
 
-const A: &str = "class.algebra";
-const B: &str = "class.biology";
+pub(super) const A: &str = "class.algebra";
+pub(super) const B: &str = "class.biology";
 pub(super) const SECOND_US: u64 = 1_000_000;
 
 /// A server that has not answered by then does not answer.
@@ -33,7 +34,7 @@ pub fn backplane<B: Backplane>(mut make: impl FnMut() -> B, partitions: u16) {
     channels_are_numbered_apart(&mut make());
     a_repeat_keeps_its_place(&mut make());
     it_is_told_where_records_stand(&mut make(), partitions);
-    a_new_channel_goes_on_after_its_floor(&mut make());
+    floors(&mut make, partitions);
     history_follows_a_position_or_says_why_not(&mut make());
     subscribers_get_every_event_in_order(&mut make());
     nobody_is_told_by_itself(&mut make());
@@ -135,7 +136,7 @@ impl<B: Backplane> Driver<'_, B> {
                 class: Priority::P1,
                 record: RecordId(u128::from(*id)),
                 accepted_at_us: now_us,
-                floor: Position::ZERO,
+                floor: Floor::NONE,
                 frame,
             })
             .collect();
@@ -145,7 +146,7 @@ impl<B: Backplane> Driver<'_, B> {
         }
     }
 
-    fn known(&mut self, partition: u16, ids: &[u64]) -> Vec<Option<Placement>> {
+    pub(super) fn known(&mut self, partition: u16, ids: &[u64]) -> Vec<Option<Placement>> {
         let records: Vec<_> = ids.iter().map(|id| RecordId(u128::from(*id))).collect();
         let records = &records;
         let request = BackplaneRequest::Known { partition, records };
@@ -167,7 +168,7 @@ impl<B: Backplane> Driver<'_, B> {
         }
     }
 
-    fn top(&mut self, channel: &str) -> Position {
+    pub(super) fn top(&mut self, channel: &str) -> Position {
         match self.call(BackplaneRequest::Top { channel }, SECOND_US) {
             BackplaneAnswer::Top(top) => top,
             other => panic!("not an answer about the top: {other:?}"),
@@ -264,34 +265,6 @@ fn it_is_told_where_records_stand<B: Backplane>(backplane: &mut B, partitions: u
     );
 }
 
-fn a_new_channel_goes_on_after_its_floor<B: Backplane>(backplane: &mut B) {
-    let mut driver = drive(backplane);
-    let floor = Position {
-        epoch: 1,
-        offset: 41,
-        chain: 0x5eed,
-    };
-    let record = |id: u64, floor: Position| Publish {
-        channel: A,
-        class: Priority::P1,
-        record: RecordId(u128::from(id)),
-        accepted_at_us: SECOND_US,
-        floor,
-        frame: &[],
-    };
-    let records = [record(1, floor), record(2, floor)];
-    driver.call(BackplaneRequest::Publish(&records), SECOND_US);
-    let top = driver.top(A);
-    let expected = floor.after(RecordId(1)).after(RecordId(2));
-    assert_eq!((top.offset, top.chain), (expected.offset, expected.chain));
-    let higher = Position {
-        offset: 99,
-        ..floor
-    };
-    driver.call(BackplaneRequest::Publish(&[record(3, higher)]), SECOND_US);
-    assert_eq!(driver.top(A).offset, 44, "what is known needs no floor");
-}
-
 fn history_follows_a_position_or_says_why_not<B: Backplane>(backplane: &mut B) {
     let mut driver = drive(backplane);
     let published = driver.publish(A, &[1, 2, 3, 4, 5], SECOND_US);
@@ -360,7 +333,7 @@ fn too_large_calls_are_refused<B: Backplane>(backplane: &mut B) {
         class: Priority::P1,
         record: RecordId(id as u128),
         accepted_at_us: 1,
-        floor: Position::ZERO,
+        floor: Floor::NONE,
         frame: &[],
     };
     let records: Vec<_> = (0..=PORT_BATCH_MAX).map(record).collect();
@@ -390,7 +363,7 @@ fn calls_across_partitions_are_refused<B: Backplane>(backplane: &mut B, partitio
         class: Priority::P1,
         record: RecordId(1),
         accepted_at_us: 1,
-        floor: Position::ZERO,
+        floor: Floor::NONE,
         frame: &[],
     });
     let refused = driver.try_call(BackplaneRequest::Publish(&records), SECOND_US);

@@ -7,6 +7,7 @@
 mod archive;
 mod backplane;
 mod event_log;
+mod floors;
 mod leases;
 
 pub use archive::archive;

@@ -117,6 +117,15 @@ impl Line {
         self.failures = self.failures.saturating_add(1);
     }
 
+    /// The call was not carried out, and is made again at once.
+    pub fn put_off(&mut self) {
+        match self.calling {
+            Calling::Stale => self.put_back(),
+            Calling::UnderWay => self.calling = Calling::Failed,
+            Calling::Idle | Calling::Failed => {}
+        }
+    }
+
     /// The call was answered by a server that may have lost it since.
     pub fn answered_late(&mut self) {
         self.put_back();

@@ -71,8 +71,9 @@ pub struct LineCounters {
 ///
 /// The driver offers what becomes durable, and in every round carries out [`Self::next_read`],
 /// [`Self::next_rewind`], [`Self::next_question`] and [`Self::next_call`] until they give nothing.
-/// Each call is answered by [`Self::placed`] or [`Self::failed`], each read by [`Self::read`], each
-/// rewind's by [`Self::rewound`], each question by [`Self::known`] or [`Self::not_known`].
+/// Each call is answered by [`Self::placed`], [`Self::put_off`] or [`Self::failed`], each read by
+/// [`Self::read`], each rewind's by [`Self::rewound`], each question by [`Self::known`] or
+/// [`Self::not_known`].
 #[derive(Debug)]
 pub struct Lines {
     partitions: u16,
@@ -334,6 +335,15 @@ impl Lines {
         line.again_at_us = self.now_us.saturating_add(pause_us);
         self.counters.failures += 1;
         self.paused.push(id);
+    }
+
+    /// The backplane wanted to know more before it carried the call out: the same records are
+    /// submitted again at once, before any later one.
+    pub fn put_off(&mut self, id: LineId) {
+        if let Some(line) = self.lines.get_mut(&id) {
+            line.put_off();
+        }
+        self.make_ready(id);
     }
 
     /// The backplane is back: nobody has to wait for the end of a pause.

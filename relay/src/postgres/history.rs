@@ -1,5 +1,7 @@
 //! Reading history.
 
+use std::collections::HashMap;
+
 use interlink_protocol::ids::{Position, RecordId};
 use tokio_postgres::Row as SqlRow;
 
@@ -13,6 +15,12 @@ use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::record::Placement;
 
 const TOP: &str = "SELECT epoch, position_offset, chain FROM channel_top WHERE channel = $1";
+
+const MANY_TOPS: &str = "SELECT channel, epoch, position_offset, chain FROM channel_top \
+    WHERE channel = ANY ($1::text[])";
+
+const TOPS_AFTER: &str = "SELECT channel, epoch, position_offset, chain FROM channel_top \
+    WHERE channel > $1 ORDER BY channel LIMIT $2";
 
 /// Frames beyond the bytes of a page are not read.
 const EVENTS: &str = "
@@ -45,6 +53,43 @@ impl Store {
         let statement = client.prepare_cached(TOP).await?;
         let row = client.query_opt(&statement, &[&channel]).await?;
         Ok(row.map(|row| position(row.get(0), row.get(1), row.get(2))))
+    }
+
+    /// The same of many channels, in their order.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tops(&self, channels: &[Box<str>]) -> Result<Vec<Option<Position>>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(MANY_TOPS).await?;
+        let names: Vec<&str> = channels.iter().map(|channel| &**channel).collect();
+        let rows = client.query(&statement, &[&names]).await?;
+        let known: HashMap<&str, Position> = rows
+            .iter()
+            .map(|row| (row.get(0), position(row.get(1), row.get(2), row.get(3))))
+            .collect();
+        Ok(names.iter().map(|name| known.get(name).copied()).collect())
+    }
+
+    /// Channels after one in the order of their names, at most `limit`, with the positions of their
+    /// newest archived events; an empty name asks from the first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tops_after(
+        &self,
+        channel: &str,
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, Position)>, StoreError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(TOPS_AFTER).await?;
+        let limit = limit as i64;
+        let rows = client.query(&statement, &[&channel, &limit]).await?;
+        let tops = rows.iter().map(|row| {
+            let name: &str = row.get(0);
+            (name.into(), position(row.get(1), row.get(2), row.get(3)))
+        });
+        Ok(tops.collect())
     }
 
     /// Events of a channel after a position, at most `limit`; [`Position::ZERO`] asks from the

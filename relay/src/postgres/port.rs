@@ -111,6 +111,7 @@ impl Archive for PostgresArchive {
 enum Owned {
     History(Box<str>, Position, usize, HistoryFloor),
     Top(Box<str>),
+    Tops(Vec<Box<str>>),
     Locate(Box<str>, RecordId),
     Places(Vec<RecordId>),
     Accepted(RecordId, u64, u64),
@@ -130,6 +131,7 @@ impl Owned {
                 floor,
             } => Self::History(channel.into(), after, limit, floor),
             ArchiveRequest::Top { channel } => Self::Top(channel.into()),
+            ArchiveRequest::Tops { channels } => Self::Tops(channels.to_vec()),
             ArchiveRequest::Locate { channel, record } => Self::Locate(channel.into(), record),
             ArchiveRequest::Places { records } => {
                 Self::Places(records.iter().map(|(_, record)| *record).collect())
@@ -162,6 +164,7 @@ impl Owned {
                 ArchiveAnswer::History(page.await?)
             }
             Self::Top(channel) => ArchiveAnswer::Top(store.top(&channel).await?),
+            Self::Tops(channels) => ArchiveAnswer::Tops(store.tops(&channels).await?),
             Self::Locate(channel, record) => {
                 ArchiveAnswer::Located(store.locate(&channel, record).await?)
             }

@@ -8,7 +8,9 @@
 -- Nothing of Lua's libraries can be named while the library is loaded, only in functions.
 --
 -- Keys of a partition, always in this order:
---   1 meta      hash: lineage, past lineages, epoch, when ids and tops took turns
+--   1 meta      hash: lineage, past lineages, epoch, when ids and tops took turns, and lacks: 1 when
+--               it began from nothing and an archive may know more channels, 0 once it was told all,
+--               nothing a turn of tops later
 --   2 tops      hash: channel => offset and chain of its newest event
 --   3 tops.old  the same of the turn before
 --   4 ids       hash: record id => place
@@ -76,14 +78,17 @@ end
 -- that is past belongs to a server that is not the master any more, or was not read again. A
 -- caller that has placed before says in which epoch: when that is another one now, or none since
 -- the keys were removed, it has to submit again what may be lost, before anything new.
+-- Returns the epoch, an error, what the partition lacks, and whether it begins from nothing with
+-- this call.
 local function enter(keys, lineage, known, proposal, now)
-  local meta = redis.call('HMGET', keys[1], 'lineage', 'past', 'epoch', 'ids', 'tops')
-  local epoch = meta[3]
+  local meta = redis.call('HMGET', keys[1], 'lineage', 'past', 'epoch', 'ids', 'tops', 'lacks')
+  local epoch, lacks = meta[3], meta[6] or ''
+  local begins = not epoch
   local ids, tops = tonumber(meta[4] or now), tonumber(meta[5] or now)
   local ids_due, tops_due = now - ids >= IDS_TURN_MS, now - tops >= TOPS_TURN_MS
   local is_known = known == ZERO or known == epoch
   if is_known and meta[1] == lineage and not ids_due and not tops_due then
-    return epoch
+    return epoch, nil, lacks, false
   end
   local is_new = meta[1] ~= lineage
   local past = meta[2] or ''
@@ -105,6 +110,13 @@ local function enter(keys, lineage, known, proposal, now)
     end
     epoch = proposal
   end
+  -- What begins from nothing may have been emptied. A turn of tops later every channel that was
+  -- not asked for has been silent for so long that it would be forgotten anyway.
+  if begins then
+    lacks = '1'
+  elseif tops_due then
+    lacks = ''
+  end
   if ids_due then
     take_turns(keys[4], keys[5], now - ids >= 2 * IDS_TURN_MS)
     ids = now
@@ -114,8 +126,8 @@ local function enter(keys, lineage, known, proposal, now)
     tops = now
   end
   redis.call('HSET', keys[1], 'lineage', lineage, 'past', past, 'epoch', epoch,
-    'ids', string.format('%.0f', ids), 'tops', string.format('%.0f', tops))
-  return epoch
+    'ids', string.format('%.0f', ids), 'tops', string.format('%.0f', tops), 'lacks', lacks)
+  return epoch, nil, lacks, begins
 end
 
 -- Tops of channels, in their order; false where nothing is known.
@@ -143,11 +155,12 @@ end
 -- args: lineage, epoch in which the caller placed last (zero: it does not know), proposed epoch,
 -- PUBLISH or SPUBLISH, prefix of pub/sub names, most entries of a stream, life of a stream in ms,
 -- number of channels, then (channel, floor) for each, then (head, frame) for each record; head =
--- number of the channel 2, record id 16, class 1, accepted at 8. Returns the epoch, and R or N
--- (repeated or new) and the place, for each record.
+-- number of the channel 2, record id 16, class 1, accepted at 8. An empty floor says that the
+-- caller can ask an archive for it. Returns the epoch, and R or N (repeated or new) and the place,
+-- for each record; or, when nothing is placed before the archive was asked, a list of the channels.
 local function publish(keys, args)
   local now = now_ms()
-  local epoch, refusal = enter(keys, args[1], args[2], args[3], now)
+  local epoch, refusal, lacks, begins = enter(keys, args[1], args[2], args[3], now)
   if not epoch then
     return refusal
   end
@@ -157,12 +170,31 @@ local function publish(keys, args)
   for at = 1, channels do
     names[at] = args[7 + 2 * at]
   end
-  local tops = read_tops(keys, names)
+  local tops, wanted = read_tops(keys, names), {}
   local offsets, chains, messages, sizes = {}, {}, {}, {}
   for at = 1, channels do
-    local top = tops[at] or revive(keys[6 + at], args[8 + 2 * at])
+    local floor = args[8 + 2 * at]
+    local top = tops[at] or revive(keys[6 + at], floor)
+    if top == '' then
+      top = ZERO .. ZERO
+      if lacks == '1' then
+        wanted[#wanted + 1] = names[at]
+      end
+    end
     offsets[at], chains[at] = struct.unpack('>I8c8', top)
+    -- A top without events is what an archive knew, which may be behind the node.
+    if lacks ~= '' and tops[at] and floor ~= '' and struct.unpack('>I8', floor) > offsets[at]
+        and redis.call('EXISTS', keys[6 + at]) == 0 then
+      offsets[at], chains[at] = struct.unpack('>I8c8', floor)
+    end
     messages[at], sizes[at] = {'\1'}, 0
+  end
+  if #wanted > 0 then
+    -- The epoch has to be above those that the archive knows, which the next call brings.
+    if begins then
+      redis.call('UNLINK', keys[1])
+    end
+    return wanted
   end
   local ids, count = {}, 0
   for at = first, #args, 2 do
@@ -229,6 +261,43 @@ local function publish(keys, args)
     end
   end
   return epoch .. table.concat(answers)
+end
+
+-- Takes what an archive knows of channels whose streams are keys: those without events go on there,
+-- unless they are further. args: lineage, epoch in which the caller placed last, proposed epoch, highest epoch
+-- among the tops, 1 when the archive knows no others of the partition and 0 otherwise, then
+-- (channel, top) for each. Returns the epoch, and 1 while other channels may have been lost.
+local function seed(keys, args)
+  local epoch, refusal, lacks = enter(keys, args[1], args[2], args[3], now_ms())
+  if not epoch then
+    return refusal
+  end
+  if lacks == '1' then
+    -- Whoever began the partition may have had a slow clock.
+    if is_above(args[4], epoch) and is_above(args[3], args[4]) then
+      epoch = args[3]
+      redis.call('HSET', keys[1], 'epoch', epoch)
+    end
+    local names, places, new = {}, {}, {}
+    for at = 6, #args, 2 do
+      names[#names + 1], places[#places + 1] = args[at], args[at + 1]
+    end
+    local known = #names > 0 and read_tops(keys, names)
+    for at = 1, #names do
+      local is_new = not known[at] or is_above(places[at], known[at])
+      if is_new and redis.call('EXISTS', keys[6 + at]) == 0 then
+        new[#new + 1], new[#new + 2] = names[at], places[at]
+      end
+    end
+    if #new > 0 then
+      redis.call('HSET', keys[2], unpack(new))
+    end
+    if args[5] == '1' then
+      lacks = '0'
+      redis.call('HSET', keys[1], 'lacks', lacks)
+    end
+  end
+  return {epoch, lacks == '1' and 1 or 0}
 end
 
 -- Events of a channel from an offset on, with the epoch and the top. args: channel, first offset,
@@ -359,6 +428,7 @@ local function leases(keys, args)
 end
 
 redis.register_function('@LIBRARY@_publish', publish)
+redis.register_function('@LIBRARY@_seed', seed)
 redis.register_function('@LIBRARY@_lease', lease)
 redis.register_function('@LIBRARY@_probe', probe)
 redis.register_function{

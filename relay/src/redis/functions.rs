@@ -13,9 +13,9 @@ use redis::{Cmd, Value};
 
 use super::limits::{STREAM_ENTRIES, STREAM_LIFE};
 use super::lineage::Lineage;
-use super::message::{event, floor, head, number, placement, top, HEAD_BYTES};
+use super::message::{event, floor, head, number, placement, position, top, HEAD_BYTES};
 use super::range::Range;
-use crate::backplane::{Lease, Leases, NodeId, Publish, Published};
+use crate::backplane::{Floor, Lease, Leases, NodeId, Publish, Published};
 use crate::limits::NODES_MAX;
 use crate::record::Placement;
 
@@ -34,8 +34,8 @@ pub struct Batch {
     pub partition: u16,
     /// The most urgent class among them.
     pub class: Priority,
-    /// Channels and the newest positions that are known of them.
-    pub channels: Vec<(Box<str>, Position)>,
+    /// Channels and what is known of them.
+    pub channels: Vec<(Box<str>, Floor)>,
     records: Vec<([u8; HEAD_BYTES], Box<[u8]>)>,
 }
 
@@ -43,7 +43,7 @@ impl Batch {
     /// Copies records of one partition.
     pub fn new(partition: u16, records: &[Publish<'_>]) -> Self {
         let mut numbers: HashMap<&str, u16> = HashMap::new();
-        let mut channels: Vec<(Box<str>, Position)> = Vec::new();
+        let mut channels: Vec<(Box<str>, Floor)> = Vec::new();
         let mut heads = Vec::with_capacity(records.len());
         let mut class = Priority::P3;
         for record in records {
@@ -52,9 +52,7 @@ impl Batch {
                 (channels.len() - 1) as u16
             });
             let known = &mut channels[usize::from(number)].1;
-            if record.floor.offset > known.offset {
-                *known = record.floor;
-            }
+            *known = known.or_higher(record.floor);
             class = class.min(record.class);
             heads.push((head(number, record), record.frame.into()));
         }
@@ -69,6 +67,25 @@ impl Batch {
     /// Number of records.
     pub fn len(&self) -> usize {
         self.records.len()
+    }
+}
+
+/// What an archive knows of channels of a partition.
+#[derive(Debug)]
+pub struct Seeds {
+    /// The partition.
+    pub partition: u16,
+    /// Channels and their newest positions.
+    pub tops: Box<[(Box<str>, Position)]>,
+    /// Whether it knows no others.
+    pub is_all: bool,
+}
+
+impl Seeds {
+    /// The highest epoch among them.
+    pub fn highest_epoch(&self) -> u64 {
+        let epochs = self.tops.iter().map(|(_, top)| top.epoch);
+        epochs.max().unwrap_or(0)
     }
 }
 
@@ -160,10 +177,29 @@ impl Functions {
             .arg(STREAM_LIFE.as_millis() as u64)
             .arg(batch.channels.len());
         for (channel, known) in &batch.channels {
-            command.arg(&**channel).arg(floor(*known).as_slice());
+            let floor = floor(*known);
+            let floor = floor.as_ref().map_or(&[][..], <[u8; 16]>::as_slice);
+            command.arg(&**channel).arg(floor);
         }
         for (head, frame) in &batch.records {
             command.arg(head.as_slice()).arg(&**frame);
+        }
+        command
+    }
+
+    /// Gives what an archive knows, by a caller that has placed in the epoch `known` before, with
+    /// `epoch` as the next one.
+    pub fn seed(&self, seeds: &Seeds, lineage: Lineage, known: u64, epoch: u64) -> Cmd {
+        let channels: Vec<&str> = seeds.tops.iter().map(|(channel, _)| &**channel).collect();
+        let mut command = self.call("seed", seeds.partition, &channels, false);
+        command
+            .arg(lineage.as_bytes().as_slice())
+            .arg(known.to_be_bytes().as_slice())
+            .arg(epoch.to_be_bytes().as_slice())
+            .arg(seeds.highest_epoch().to_be_bytes().as_slice())
+            .arg(u8::from(seeds.is_all));
+        for (channel, top) in &seeds.tops {
+            command.arg(&**channel).arg(position(*top).as_slice());
         }
         command
     }
@@ -255,6 +291,22 @@ pub fn published(reply: &Value, records: usize) -> Option<(u64, Vec<Published>)>
         })
     });
     Some((u64::from_be_bytes(*epoch), places.collect::<Option<_>>()?))
+}
+
+/// Reads the reply to a publish that placed nothing: the channels for which the archive is to be
+/// asked.
+pub fn read_wanted(reply: &Value) -> Option<Vec<Box<str>>> {
+    let names = list(reply)?.iter();
+    let names = names.map(|name| std::str::from_utf8(bytes(name)?).ok().map(Box::from));
+    names.collect()
+}
+
+/// Reads the reply to seeds: the partition's epoch, and whether channels may still be lost.
+pub fn read_seeded(reply: &Value) -> Option<(u64, bool)> {
+    let [epoch, lacks] = list(reply)? else {
+        return None;
+    };
+    Some((number(bytes(epoch)?)?, *lacks == Value::Int(1)))
 }
 
 /// Reads the reply to a question for so many records.

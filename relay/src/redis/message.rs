@@ -7,7 +7,7 @@ use interlink_protocol::frame::event::patch_position;
 use interlink_protocol::ids::{Position, RecordId};
 use interlink_protocol::priority::Priority;
 
-use crate::backplane::Publish;
+use crate::backplane::{Floor, Publish};
 use crate::record::Placement;
 use crate::recovery::RecoveredEvent;
 
@@ -127,11 +127,19 @@ pub fn top(epoch: u64, bytes: &[u8]) -> Option<Position> {
     })
 }
 
-/// A position as a floor of 16 bytes.
-pub fn floor(position: Position) -> [u8; 16] {
+/// A floor of 16 bytes; nothing when the caller can ask for one.
+pub fn floor(floor: Floor) -> Option<[u8; 16]> {
+    match floor {
+        Floor::At(top) => Some(position(top)),
+        Floor::Unasked => None,
+    }
+}
+
+/// A position as a top of 16 bytes.
+pub fn position(top: Position) -> [u8; 16] {
     let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&position.offset.to_be_bytes());
-    bytes[8..].copy_from_slice(&position.chain.to_be_bytes());
+    bytes[..8].copy_from_slice(&top.offset.to_be_bytes());
+    bytes[8..].copy_from_slice(&top.chain.to_be_bytes());
     bytes
 }
 

@@ -45,7 +45,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use interlink_protocol::ids::RecordId;
+use interlink_protocol::ids::{Position, RecordId};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch as watch_channel};
 
@@ -55,7 +55,7 @@ use crate::backplane::{
 };
 use crate::limits::{PORT_BATCH_MAX, PORT_CALLS_MAX};
 use crate::ports::{Busy, Ticket};
-use functions::Batch;
+use functions::{Batch, Seeds};
 use limits::EVENTS_MAX;
 use task::{frame_bytes, Core, Ends, Request};
 
@@ -155,6 +155,22 @@ impl RedisBackplane {
         }
     }
 
+    fn check_seeds(
+        &self,
+        partition: u16,
+        tops: &[(Box<str>, Position)],
+    ) -> Result<(), BackplaneError> {
+        if tops.len() > PORT_BATCH_MAX {
+            return Err(BackplaneError::TooMany {
+                records: tops.len(),
+                limit: PORT_BATCH_MAX,
+            });
+        }
+        let of = |(channel, _): &(Box<str>, _)| partition_of(channel, self.partitions);
+        let is_one = partition < self.partitions && tops.iter().all(|top| of(top) == partition);
+        is_one.then_some(()).ok_or(BackplaneError::Partitions)
+    }
+
     /// What is answered at once to a question about records, if anything.
     fn check_known(
         &self,
@@ -185,6 +201,19 @@ impl RedisBackplane {
             BackplaneRequest::Publish(records) => {
                 let partition = self.partition(records).map_err(Err)?;
                 Request::Publish(Batch::new(partition, records), now_us, self.changes)
+            }
+            BackplaneRequest::Seed {
+                partition,
+                tops,
+                is_all,
+            } => {
+                self.check_seeds(partition, tops).map_err(Err)?;
+                let seeds = Seeds {
+                    partition,
+                    tops: tops.into(),
+                    is_all,
+                };
+                Request::Seed(seeds, now_us, self.changes)
             }
             BackplaneRequest::Tell { channel, frame } => {
                 Request::Tell(channel.into(), frame.into())

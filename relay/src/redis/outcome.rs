@@ -35,6 +35,17 @@ pub enum Outcome {
         /// The reply.
         result: Result<Value, RedisError>,
     },
+    /// What an archive knows was given.
+    Seeded {
+        /// The link.
+        link: u64,
+        /// The request.
+        ticket: Ticket,
+        /// The partition, and how many changes it had had when they were sent.
+        partition: (u16, u64),
+        /// The reply.
+        result: Result<Value, RedisError>,
+    },
     /// Events were told.
     Told {
         /// The link.

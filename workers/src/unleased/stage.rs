@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use interlink_protocol::ids::{Position, RecordId};
-use interlink_relay::backplane::{partition_of, NodeName, Publish, Published};
+use interlink_protocol::ids::RecordId;
+use interlink_relay::backplane::{partition_of, Floor, NodeName, Publish, Published};
 use interlink_relay::kafka::consumer::{Batch, Consumed};
 use interlink_relay::kafka::record::{FedEvent, Item};
 use interlink_relay::limits::PORT_BATCH_MAX;
@@ -208,7 +208,7 @@ impl Stage {
     pub fn publishes(&self, events: &[usize]) -> Vec<Publish<'_>> {
         let floor = |index: usize| {
             let place = self.due[index].place;
-            place.map_or(Position::ZERO, |place| place.position)
+            place.map_or(Floor::NONE, |place| Floor::At(place.position))
         };
         self.transit.publishes(events, floor)
     }

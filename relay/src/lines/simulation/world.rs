@@ -125,10 +125,9 @@ impl World {
             self.accepted.push(record.clone());
             let record = Arc::new(record);
             // A full lane leaves records out, but never the newest.
-            if self.chance(1) {
-                self.held[usize::from(shard)] = Some(record);
-            } else {
-                self.offer(&record);
+            match self.chance(1) {
+                true => self.held[usize::from(shard)] = Some(record),
+                false => self.offer(&record),
             }
         }
     }
@@ -213,7 +212,7 @@ impl World {
         }
     }
 
-    /// Answers a call, fails it, or applies it and loses the answer.
+    /// Answers a call, fails it, puts it off, or applies it and loses the answer.
     fn answer(&mut self, faults: bool) {
         let Some((call, earlier)) = self.calls.pop_front() else {
             return;
@@ -224,8 +223,10 @@ impl World {
             true => self.fate(),
             false => FINE,
         };
-        if fate == 0 {
-            return self.lines.failed(call.line, self.now_us);
+        match fate {
+            0 => return self.lines.failed(call.line, self.now_us),
+            2 => return self.lines.put_off(call.line),
+            _ => {}
         }
         let published = earlier.unwrap_or_else(|| self.apply(&call));
         if fate == 1 {
@@ -242,8 +243,7 @@ impl World {
             return;
         };
         let is_away = self.away.contains(&question.line.partition);
-        let fails = earlier.is_none() && faults && (is_away || self.fate() == 0);
-        if fails {
+        if earlier.is_none() && faults && (is_away || self.fate() == 0) {
             let (line, number) = (question.line, question.number);
             return self.lines.not_known(line, number, self.now_us);
         }

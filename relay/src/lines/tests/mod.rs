@@ -219,6 +219,41 @@ fn a_failed_call_goes_again_with_the_same_records_after_a_pause() {
 }
 
 #[test]
+fn a_call_that_is_put_off_goes_again_at_once_with_the_same_records() {
+    let mut lines = lines();
+    lines.offer(&record(1));
+    let call = lines.next_call(0).expect("a call");
+    lines.offer(&record(2));
+    lines.put_off(call.line);
+    let call = lines.next_call(0).expect("a call");
+    assert_eq!(sequences(&call), [1], "before any later one");
+    assert_eq!(lines.counters().failures, 0);
+    lines.placed(call.line, &published(&call));
+    lines.put_off(call.line);
+    let call = lines.next_call(0).expect("a call");
+    assert_eq!(sequences(&call), [2], "a late word changes nothing");
+}
+
+#[test]
+fn a_call_that_is_put_off_after_its_server_has_changed_waits_for_the_rewind() {
+    let mut lines = lines();
+    lines.offer(&record(1));
+    let call = lines.next_call(0).expect("a call");
+    lines.placed(call.line, &published(&call));
+    lines.offer(&record(2));
+    let call = lines.next_call(0).expect("a call");
+    lines.rewind(&[call.line.partition], 0);
+    let question = lines.next_question(0).expect("a question");
+    lines.known(question.line, question.number, &[]);
+    lines.put_off(call.line);
+    assert!(lines.next_call(0).is_none(), "what may be lost goes first");
+    let (id, read) = lines.next_rewind().expect("a read");
+    lines.rewound(id, Some((read.reader, vec![plain(&record(1))])));
+    let call = lines.next_call(0).expect("a call");
+    assert_eq!(sequences(&call), [1, 2]);
+}
+
+#[test]
 fn a_breaker_pauses_whole_partitions() {
     let mut lines = lines();
     for sequence in 1..=200 {

@@ -173,6 +173,43 @@ fn a_lost_numbering_leaves_history_and_its_records_stand_where_they_were_placed_
 }
 
 #[test]
+fn the_newest_positions_of_all_channels_come_in_pages_by_their_names() {
+    let place = claimed();
+    let a = source("a");
+    let names = ["class.a", "class.B", "class.é", "class.a~b"];
+    let frame = frame(1, Placement::default());
+    let numbered = (1u128..).zip(names).map(|(id, channel)| {
+        let placement = Sequencer::new(7).place(RecordId(id));
+        ArchivedEvent {
+            channel,
+            ..event(id, Some(placement), &frame)
+        }
+    });
+    let batch: Vec<_> = (1..)
+        .zip(numbered)
+        .map(|(n, one)| fed(&a, n, one))
+        .collect();
+    assert_eq!(place.keep(0, &batch), stored(4, 0, 0));
+    let mut found = Vec::new();
+    let mut after = Box::from("");
+    loop {
+        let page = place
+            .run(place.store.tops_after(&after, 3))
+            .expect("a page");
+        assert!(page.len() <= 3);
+        let Some((last, _)) = page.last() else { break };
+        after = last.clone();
+        found.extend(page);
+    }
+    let mut expected: Vec<_> = (1u128..)
+        .zip(names)
+        .map(|(id, name)| (name.into(), Sequencer::new(7).place(RecordId(id)).position))
+        .collect();
+    expected.sort_by(|(one, _): &(Box<str>, _), (other, _)| one.cmp(other));
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn an_id_is_called_new_only_when_the_archive_is_complete() {
     let place = Place::new();
     let judge = |now_us, since_us| {

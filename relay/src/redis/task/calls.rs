@@ -4,12 +4,13 @@ use interlink_protocol::ids::{Position, RecordId};
 use redis::{RedisError, Value};
 
 use super::{Core, Request};
-use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError, NodeId};
+use crate::backplane::{next_epoch, partition_of, BackplaneAnswer, BackplaneError, Floor, NodeId};
 use crate::limits::{HISTORY_BYTES_MAX, HISTORY_EVENTS_MAX};
 use crate::ports::Ticket;
 use crate::redis::fault::Fault;
 use crate::redis::functions::{
-    published, read_known, read_lease_list, read_leases, read_range, read_tops, Batch, LEASES,
+    published, read_known, read_lease_list, read_leases, read_range, read_seeded, read_tops,
+    read_wanted, Batch, Seeds, LEASES,
 };
 use crate::redis::message::told;
 use crate::redis::outcome::Outcome;
@@ -24,6 +25,12 @@ impl Core {
                     return self.answer(ticket, Err(BackplaneError::Away));
                 }
                 self.publish(ticket, batch, now_us);
+            }
+            Request::Seed(seeds, now_us, seen) => {
+                if seen < self.changed[usize::from(seeds.partition)] {
+                    return self.answer(ticket, Err(BackplaneError::Away));
+                }
+                self.seed(ticket, &seeds, now_us);
             }
             Request::Known(partition, records, seen) => {
                 self.ask_known(ticket, partition, &records, seen);
@@ -48,10 +55,12 @@ impl Core {
     fn publish(&mut self, ticket: Ticket, mut batch: Batch, now_us: u64) {
         for (name, known) in &mut batch.channels {
             let top = self.channels.get(name).and_then(|channel| channel.top());
-            let seen = top.map_or(known.epoch, |top| top.epoch.max(known.epoch));
+            let floor = known.position();
+            let seen = top.map_or(floor.epoch, |top| top.epoch.max(floor.epoch));
             self.highest_epoch = self.highest_epoch.max(seen);
-            if let Some(top) = top.filter(|top| top.offset > known.offset) {
-                *known = top;
+            // Nothing that was heard says nothing about the archive.
+            if let Some(top) = top.filter(|top| top.offset > floor.offset) {
+                *known = Floor::At(top);
             }
         }
         let owner = self.owners[usize::from(batch.partition)];
@@ -74,6 +83,30 @@ impl Core {
                 ticket,
                 partition,
                 records,
+                result,
+            }
+        });
+    }
+
+    fn seed(&mut self, ticket: Ticket, seeds: &Seeds, now_us: u64) {
+        self.highest_epoch = self.highest_epoch.max(seeds.highest_epoch());
+        let owner = self.owners[usize::from(seeds.partition)];
+        let link = owner.and_then(|id| Some((id, self.links.get(&id)?.up.as_ref()?)));
+        let Some((link, up)) = link else {
+            return self.answer(ticket, Err(BackplaneError::Away));
+        };
+        let epoch = next_epoch(now_us / 1_000, up.lineage.number(), self.highest_epoch);
+        let at = usize::from(seeds.partition);
+        let partition = (seeds.partition, self.changed[at]);
+        let known = self.placed_in[at];
+        let command = self.functions.seed(seeds, up.lineage, known, epoch);
+        let mut connection = up.bulk.clone();
+        self.spawn(async move {
+            let result = command.query_async(&mut connection).await;
+            Outcome::Seeded {
+                link,
+                ticket,
+                partition,
                 result,
             }
         });
@@ -202,6 +235,15 @@ impl Core {
                 let answer = self.on_published(link, partition, records, result);
                 self.answer(ticket, answer);
             }
+            Outcome::Seeded {
+                link,
+                ticket,
+                partition,
+                result,
+            } => {
+                let answer = self.on_seeded(link, partition, result);
+                self.answer(ticket, answer);
+            }
             Outcome::Told {
                 link,
                 tickets,
@@ -254,15 +296,35 @@ impl Core {
         result: Result<Value, RedisError>,
     ) -> Result<BackplaneAnswer, BackplaneError> {
         let reply = self.fate(link, result)?;
+        if let Some(channels) = read_wanted(&reply) {
+            return Ok(BackplaneAnswer::TopsWanted(channels));
+        }
         let published = published(&reply, records);
         let (epoch, places) = published.ok_or(BackplaneError::Refused)?;
+        self.entered(partition, changed, epoch);
+        Ok(BackplaneAnswer::Published(places))
+    }
+
+    fn on_seeded(
+        &mut self,
+        link: u64,
+        (partition, changed): (u16, u64),
+        result: Result<Value, RedisError>,
+    ) -> Result<BackplaneAnswer, BackplaneError> {
+        let reply = self.fate(link, result)?;
+        let (epoch, lacks) = read_seeded(&reply).ok_or(BackplaneError::Refused)?;
+        self.entered(partition, changed, epoch);
+        Ok(BackplaneAnswer::Seeded { lacks })
+    }
+
+    /// A partition has taken something in an epoch.
+    fn entered(&mut self, partition: u16, changed: u64, epoch: u64) {
         self.highest_epoch = self.highest_epoch.max(epoch);
         let at = usize::from(partition);
         // What was placed before a change says nothing about the time after it.
         if self.changed[at] == changed {
             self.placed_in[at] = epoch;
         }
-        Ok(BackplaneAnswer::Published(places))
     }
 
     /// What an error means for the caller, after its link was looked after.

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::config::{Address, Config};
-use super::functions::{Batch, Functions};
+use super::functions::{Batch, Functions, Seeds};
 use super::gate::Push;
 use super::limits::{EVENTS_MAX, PUSH_BYTES_MAX, TELLS_MAX, TICK};
 use super::lineage::Lineage;
@@ -46,6 +46,8 @@ pub enum Request {
     /// Place records, as of microseconds since the Unix epoch; asked when the caller had taken so
     /// many changes of lineage.
     Publish(Batch, u64, u64),
+    /// Take what an archive knows; the numbers as above.
+    Seed(Seeds, u64, u64),
     /// Say where records of a partition stand; asked when the caller had taken so many changes of
     /// lineage.
     Known(u16, Box<[RecordId]>, u64),

@@ -11,7 +11,7 @@ use super::servers::{single, Server};
 use super::{now_us, Config, Node, PATIENCE};
 use crate::backplane::{
     partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
-    Publish, Published, SkipReason, Standing,
+    Floor, Publish, Published, SkipReason, Standing,
 };
 use crate::files::Gap;
 use crate::redis::functions::{published, Functions};
@@ -177,7 +177,7 @@ fn what_is_too_much_for_a_caller_is_read_or_counted_afterwards() {
             class: Priority::P1,
             record: RecordId(call * 16 + at),
             accepted_at_us: 1,
-            floor: Position::ZERO,
+            floor: Floor::NONE,
             frame: &frame,
         };
         let records: Vec<_> = (0..16).map(record).collect();
@@ -280,7 +280,7 @@ fn nothing_is_placed_by_a_caller_that_has_not_heard_of_the_change_of_lineage() {
         class: Priority::P1,
         record: RecordId(2),
         accepted_at_us: 1,
-        floor: Position::ZERO,
+        floor: Floor::NONE,
         frame: &frame,
     }];
     // Calls are on their way at all times, also when the server is there again.

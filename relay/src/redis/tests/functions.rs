@@ -1,12 +1,12 @@
 //! The functions inside Redis, called as the backplane calls them, where it never would.
 
-use interlink_protocol::ids::{Position, RecordId};
+use interlink_protocol::ids::RecordId;
 use interlink_protocol::priority::Priority;
 use redis::{Arg, Value};
 
 use super::servers::{single, Server};
 use super::{frame, Config, Node};
-use crate::backplane::{partition_of, Publish, Published};
+use crate::backplane::{partition_of, Floor, Publish, Published};
 use crate::redis::fault::Fault;
 use crate::redis::functions::{published, Batch, Functions};
 use crate::redis::lineage::Lineage;
@@ -34,7 +34,7 @@ pub fn words(
         class: Priority::P1,
         record: RecordId(u128::from(id)),
         accepted_at_us: 1,
-        floor: Position::ZERO,
+        floor: Floor::NONE,
         frame: &frame,
     };
     let partition = partition_of(channel, config.partitions);

@@ -3,6 +3,7 @@
 
 mod conformance;
 mod faults;
+mod floors;
 mod functions;
 mod proxy;
 mod servers;
@@ -21,7 +22,7 @@ use tokio::runtime::Handle;
 use super::{Config, RedisBackplane};
 use crate::backplane::{
     partition_of, Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
-    Publish, Published, Standing,
+    Floor, Publish, Published, Standing,
 };
 use crate::record::Placement;
 
@@ -146,7 +147,7 @@ impl Node {
             class: Priority::P1,
             record: RecordId(u128::from(*id)),
             accepted_at_us: now_us(),
-            floor: Position::ZERO,
+            floor: Floor::NONE,
             frame,
         };
         let frames = frames.iter().map(|frame: &Vec<u8>| frame.as_slice());

@@ -146,7 +146,8 @@ impl Watch {
         self.reading = None;
     }
 
-    /// Takes what was read.
+    /// Takes what was read. A server without events whose top is behind was told what an archive
+    /// knew: until its next event it moves nobody, so that who has heard more can say so.
     pub fn on_range(&mut self, range: Range, acts: &mut Vec<Act>) {
         let (Some(reading), Some(top)) = (self.reading.take(), self.top) else {
             return;
@@ -168,6 +169,12 @@ impl Watch {
                     // The page ends here, and what both have may go on in the next one.
                     return self.read_from(Reading::Rewind, shared.offset + 1, acts);
                 }
+                if range.events.is_empty() {
+                    match reading {
+                        Reading::Next => return self.read(Reading::Rewind, acts),
+                        _ => return self.drain(acts),
+                    }
+                }
                 // A history that was built up again has the same chains in another epoch.
                 let epoch = next.map_or(range.top.epoch.max(top.epoch), |next| {
                     next.placement.position.epoch
@@ -178,6 +185,9 @@ impl Watch {
                 match reading {
                     Reading::Next => return self.read(Reading::Rewind, acts),
                     Reading::Rewind => return self.read_from(Reading::Anew, 1, acts),
+                    Reading::Anew if range.events.is_empty() && range.top.offset < top.offset => {
+                        return self.drain(acts);
+                    }
                     Reading::Anew => {
                         if let Some(from) = self.begin_anew(top, &range, acts) {
                             return self.read_from(Reading::Anew, from, acts);

@@ -279,6 +279,31 @@ fn a_history_that_was_built_up_again_goes_on_in_its_own_epoch() {
 }
 
 #[test]
+fn a_server_that_knows_less_and_has_no_events_moves_nobody_before_its_next_event() {
+    let mut stream = Stream::default();
+    let begin = stream.clone();
+    let events: Vec<_> = (1..=7)
+        .filter_map(|record| stream.publish(record))
+        .collect();
+    let mut heard = Listener::opened(&begin);
+    events.into_iter().for_each(|event| heard.hear(event));
+    let late = Listener::opened(&stream);
+    for mut listener in [heard, late] {
+        let mut server = stream.clone();
+        server.fail_over(2);
+        listener.check(&server);
+        while listener.read(&server, usize::MAX, 0) {}
+        assert_eq!(listener.position, stream.top());
+        // Another node knew no better.
+        let next = server.publish(8).expect("new");
+        listener.hear(next);
+        while listener.read(&server, usize::MAX, 1) {}
+        assert_eq!(listener.position, server.top());
+        assert_eq!((listener.records.last(), listener.skipped), (Some(&8), 0));
+    }
+}
+
+#[test]
 fn an_epoch_that_goes_on_where_the_last_one_ended_is_announced_before_its_first_event() {
     let mut stream = Stream::default();
     let mut listener = Listener::opened(&stream);

@@ -25,10 +25,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use interlink_protocol::ids::Position;
 use interlink_protocol::namespace::{Namespaces, Topic};
 use interlink_relay::backplane::{
-    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest,
+    Backplane, BackplaneAnswer, BackplaneError, BackplaneEvent, BackplaneRequest, Floor,
 };
 use interlink_relay::event_log::EventLog;
 use interlink_relay::kafka::consumer::{
@@ -333,7 +332,8 @@ impl<B: Backplane> Bridge<B> {
             let transit = &mut crossing.transit;
             while let Some((partition, events)) = transit.next_call(|_, _| Gate::Go) {
                 let events = events.to_vec();
-                let publishes = transit.publishes(&events, |_| Position::ZERO);
+                // A bridge has no way to the archive of the other region.
+                let publishes = transit.publishes(&events, |_| Floor::NONE);
                 let request = BackplaneRequest::Publish(&publishes);
                 match self.backplane.submit(request, now_us) {
                     Ok(ticket) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use interlink_protocol::ids::RecordId;
-use interlink_relay::backplane::{partition_of, NodeName};
+use interlink_relay::backplane::{partition_of, Floor, NodeName};
 use interlink_relay::kafka::consumer::{Batch, Lane};
 use interlink_relay::kafka::record::Item;
 use interlink_relay::record::Placement;
@@ -114,7 +114,7 @@ fn a_channel_that_was_lost_goes_on_behind_the_newest_place_that_the_log_tells() 
     let mut pass = pass(&world, whose(false));
     pass.take(whole(&world, &lane(0)));
     let call = pass.next_call(NOW_US).expect("a call");
-    assert_eq!(pass.publishes(&call)[0].floor, place.position);
+    assert_eq!(pass.publishes(&call)[0].floor, Floor::At(place.position));
 }
 
 #[test]
