@@ -21,7 +21,7 @@ use interlink_relay::breaker::Traffic;
 use interlink_relay::cursors::{Cursor, CursorStart, CursorUpdate};
 use interlink_relay::lines::LineId;
 use interlink_relay::ports::Ticket;
-use interlink_relay::postgres::PostgresArchive;
+use interlink_relay::postgres::{PostgresArchive, Store};
 
 use super::counts::{add, set, BackboneCounts};
 use super::guard::{End, Guard};
@@ -45,6 +45,8 @@ pub(super) enum Ask {
     Place(JudgementWish),
     /// Where the records of a line stand.
     Line(LineId, Vec<(Box<str>, RecordId)>),
+    /// Where channels of a line go on that Redis may have lost.
+    Tops(LineId, Vec<Box<str>>),
     /// Where a device continues.
     Cursor(CursorWish),
     /// Where devices stand now.
@@ -112,11 +114,22 @@ impl Archived {
         self.port.is_some()
     }
 
+    /// The calls behind it, while its breaker lets all of them through.
+    pub fn store(&mut self, now_us: u64) -> Option<Store> {
+        let is_well = self.guard.is_connected() && self.guard.traffic(now_us) == Traffic::All;
+        let port = self.port.as_ref().filter(|_| is_well)?;
+        Some(port.store().clone())
+    }
+
     /// Something is to be asked.
     pub fn ask(&mut self, ask: Ask) {
+        self.queue(&ask).push_back(ask);
+    }
+
+    fn queue(&mut self, ask: &Ask) -> &mut VecDeque<Ask> {
         match ask {
-            Ask::Line(..) | Ask::Judge(_) | Ask::Place(_) => self.urgent.push_back(ask),
-            _ => self.waiting.push_back(ask),
+            Ask::Line(..) | Ask::Tops(..) | Ask::Judge(_) | Ask::Place(_) => &mut self.urgent,
+            _ => &mut self.waiting,
         }
     }
 
@@ -125,10 +138,7 @@ impl Archived {
     }
 
     fn put_back(&mut self, ask: Ask) {
-        match ask {
-            Ask::Line(..) | Ask::Judge(_) | Ask::Place(_) => self.urgent.push_front(ask),
-            _ => self.waiting.push_front(ask),
-        }
+        self.queue(&ask).push_front(ask);
     }
 
     /// Cursors have moved. Beyond the bound new ones are left out, so that their events come again
@@ -273,6 +283,7 @@ fn request_of<'a>(
             record: wish.record,
         },
         Ask::Line(..) => ArchiveRequest::Places { records },
+        Ask::Tops(_, channels) => ArchiveRequest::Tops { channels },
         Ask::Cursor(wish) => ArchiveRequest::Cursor {
             user: &wish.user,
             device: &wish.device,
@@ -374,6 +385,10 @@ impl Relay {
                     self.feeder.placed(&placed);
                 }
             }
+            (Ask::Tops(line, channels), ArchiveAnswer::Tops(tops)) => {
+                self.floors.learn(line, channels, &tops);
+                self.lines.put_off(line);
+            }
             (Ask::Cursor(wish), ArchiveAnswer::Cursor(cursor)) => {
                 self.reply_cursor(wish, Some(cursor));
             }
@@ -396,8 +411,8 @@ impl Relay {
             Ask::Past(past) => self.on_past_denied(past),
             Ask::Judge(wish) => self.reply_judged(wish, Judged::Later),
             Ask::Place(wish) => self.reply_judged(wish, Judged::Repeat(None)),
-            Ask::Line(line, records) => {
-                self.warn_of_line(line, records.len(), now_us);
+            Ask::Line(line, _) | Ask::Tops(line, _) => {
+                self.warn_of_line(line, now_us);
                 self.lines.failed(line, now_us);
             }
             Ask::Cursor(wish) => self.reply_cursor(wish, None),
@@ -423,16 +438,16 @@ impl Relay {
         self.archive.ask(Ask::Advance(rest));
     }
 
-    /// Says that records wait for the archive, once in a while.
-    fn warn_of_line(&mut self, line: LineId, records: usize, now_us: u64) {
+    /// Says that a line waits for the archive, once in a while.
+    fn warn_of_line(&mut self, line: LineId, now_us: u64) {
         let warned_us = &mut self.archive.warned_us;
         if now_us >= warned_us.saturating_add(ARCHIVE_WARN_US) {
             *warned_us = now_us;
             tracing::warn!(
                 ?line,
-                records,
-                "old records wait: the archive has to say first whether they were numbered; look \
-                 at PostgreSQL and the lag of the group archival"
+                "records wait: the archive has to say first whether they were numbered, or where \
+                 channels go on that Redis may have lost; look at PostgreSQL and the lag of the \
+                 group archival"
             );
         }
     }

@@ -77,6 +77,7 @@ impl Relay {
                 BackplaneEvent::LineageChanged { partitions } => {
                     self.lines.rewind(&partitions, now_us);
                     self.nodes.on_forgotten(now_us);
+                    self.seeding.begin();
                 }
                 BackplaneEvent::Standing(standing) => self.on_standing(standing, now_us),
             }
@@ -92,6 +93,7 @@ impl Relay {
         self.standing = standing;
         self.nodes.on_standing(standing, now_us);
         if connected {
+            self.seeding.begin_if_done();
             self.lines.resume();
             self.watches.try_again();
         }
@@ -103,7 +105,12 @@ impl Relay {
         self.reads.ended(ticket, End::of(&answer), now_us);
         if let Some(line) = self.calls.remove(&ticket) {
             match answer {
+                Ok(BackplaneAnswer::TopsWanted(channels)) => {
+                    self.archive.ask(Ask::Tops(line, channels));
+                    self.seeding.begin_if_done();
+                }
                 Ok(BackplaneAnswer::Published(published)) => {
+                    self.floors.forget(line);
                     for placed in self.lines.placed(line, &published) {
                         let counter = match placed.outcome {
                             Outcome::Placed => &self.counts.placed,
@@ -119,6 +126,7 @@ impl Relay {
                         tracing::warn!(%error, ?line, "records wait");
                     }
                     add(&self.counts.calls_failed, 1);
+                    self.floors.forget(line);
                     self.lines.failed(line, now_us);
                 }
             }
@@ -143,6 +151,8 @@ impl Relay {
             if let Some(granted) = self.watches.answered(ticket, top) {
                 self.grant(&granted);
             }
+        } else if self.seeding.is_asked(ticket) {
+            self.on_seed_answer(ticket, answer, now_us);
         } else if self.nodes.is_asked(ticket) {
             self.on_node_answer(ticket, &answer, now_us);
         }
@@ -218,7 +228,8 @@ impl Relay {
             self.watch(reads, now_us)?;
             self.inquire(questions, now_us)?;
             self.tell(now_us)?;
-            self.send_frames(now_us)
+            self.send_frames(now_us)?;
+            self.seed(now_us)
         });
     }
 
@@ -264,10 +275,15 @@ impl Relay {
                 self.archive.ask(ask);
                 continue;
             }
+            let (line, can_ask) = (call.line, self.archive.is_there());
+            let floor = |channel: &str| {
+                let heard = self.watches.top(channel);
+                self.floors.of(line, channel, heard, can_ask)
+            };
             let records: Vec<Publish<'_>> = call
                 .records
                 .iter()
-                .map(|record| publish_of(record, Floor::At(self.watches.top(&record.channel))))
+                .map(|record| publish_of(record, floor(&record.channel)))
                 .collect();
             match self
                 .backplane

@@ -85,6 +85,16 @@ pub const CURSORS_MAX: usize = interlink_relay::limits::CURSORS_MAX;
 /// them: the same as in the archive's own judgement of holes.
 pub const ARCHIVE_LAG_US: u64 = 300_000_000;
 
+/// Channels that are read at once of the archive for a Redis that has lost them: about a hundred
+/// for each partition, and two megabytes.
+pub const SEED_PAGE: usize = 16 * 1024;
+
+/// Calls that give them to Redis at once, beside those of records.
+pub const SEED_CALLS_MAX: usize = 16;
+
+/// Pause after such a call failed.
+pub const SEED_AGAIN_US: u64 = 1_000_000;
+
 /// An archive of which nothing was asked for so long is asked whether it is there.
 pub const ARCHIVE_PROBE_US: u64 = 5_000_000;
 

@@ -8,9 +8,10 @@
 //! Map: `task` is the loop; `intake` takes what shards and journal bring; `calls` asks Redis and
 //! hears it, `log` does that with Kafka; `watches` are subscriptions, `questions` history, `reads`
 //! which of both may be asked, `past` the history that only the archive has, `archive` all that is
-//! asked of it, `nodes` the lease and what nodes tell each other; `settings` names the servers,
-//! `guard` has the breakers, `counts` are the metrics, `kept` is what a later process needs, `feed`
-//! does the same for a dead node's journal.
+//! asked of it, `floors` what it says of channels that Redis may have lost, `seeding` gives it all
+//! of them, `nodes` the lease and what nodes tell each other; `settings` names the servers, `guard`
+//! has the breakers, `counts` are the metrics, `kept` is what a later process needs, `feed` does
+//! the same for a dead node's journal.
 //!
 //! Decisions are made by `interlink_relay::lines`; here bytes move.
 //!
@@ -20,6 +21,7 @@ mod archive;
 mod calls;
 mod counts;
 pub mod feed;
+mod floors;
 mod guard;
 mod intake;
 pub(crate) mod kept;
@@ -29,6 +31,7 @@ mod nodes;
 mod past;
 pub mod questions;
 mod reads;
+mod seeding;
 mod settings;
 mod task;
 #[cfg(test)]

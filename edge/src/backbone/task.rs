@@ -26,11 +26,13 @@ use tokio::sync::Notify;
 
 use super::archive::Archived;
 use super::counts::{set, BackboneCounts};
+use super::floors::Floors;
 use super::guard::Guard;
 use super::intake::Reading;
 use super::limits::{KAFKA_FLOOR_US, READS_FLOOR_US, REDIS_FLOOR_US, SLEEP_MAX};
 use super::nodes::Nodes;
 use super::questions::Questions;
+use super::seeding::Seeding;
 use super::settings::Servers;
 use super::watches::Watches;
 use super::RelayPlan;
@@ -56,7 +58,7 @@ pub struct Relay {
     heard: UnixStream,
     _bell: UnixStream,
     /// Told by the brokers' clients when they have something.
-    woken: Arc<Notify>,
+    pub(super) woken: Arc<Notify>,
     pub(super) requests: Receiver<FilesRequest>,
     pub(super) shards_ended: bool,
     last_words: Option<Duration>,
@@ -93,6 +95,8 @@ pub struct Relay {
     pub(super) questions: Questions,
     pub(super) nodes: Nodes,
     pub(super) archive: Archived,
+    pub(super) floors: Floors,
+    pub(super) seeding: Seeding,
     pub(super) tells: VecDeque<Box<[u8]>>,
     pub(super) again_at_us: u64,
     /// What shards were told last.
@@ -163,6 +167,8 @@ impl Relay {
             questions: Questions::default(),
             nodes,
             archive,
+            floors: Floors::default(),
+            seeding: Seeding::new(plan.config.cluster.partitions as u16),
             tells: VecDeque::new(),
             again_at_us: 0,
             told: HashMap::new(),
@@ -366,8 +372,9 @@ fn archive(
     match &config {
         Some(config) => tracing::info!(address = config.address, "archive"),
         None => tracing::info!(
-            "no archive: history ends where Redis ends, old attempts cannot be judged, and other \
-             nodes do not know where devices stand; name one in postgres.address"
+            "no archive: history ends where Redis ends, old attempts cannot be judged, other nodes \
+             do not know where devices stand, and an emptied Redis begins channels at 1; name one \
+             in postgres.address"
         ),
     }
     let port =

@@ -9,8 +9,7 @@
 //! clients in; `receive` finds frames; `publish`, `foreign`, `journal`, `settle` take events;
 //! `backbone` and `leaving` give them to the relay thread of a cluster, `skips` hears where
 //! channels go on; `subscribe`, `recover`, `behind`, `overrun`, `values` give them, `kept` while
-//! nobody else can, `ack` notes how far;
-//! `fanout`, `transmit`, `queues` send;
+//! nobody else can, `ack` notes how far; `fanout`, `transmit`, `queues` send;
 //! `heartbeat`, `close`, `drain` and `tokens` end; `rates` and `pause` slow, `anomalies` notices;
 //! `presence` tells who is there; `mesh`, `interest`, `files` reach other threads; `service` takes
 //! what comes from no session; `tables`, `logs` and `places` hold, `measure` and `latencies` tell.

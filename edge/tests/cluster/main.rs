@@ -3,6 +3,7 @@
 mod aged;
 mod archive;
 mod breaker;
+mod emptied;
 mod forms;
 mod levels;
 mod presence;

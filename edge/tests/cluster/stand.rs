@@ -148,7 +148,12 @@ pub fn redis() -> String {
 
 /// One command to Redis; its short answer.
 pub fn tell_redis(command: &str) -> String {
-    let mut stream = TcpStream::connect(redis()).expect("Redis listens");
+    tell(&redis(), command)
+}
+
+/// One command to the Redis at an address; its short answer.
+pub fn tell(redis: &str, command: &str) -> String {
+    let mut stream = TcpStream::connect(redis).expect("Redis listens");
     let line = format!("{command}\r\n");
     stream.write_all(line.as_bytes()).expect("sent");
     let mut answer = [0; 64];

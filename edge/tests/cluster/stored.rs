@@ -98,8 +98,13 @@ fn start() -> (Child, TempDir) {
 
 /// Sections of a node that asks the archive at an address.
 pub fn sections_at(address: &str) -> String {
+    sections_with(&stand::redis(), address)
+}
+
+/// As [`sections_at`], with a Redis of its own.
+pub fn sections_with(redis: &str, address: &str) -> String {
     archival();
-    format!("{}{}", stand::sections(), section(address))
+    format!("{}{}", stand::sections_on(redis), section(address))
 }
 
 /// Sections of a node that asks the archive.
