@@ -264,9 +264,10 @@ local function publish(keys, args)
 end
 
 -- Takes what an archive knows of channels whose streams are keys: those without events go on there,
--- unless they are further. args: lineage, epoch in which the caller placed last, proposed epoch, highest epoch
--- among the tops, 1 when the archive knows no others of the partition and 0 otherwise, then
--- (channel, top) for each. Returns the epoch, and 1 while other channels may have been lost.
+-- unless they are further. args: lineage, epoch in which the caller placed last, proposed epoch,
+-- highest epoch among the tops, 1 when the archive knows no others of the partition and 0
+-- otherwise, then (channel, top) for each. Returns the epoch, and 1 while other channels may have
+-- been lost.
 local function seed(keys, args)
   local epoch, refusal, lacks = enter(keys, args[1], args[2], args[3], now_ms())
   if not epoch then
