@@ -65,6 +65,12 @@ REPLICA_LAG_MAX_S = 2
 """A replica that is silent for longer does not count for min-replicas-to-write. Redis measures
 in whole seconds and replicas report once a second, so that 1 refuses writes by chance."""
 
+REPLICATION_BACKLOG = "64mb"
+"""What a server keeps of its stream for replicas that come back or turn to a new master: some
+seconds of 10,000 events a second. With the 1 MB of Redis, which is a third of a second of that, the
+replica that was not promoted copies everything, and until it has, a master that wants one replica
+refuses writes."""
+
 CLUSTER_NODE_TIMEOUT_MS = 1500
 """Silence after which a cluster node is held for dead; below 1 s a busy core is taken for it."""
 

@@ -49,6 +49,7 @@ def settings(bus_port: int) -> list[str]:
         "cluster-replica-validity-factor 0",
         "tls-cluster yes",
         "tls-replication yes",
+        f"repl-backlog-size {limits.REPLICATION_BACKLOG}",
         "repl-diskless-sync-delay 0",
         "repl-timeout 10",
     ]

@@ -79,6 +79,7 @@ def replication(folder: Folder, variant: Variant) -> list[str]:
     lines = [
         "min-replicas-to-write 1",
         f"min-replicas-max-lag {limits.REPLICA_LAG_MAX_S}",
+        f"repl-backlog-size {limits.REPLICATION_BACKLOG}",
         "repl-diskless-sync-delay 0",
         "repl-timeout 10",
     ]
