@@ -55,8 +55,9 @@ LOCK_S = 600
 CERTIFICATE_DAYS = 30
 """A stand does not live longer."""
 
-SENTINEL_DOWN_AFTER_MS = 1000
-"""Silence after which a Sentinel holds a server for dead: failover ends within 5 s."""
+SENTINEL_DOWN_AFTER_MS = 1500
+"""Silence after which a Sentinel holds a server for dead: failover ends within 5 s. A Sentinel asks
+once a second, so that with 1000 a server is dead whose answer is a moment late."""
 
 SENTINEL_FAILOVER_MS = 5000
 """Time of one attempt at failover; another may begin after twice that."""
